@@ -1,0 +1,22 @@
+"""Callbacks for anyone's `model.fit`: notice a collapse, keep the best model, say how it goes."""
+
+from kseg.callbacks.checkpoint import (
+    BestF1Checkpoint,
+    LastCheckpoint,
+    TrainingState,
+    read_state,
+    save_checkpoint,
+)
+from kseg.callbacks.collapse import CollapseDetector
+from kseg.callbacks.summary import EpochSummary, HistoryFile
+
+__all__ = [
+    "BestF1Checkpoint",
+    "CollapseDetector",
+    "EpochSummary",
+    "HistoryFile",
+    "LastCheckpoint",
+    "TrainingState",
+    "read_state",
+    "save_checkpoint",
+]

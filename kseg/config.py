@@ -1,0 +1,143 @@
+"""Every setting of a training run: its default, its unit, its check."""
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from kseg.errors import KsegError
+
+_IMAGE_MULTIPLE = 8  # the U-Net halves height and width three times
+
+
+class TrainConfig(BaseModel):
+    """The settings of one run. Immutable, checked when made, refused with one message if anything is wrong.
+
+    >>> TrainConfig(epochs=5).image_shape
+    (128, 128)
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    # Data
+    dataset: str = Field(
+        "shapes", description="A folder with images/ and masks/, the built-in shapes or shapes/rare, or a TFDS name."
+    )
+    data_dir: Path | None = Field(None, description="Where TFDS keeps its data sets; None: ~/tensorflow_datasets.")
+    val_fraction: float = Field(
+        0.2, gt=0, lt=1, description="Share of the images to validate on, if the data set has no split for it."
+    )
+    foreground: Literal["auto", "any", "classes"] | tuple[int, ...] = Field(
+        "auto",
+        description="Mask values that are foreground. any: all but 0; classes: all but 0, 255 ignored; "
+        "auto: 255 if the masks hold 0 and 255 only, else classes.",
+    )
+    image_size: int | tuple[int, int] = Field(
+        128, description="Side, or height and width, that images are resized to: pixels, multiples of 8."
+    )
+    augment: bool = Field(True, description="Flip, turn, crop, brighten and stretch the contrast of training images.")
+    dev_mode: bool = Field(False, description="Take only the first images: an answer in seconds to minutes.")
+    dev_samples: int = Field(
+        100, ge=2, description="Training images in dev mode, and at most that many validation images."
+    )
+
+    # Model and loss
+    filters: int = Field(
+        16, ge=8, multiple_of=8, description="U-Net filters at full resolution, a multiple of 8; doubled at each of 3 levels."
+    )
+    mixed_precision: bool = Field(False, description="Compute in bfloat16, keep weights and logits in float32.")
+    loss: Literal["bce", "combined", "dice", "focal", "iou", "tversky"] = Field(
+        "combined", description="What to minimise; combined is BCE, Dice and focal together."
+    )
+    loss_arguments: dict[str, float] = Field(
+        default_factory=dict, description="Arguments of the loss by name, such as alpha 0.3 beta 0.7."
+    )
+    threshold: float = Field(0.5, gt=0, lt=1, description="Probability above which a pixel is predicted foreground.")
+
+    # Optimisation
+    epochs: int = Field(50, ge=1, description="Epochs in all, those before a checkpoint included.")
+    batch_size: int = Field(8, ge=1, description="Images a step.")
+    lr: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW, reached after the warm-up.")
+    warmup: float = Field(0.05, ge=0, lt=1, description="Share of all steps in which the learning rate rises from 0.")
+    weight_decay: float = Field(1e-4, ge=0, description="AdamW's weight decay, a share of the learning rate a step.")
+    clip_norm: float = Field(1.0, gt=0, description="Largest norm of all gradients together; larger ones are scaled.")
+    steps_per_execution: int = Field(1, ge=1, description="Steps in one call of the compiled function; JAX only.")
+    seed: int = Field(0, ge=0, description="Decides weights, order, augmentation, and a folder's split.")
+
+    # The run
+    collapse_every: int = Field(50, ge=1, description="Batches between two looks for collapsed predictions.")
+    run_dir: Path | None = Field(
+        None, description="Where the run goes; None: runs/<dataset>-<time>, or the folder of --checkpoint."
+    )
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise KsegError(_readable(error, type(self))) from None
+
+    @model_validator(mode="after")
+    def _image_size_fits(self) -> Self:
+        for side in self.image_shape:
+            if side < _IMAGE_MULTIPLE or side % _IMAGE_MULTIPLE:
+                below = max(side // _IMAGE_MULTIPLE, 1) * _IMAGE_MULTIPLE
+                raise ValueError(
+                    f"image_size: {side} is not a multiple of {_IMAGE_MULTIPLE}; near it are {below} and "
+                    f"{below + _IMAGE_MULTIPLE}"
+                )
+        return self
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Height and width, in pixels."""
+        return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
+
+    def settings(self) -> dict[str, Any]:
+        """All settings as plain values, for YAML and JSON."""
+        return self.model_dump(mode="json")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The settings in a YAML file, not yet checked.
+
+    Raises:
+        KsegError: the file cannot be read, or does not hold a mapping.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise KsegError(f"{path} cannot be read: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise KsegError(f"{path} is not YAML: {error}") from error
+    if not isinstance(settings, dict):
+        raise KsegError(f"{path} holds {settings!r}; expected lines such as 'epochs: 50'.")
+    return settings
+
+
+def write_yaml(config: TrainConfig, path: Path) -> None:
+    """Write all settings to a YAML file, in their own order."""
+    path.write_text(yaml.safe_dump(config.settings(), sort_keys=False))
+
+
+def _readable(error: ValidationError, model: type[BaseModel]) -> str:
+    """One line for each thing that is wrong: the key, the value, what is allowed."""
+    lines = dict.fromkeys(_line(fault, list(model.model_fields)) for fault in error.errors(include_url=False))
+    return "\n".join(lines)
+
+
+def _line(fault: Any, known: list[str]) -> str:
+    key = ".".join(str(part) for part in fault["loc"][:1])
+    if fault["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(known)}."
+        return f"{key}: there is no such setting; {hint}"
+    if fault["type"] == "value_error":
+        return str(fault["ctx"]["error"])
+    allowed = fault["msg"].removeprefix("Input should be ")
+    if key == "foreground":
+        allowed = "auto, any, classes, or whole numbers"
+    if key == "image_size":
+        allowed = "a whole number of pixels, or two"
+    return f"{key}: {fault['input']!r} is not allowed; expected {allowed}."

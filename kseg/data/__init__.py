@@ -1,0 +1,23 @@
+"""From a name or a folder to batches: uint8 images `(B, H, W, 3)`, uint8 masks `(B, H, W, 1)`.
+
+    train, validation = open_sources("path/to/folder")
+    foreground = find_foreground(train)
+    batches = training_batches(train, foreground, image_size=(128, 128), batch_size=8, seed=0)
+    model.fit(batches.dataset, steps_per_epoch=batches.steps, epochs=10)
+
+TensorFlow is imported when a function here is called, and keras never.
+"""
+
+from kseg.data.foreground import Foreground, find_foreground
+from kseg.data.pipeline import Batches, training_batches, validation_batches
+from kseg.data.sources import Source, open_sources
+
+__all__ = [
+    "Batches",
+    "Foreground",
+    "Source",
+    "find_foreground",
+    "open_sources",
+    "training_batches",
+    "validation_batches",
+]

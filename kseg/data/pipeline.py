@@ -1,0 +1,149 @@
+"""From a source to batches:
+
+    (index, undecoded example), ordered by (seed, epoch) -> decode -> resize -> keep in memory if it fits
+      -> augment (by seed, epoch, index) -> batch -> prefetch
+
+Randomness is addressed, not drawn: the order of an epoch is a function of (seed, epoch), an augmentation of
+(seed, epoch, index). Nothing depends on how many threads ran, or on the epoch that training began with.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kseg.data.augment import augment
+from kseg.data.folder import shuffled
+from kseg.data.foreground import UNSAID, Foreground
+from kseg.data.sources import Source, readable_errors
+from kseg.errors import KsegError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# Decoded and resized examples are kept in memory up to this many bytes: 20,000 of 128 x 128.
+_MEMORY_BYTES = 2**30 + 2**28
+
+Ordered = Callable[["tf.Tensor | None"], "tf.data.Dataset"]
+"""From a key, (seed, epoch) or None, to (index, image, mask) in the order of that key."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Batches of uint8 images `(B, H, W, 3)` and uint8 masks `(B, H, W, 1)` of 0, 1 and 255."""
+
+    dataset: "tf.data.Dataset"
+    steps: int
+    """Batches an epoch."""
+
+
+def training_batches(
+    source: Source,
+    foreground: Foreground,
+    *,
+    image_size: tuple[int, int],
+    batch_size: int,
+    seed: int,
+    augmented: bool = True,
+    start_epoch: int = 0,
+) -> Batches:
+    """Batches without end, epoch after epoch, each in its own order; pass `steps` as `steps_per_epoch`.
+
+    All batches have one size, so that a step is compiled once. What an epoch leaves over at its end comes
+    earlier in another one; a batch larger than the source is cut to it.
+
+    Args:
+        source: what to read.
+        foreground: what the values in its masks mean.
+        image_size: height and width to resize to, in pixels.
+        batch_size: images a batch.
+        seed: decides orders and augmentations.
+        augmented: whether to augment.
+        start_epoch: the epoch to begin with; the batches are those that a run from 0 sees in it.
+
+    Raises:
+        KsegError: the source is empty, or an example cannot be read.
+    """
+    import tensorflow as tf
+
+    batch_size = min(batch_size, len(source))
+    ordered = _decoded(source, foreground, image_size)
+
+    def change(key: tf.Tensor, index: tf.Tensor, image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        return augment(image, mask, tf.random.experimental.stateless_fold_in(key, index))
+
+    def epoch(number: tf.Tensor) -> tf.data.Dataset:
+        key = tf.stack([tf.constant(seed, tf.int64), number])
+        examples = ordered(key)
+        if augmented:
+            examples = examples.map(lambda *example: change(key, *example), num_parallel_calls=tf.data.AUTOTUNE)
+        else:
+            examples = examples.map(lambda index, image, mask: (image, mask))
+        return examples.batch(batch_size, drop_remainder=True)
+
+    dataset = tf.data.Dataset.counter(start_epoch).flat_map(epoch)
+    return Batches(dataset.prefetch(tf.data.AUTOTUNE), steps=len(source) // batch_size)
+
+
+def validation_batches(
+    source: Source, foreground: Foreground, *, image_size: tuple[int, int], batch_size: int
+) -> Batches:
+    """All examples once, in the source's order; the last batch may be short. Arguments as in `training_batches`."""
+    import tensorflow as tf
+
+    examples = _decoded(source, foreground, image_size)(None).map(lambda index, image, mask: (image, mask))
+    dataset = examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
+    return Batches(dataset, steps=math.ceil(len(source) / batch_size))
+
+
+def _decoded(source: Source, foreground: Foreground, image_size: tuple[int, int]) -> Ordered:
+    """Decoded and resized examples in any order: from memory where they fit, else read anew each time."""
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")  # the accelerator is the backend's
+    if not len(source):
+        raise KsegError(f"{source.name} is empty; expected at least one image.")
+    table = tf.constant(foreground.table())
+    unsaid = (
+        f"KsegError: A mask of {source.name} holds a value besides {foreground.only}, unlike those looked at "
+        "first. Say which values are foreground with --foreground.\n"
+    )
+
+    def decode(index: tf.Tensor, example: dict) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        image, mask = source.decode(example)
+        image = tf.cast(tf.round(tf.image.resize(image, image_size, antialias=True)), tf.uint8)
+        mask = tf.gather(table, tf.image.resize(mask, image_size, method="nearest"))
+        tf.debugging.assert_none_equal(mask, tf.constant(UNSAID, tf.uint8), message=unsaid)
+        return index, image, mask
+
+    def streamed(key: tf.Tensor | None) -> tf.data.Dataset:
+        return source.examples(key).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+
+    height, width = image_size
+    if len(source) * height * width * 4 > _MEMORY_BYTES:
+        return streamed
+    return _in_memory(source, streamed(None), image_size)
+
+
+def _in_memory(source: Source, examples: "tf.data.Dataset", image_size: tuple[int, int]) -> Ordered:
+    import tensorflow as tf
+    from tqdm import tqdm
+
+    all_images = np.empty((len(source), *image_size, 3), np.uint8)
+    all_masks = np.empty((len(source), *image_size, 1), np.uint8)
+    progress = tqdm(total=len(source), desc=f"Reading {source.name}", unit=" images", delay=2, leave=False)
+    with readable_errors(source), progress:
+        for index, image, mask in examples.as_numpy_iterator():
+            all_images[index], all_masks[index] = image, mask
+            progress.update()
+    images, masks = tf.constant(all_images), tf.constant(all_masks)
+
+    def ordered(key: tf.Tensor | None) -> tf.data.Dataset:
+        order = tf.data.Dataset.range(len(source))
+        if key is not None:
+            order = order.map(lambda position: shuffled(position, key, len(source)))
+        return order.map(lambda index: (index, images[index], masks[index]))
+
+    return ordered

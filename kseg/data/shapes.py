@@ -1,0 +1,153 @@
+"""The built-in data set: blurred, noisy, overlapping shapes on textured ground, drawn on this machine.
+
+Foreground are filled ellipses, rectangles and blobs, from a few pixels up, in a colour apart from the
+ground's. Background are the ground, blotches of light, and thin rings and bars in colours like the shapes'.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image, ImageFilter
+
+SIZE = 128
+"""Height and width of an image, in pixels."""
+
+_EXAMPLES = {"train": 500, "validation": 100}
+
+
+class Difficulty(NamedTuple):
+    """What the images of a configuration are like."""
+
+    empty: float
+    """The share of images without any shape."""
+    shapes: tuple[int, int]
+    """How many shapes an image with any has: at least, at most."""
+    radius: tuple[float, float]
+    """Their radii in pixels, drawn evenly on a log scale."""
+    contrast: tuple[float, float]
+    """How far their colour is from the ground's, of 255."""
+
+
+_DIFFICULTIES = {
+    "standard": Difficulty(empty=0.2, shapes=(1, 9), radius=(2, 40), contrast=(20, 90)),
+    "rare": Difficulty(empty=0.5, shapes=(1, 4), radius=(3, 16), contrast=(20, 60)),
+}
+
+
+class Shapes(tfds.core.GeneratorBasedBuilder):
+    """Shapes on textured ground: 500 images to train on, 100 to validate on, 128 x 128.
+
+    `shapes` (or `shapes/standard`) has about 9% foreground and 20% empty masks; `shapes/rare` about 1%
+    foreground and 50% empty masks. An image is a function of its configuration, split and index.
+    """
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = [  # noqa: RUF012  (TFDS's own form)
+        tfds.core.BuilderConfig(name="standard", description="About 9% foreground, 20% empty masks."),
+        tfds.core.BuilderConfig(name="rare", description="About 1% foreground, 50% empty masks."),
+    ]
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        return tfds.core.DatasetInfo(
+            builder=self,
+            description=self.__doc__,
+            features=tfds.features.FeaturesDict(
+                {
+                    "image": tfds.features.Image(shape=(SIZE, SIZE, 3)),
+                    "mask": tfds.features.Image(shape=(SIZE, SIZE, 1)),
+                }
+            ),
+        )
+
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
+        return {split: self._generate_examples(split) for split in _EXAMPLES}
+
+    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
+        for index in range(_EXAMPLES[split]):
+            image, mask = draw(self.builder_config.name, split, index)
+            yield index, {"image": image, "mask": mask}
+
+
+def draw(config: str, split: str, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """One example: an image, uint8 `(128, 128, 3)`, and its mask of 0 and 1, uint8 `(128, 128, 1)`.
+
+    >>> image, mask = draw("standard", "train", 3)
+    >>> image.shape, mask.shape, bool((image == draw("standard", "train", 3)[0]).all())
+    ((128, 128, 3), (128, 128, 1), True)
+    """
+    difficulty = _DIFFICULTIES[config]
+    seed = (list(_DIFFICULTIES).index(config), list(_EXAMPLES).index(split), index)
+    rng = np.random.default_rng(seed)
+
+    ground = rng.uniform(60, 190, 3)
+    picture = ground + _texture(rng, 28) + _texture(rng, 30, octaves=(2,))
+    for _ in range(rng.integers(0, 5)):
+        picture = _paint(rng, picture, _outline(rng), _colour(rng, ground, difficulty.contrast))
+
+    mask = np.zeros((SIZE, SIZE), bool)
+    if rng.random() >= difficulty.empty:
+        for _ in range(rng.integers(difficulty.shapes[0], difficulty.shapes[1] + 1)):
+            shape = _filled(rng, np.exp(rng.uniform(*np.log(difficulty.radius))))
+            picture = _paint(rng, picture, shape, _colour(rng, ground, difficulty.contrast))
+            mask |= shape
+    picture = picture + rng.normal(0, rng.uniform(4, 16), picture.shape)
+    return np.clip(picture.round(), 0, 255).astype(np.uint8), mask[..., None].astype(np.uint8)
+
+
+def _texture(
+    rng: np.random.Generator, strength: float, octaves: tuple[int, ...] = (8, 16, 32, 64)
+) -> np.ndarray:
+    """Smooth noise, `(SIZE, SIZE, 1)`: random grids of these resolutions, finer ones weaker."""
+    total = np.zeros((SIZE, SIZE))
+    for level, cells in enumerate(octaves):
+        grid = Image.fromarray(rng.normal(size=(cells, cells)).astype(np.float32))
+        total += np.asarray(grid.resize((SIZE, SIZE), Image.Resampling.BICUBIC)) / 2**level
+    return strength * total[..., None] / 2
+
+
+def _colour(rng: np.random.Generator, ground: np.ndarray, contrast: tuple[float, float]) -> np.ndarray:
+    direction = rng.normal(size=3)
+    return ground + rng.uniform(*contrast) * direction / np.linalg.norm(direction)
+
+
+def _polar(rng: np.random.Generator, radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Coordinates about a random centre, turned at random: u, v in radii (v squeezed), distance, angle."""
+    centre_y, centre_x = rng.uniform(0, SIZE, 2)
+    turn, squeeze = rng.uniform(0, np.pi), rng.uniform(1, 2.2)
+    y, x = np.mgrid[:SIZE, :SIZE] - np.array([centre_y, centre_x]).reshape(2, 1, 1)
+    u = (np.cos(turn) * x + np.sin(turn) * y) / radius
+    v = (np.cos(turn) * y - np.sin(turn) * x) / radius * squeeze
+    return u, v, np.hypot(u, v), np.arctan2(v, u)
+
+
+def _filled(rng: np.random.Generator, radius: float) -> np.ndarray:
+    """A filled ellipse, rectangle or blob, bool `(SIZE, SIZE)`."""
+    u, v, distance, angle = _polar(rng, radius)
+    lobes, phase = rng.integers(2, 6), rng.uniform(0, 2 * np.pi)
+    kinds = (
+        distance <= 1,
+        np.maximum(abs(u), abs(v)) <= 0.8,
+        distance <= 0.8 + 0.25 * np.sin(lobes * angle + phase),
+    )
+    return kinds[rng.integers(len(kinds))]
+
+
+def _outline(rng: np.random.Generator) -> np.ndarray:
+    """What looks like a shape and is none: a thin ring or a long bar, bool `(SIZE, SIZE)`."""
+    u, v, distance, _ = _polar(rng, radius := rng.uniform(8, 40))
+    half_width = rng.uniform(0.7, 1.6) / radius
+    if rng.random() < 0.5:
+        return abs(distance - 1) <= half_width
+    return (abs(v) <= 2 * half_width) & (abs(u) <= 3)
+
+
+def _paint(
+    rng: np.random.Generator, picture: np.ndarray, where: np.ndarray, colour: np.ndarray
+) -> np.ndarray:
+    """Lay a colour, with a texture of its own and blurred edges, over part of a picture."""
+    stencil = Image.fromarray(where.astype(np.uint8) * 255)
+    soft = np.asarray(stencil.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.6))))[..., None] / 255
+    opacity = soft * rng.uniform(0.75, 1.0)
+    return picture * (1 - opacity) + (colour + _texture(rng, 16)) * opacity

@@ -1,0 +1,85 @@
+"""A name or a path to a source: what hands out examples, undecoded, each with its index."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kseg.errors import KsegError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+Example = dict[str, Any]
+
+
+class Source(Protocol):
+    """A data set, or a part of one, of which nothing has been read yet."""
+
+    name: str
+    """What to call it in a message."""
+
+    def __len__(self) -> int:
+        """How many examples there are."""
+
+    def take(self, count: int) -> "Source":
+        """The first `count` examples, or all if there are fewer."""
+
+    def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
+        """Pairs of an int64 index and an undecoded example, in the source's order.
+
+        With a key, int64 `(2,)` of (seed, epoch), in the order that belongs to that key.
+        """
+
+    def decode(self, example: Example) -> tuple["tf.Tensor", "tf.Tensor"]:
+        """The image, uint8 `(H, W, 3)`, and its mask as it was stored, int32 `(H, W, 1)`."""
+
+    def decode_mask(self, example: Example) -> "tf.Tensor":
+        """The mask alone, int32 `(H, W, 1)`."""
+
+    def describe(self, index: int) -> str:
+        """What to call one example in a message: its file, or its place in a split."""
+
+
+def open_sources(
+    dataset: str, *, data_dir: str | Path | None = None, val_fraction: float = 0.2, seed: int = 0
+) -> tuple[Source, Source]:
+    """The training and the validation source of a data set.
+
+    Args:
+        dataset: a folder, the built-in `shapes` or `shapes/rare`, or the name of a TFDS data set. A name that
+            stands for both is the data set; `./shapes` is the folder.
+        data_dir: where TFDS keeps its data sets; None is `~/tensorflow_datasets`.
+        val_fraction: the share of the examples to validate on where the data set has no split for it.
+        seed: decides which they are, in a folder.
+
+    Raises:
+        KsegError: there is no such data set, or it cannot be read as images with masks.
+    """
+    from kseg.data.folder import open_folder
+    from kseg.data.records import is_record_set, open_records
+
+    if is_record_set(dataset):
+        return open_records(dataset, data_dir=data_dir, val_fraction=val_fraction)
+    if Path(dataset).is_dir():
+        return open_folder(Path(dataset), val_fraction=val_fraction, seed=seed)
+    if os.sep in dataset or dataset.startswith((".", "~")):
+        raise KsegError(f"There is no folder {dataset}. Expected one with images/ and masks/ in it.")
+    raise KsegError(
+        f"There is no data set {dataset!r}: no folder of that name here, and TFDS has none. Expected a "
+        "folder with images/ and masks/ in it, 'shapes', 'shapes/rare', or a TFDS name such as 'oxford_iiit_pet'."
+    )
+
+
+@contextlib.contextmanager
+def readable_errors(source: Source) -> Iterator[None]:
+    """Turn what TensorFlow makes of an error inside a data function back into a `KsegError`."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raised = re.search(r"KsegError: (.*?)\n", error.message)
+        raise KsegError(raised[1] if raised else f"{source.name} cannot be read: {error.message}") from error

@@ -1,0 +1,56 @@
+"""Losses for segmentation: one value an image, computed from logits in float32, 255 ignored.
+
+Each is a pure function (`bce`, `focal`, `tversky`, `dice`, `iou`, `combined`) and a Keras loss around it.
+"""
+
+import inspect
+from typing import Any
+
+import keras
+
+from kseg.losses.combined import CombinedSegmentationLoss, combined
+from kseg.losses.pixel import BCELoss, FocalLoss, bce, focal
+from kseg.losses.region import DiceLoss, IoULoss, TverskyLoss, dice, iou, tversky
+
+__all__ = [
+    "BCELoss",
+    "CombinedSegmentationLoss",
+    "DiceLoss",
+    "FocalLoss",
+    "IoULoss",
+    "TverskyLoss",
+    "bce",
+    "combined",
+    "dice",
+    "focal",
+    "get",
+    "iou",
+    "tversky",
+]
+
+BY_NAME: dict[str, type[keras.losses.Loss]] = {
+    "bce": BCELoss,
+    "combined": CombinedSegmentationLoss,
+    "dice": DiceLoss,
+    "focal": FocalLoss,
+    "iou": IoULoss,
+    "tversky": TverskyLoss,
+}
+
+
+def get(name: str, **arguments: Any) -> keras.losses.Loss:
+    """The loss of that name, with these arguments.
+
+    Raises:
+        ValueError: there is no such loss, or it does not take such an argument or such a value.
+
+    >>> get("tversky", alpha=0.2, beta=0.8).get_config()["beta"]
+    0.8
+    """
+    if name not in BY_NAME:
+        raise ValueError(f"There is no loss {name!r}; expected one of {', '.join(BY_NAME)}.")
+    taken = inspect.signature(BY_NAME[name]).parameters
+    for argument in arguments:
+        if argument not in taken:
+            raise ValueError(f"The loss {name!r} takes no {argument!r}; it takes {', '.join(taken)}.")
+    return BY_NAME[name](**arguments)

@@ -1,0 +1,157 @@
+"""Losses of single pixels, averaged over each image: binary cross-entropy and focal.
+
+Both are linear in the mask: foreground times what a foreground pixel costs, plus background times
+what a background pixel costs. With x the logit,
+
+    -log(p)     = softplus(-x)        -log(1 - p) = softplus(x)
+
+so nothing is clipped, and a pixel that is wrong keeps its gradient however sure the model is.
+"""
+
+from typing import Any
+
+import keras
+from keras import KerasTensor, ops
+
+from kseg.losses.base import FunctionLoss, Pixels, pixels
+
+
+def bce(y_true: KerasTensor, y_pred: KerasTensor, *, from_logits: bool = True) -> KerasTensor:
+    """Binary cross-entropy, the mean over the known pixels of each image.
+
+    The cost of a pixel is `y * softplus(-x) + (1 - y) * softplus(x)`, its gradient `sigmoid(x) - y`.
+    An image whose every pixel is ignored costs 0.
+
+    Args:
+        y_true: masks, `(B, ..., C)` or `(B, ...)`: 0 background, 1 foreground, 255 ignored.
+        y_pred: logits `(B, ..., C)`, or probabilities with `from_logits=False`.
+        from_logits: whether `y_pred` holds logits.
+
+    Returns:
+        float32 `(B,)`, at least 0.
+
+    Raises:
+        ValueError: the shapes do not match.
+
+    >>> import numpy as np
+    >>> mask, logits = np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1), "float32")
+    >>> print(round(float(bce(mask, logits)[0]), 4))  # log(2)
+    0.6931
+    """
+    return bce_of(pixels(y_true, y_pred, from_logits))
+
+
+def focal(
+    y_true: KerasTensor,
+    y_pred: KerasTensor,
+    *,
+    alpha: float | None = 0.25,
+    gamma: float = 2.0,
+    from_logits: bool = True,
+) -> KerasTensor:
+    """Focal loss: cross-entropy in which a pixel counts less the better it is predicted.
+
+    The cost of a foreground pixel is `alpha * (1 - p)^gamma * -log(p)`, of a background pixel
+    `(1 - alpha) * p^gamma * -log(1 - p)`. As in BCE, the mean is over the known pixels of each image.
+    Source: Lin et al., "Focal Loss for Dense Object Detection", 2017, equation 5.
+
+    Args:
+        y_true: masks, `(B, ..., C)` or `(B, ...)`: 0 background, 1 foreground, 255 ignored.
+        y_pred: logits `(B, ..., C)`, or probabilities with `from_logits=False`.
+        alpha: the weight of foreground, in [0, 1]; background has `1 - alpha`. None weighs both with 1.
+        gamma: at least 0; 0 is weighted cross-entropy.
+        from_logits: whether `y_pred` holds logits.
+
+    Returns:
+        float32 `(B,)`, at least 0.
+
+    Raises:
+        ValueError: the shapes do not match.
+
+    >>> import numpy as np
+    >>> mask, logits = np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1), "float32")
+    >>> print(round(float(focal(mask, logits)[0]), 4))  # 0.25 * 0.5^2 * log(2)
+    0.0433
+    """
+    return focal_of(pixels(y_true, y_pred, from_logits), alpha, gamma)
+
+
+def bce_of(batch: Pixels) -> KerasTensor:
+    """`bce` of pixels that are prepared already."""
+    missed = ops.softplus(-batch.logits)
+    alarmed = ops.softplus(batch.logits)
+    return _mean(batch.foreground * missed + (1.0 - batch.foreground) * alarmed, batch.known)
+
+
+def focal_of(batch: Pixels, alpha: float | None, gamma: float) -> KerasTensor:
+    """`focal` of pixels that are prepared already."""
+    missed = ops.softplus(-batch.logits)
+    alarmed = ops.softplus(batch.logits)
+    weights = (1.0, 1.0) if alpha is None else (alpha, 1.0 - alpha)
+    # (1 - p)^gamma = exp(-gamma * softplus(x)): unlike a power, its gradient is finite at 0 for every gamma.
+    of_foreground = weights[0] * ops.exp(-gamma * alarmed) * missed
+    of_background = weights[1] * ops.exp(-gamma * missed) * alarmed
+    return _mean(batch.foreground * of_foreground + (1.0 - batch.foreground) * of_background, batch.known)
+
+
+def _mean(cost: KerasTensor, known: KerasTensor) -> KerasTensor:
+    axes = tuple(range(1, len(cost.shape)))
+    return ops.sum(cost * known, axis=axes) / ops.maximum(ops.sum(known, axis=axes), 1.0)
+
+
+def check_focal(alpha: float | None, gamma: float) -> None:
+    """Raises ValueError unless `alpha` and `gamma` are in range."""
+    if alpha is not None and not 0 <= alpha <= 1:
+        raise ValueError(f"Focal alpha, the weight of foreground, is {alpha}; expected 0 to 1, or None.")
+    if not gamma >= 0:
+        raise ValueError(f"Focal gamma is {gamma}; expected 0 or more.")
+
+
+@keras.saving.register_keras_serializable("kseg")
+class BCELoss(FunctionLoss):
+    """Binary cross-entropy as a Keras loss; see `bce`.
+
+    On an empty mask it pushes every pixel down, also the right ones. Under rare foreground it
+    can lie below the threshold everywhere for a whole run: see `CombinedSegmentationLoss`.
+
+    >>> import numpy as np
+    >>> print(round(float(BCELoss()(np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1)))), 4))
+    0.6931
+    """
+
+    def __init__(
+        self,
+        from_logits: bool = True,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "bce",
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(bce, {"from_logits": from_logits}, reduction=reduction, name=name, dtype=dtype)
+
+
+@keras.saving.register_keras_serializable("kseg")
+class FocalLoss(FunctionLoss):
+    """Focal loss as a Keras loss; see `focal`.
+
+    A false positive on an empty mask costs as it does elsewhere, a correct empty prediction next to nothing.
+
+    Raises:
+        ValueError: `alpha` is outside [0, 1] or `gamma` is below 0.
+
+    >>> import numpy as np
+    >>> print(round(float(FocalLoss(alpha=0.5, gamma=0)(np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1)))), 4))
+    0.3466
+    """
+
+    def __init__(
+        self,
+        alpha: float | None = 0.25,
+        gamma: float = 2.0,
+        from_logits: bool = True,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "focal",
+        dtype: Any = None,
+    ) -> None:
+        check_focal(alpha, gamma)
+        arguments = {"alpha": alpha, "gamma": gamma, "from_logits": from_logits}
+        super().__init__(focal, arguments, reduction=reduction, name=name, dtype=dtype)

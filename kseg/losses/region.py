@@ -1,0 +1,202 @@
+"""Losses of whole regions: Tversky, and its two special cases Dice and IoU.
+
+With soft counts of an image, TP = sum(y * p), FP = sum((1 - y) * p), FN = sum(y * (1 - p)),
+
+    score = (TP + smooth) / (TP + alpha * FP + beta * FN + smooth)
+
+is Dice at alpha = beta = 0.5 and IoU at alpha = beta = 1. The loss 1 - score is computed as
+
+    (alpha * FP + beta * FN) / (TP + alpha * FP + beta * FN + smooth)
+
+which is the same number without a difference of two nearly equal ones. `smooth`, in pixels, is part of
+the score, and what keeps an empty mask from 0/0: there the loss is alpha * FP / (alpha * FP + smooth).
+A false positive costs something and has a gradient; a correct empty prediction costs next to nothing.
+(In the other common form of Dice, (2 TP + s) / (2 TP + FP + FN + s), s is 2 * smooth.)
+
+A region loss cannot bring back a model that is wrong and sure. Its gradient has the factor p * (1 - p):
+4e-18 at a logit of -40, and 0 at -80 in effect. BCE, focal and the combined loss keep their gradient.
+"""
+
+from typing import Any
+
+import keras
+from keras import KerasTensor, ops
+
+from kseg.losses.base import FunctionLoss, Pixels, pixels
+
+
+def tversky(
+    y_true: KerasTensor,
+    y_pred: KerasTensor,
+    *,
+    alpha: float = 0.3,
+    beta: float = 0.7,
+    smooth: float = 1.0,
+    from_logits: bool = True,
+) -> KerasTensor:
+    """Tversky loss of each image: false positives weighed by `alpha`, false negatives by `beta`.
+
+    The formula stands at the head of this module. Each channel is scored by itself, then their mean is
+    taken. Source: Salehi et al., "Tversky loss function for image segmentation using 3D fully
+    convolutional deep networks", 2017, equation 3; its best setting is the default here.
+
+    Args:
+        y_true: masks, `(B, ..., C)` or `(B, ...)`: 0 background, 1 foreground, 255 ignored.
+        y_pred: logits `(B, ..., C)`, or probabilities with `from_logits=False`.
+        alpha: the weight of false positives, at least 0.
+        beta: the weight of false negatives, at least 0.
+        smooth: added to the true positives, in pixels, above 0.
+        from_logits: whether `y_pred` holds logits.
+
+    Returns:
+        float32 `(B,)` in [0, 1].
+
+    Raises:
+        ValueError: the shapes do not match.
+
+    >>> import numpy as np
+    >>> mask, logits = np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1), "float32")
+    >>> print(round(float(tversky(mask, logits, beta=0.5)[0]), 4))  # FN = 2, TP = 2: 1 / (2 + 1 + 1)
+    0.25
+    """
+    return tversky_of(pixels(y_true, y_pred, from_logits), alpha, beta, smooth)
+
+
+def dice(
+    y_true: KerasTensor, y_pred: KerasTensor, *, smooth: float = 1.0, from_logits: bool = True
+) -> KerasTensor:
+    """Dice loss of each image, `1 - (2 TP + 2 smooth) / (2 TP + FP + FN + 2 smooth)`: Tversky at 0.5, 0.5.
+
+    Arguments, result and errors are those of `tversky`. Source: Milletari et al., "V-Net", 2016, here without
+    the squares in the denominator, so that it is one minus the F1 of soft counts.
+
+    >>> import numpy as np
+    >>> mask, logits = np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1), "float32")
+    >>> print(round(float(dice(mask, logits)[0]), 4))  # TP = FN = 2: 1 - (4 + 2) / (4 + 2 + 2)
+    0.25
+    """
+    return tversky(y_true, y_pred, alpha=0.5, beta=0.5, smooth=smooth, from_logits=from_logits)
+
+
+def iou(
+    y_true: KerasTensor, y_pred: KerasTensor, *, smooth: float = 1.0, from_logits: bool = True
+) -> KerasTensor:
+    """IoU loss of each image, `1 - (TP + smooth) / (TP + FP + FN + smooth)`: Tversky at 1, 1.
+
+    Arguments, result and errors are those of `tversky`. Source: Rahman and Wang, "Optimizing
+    intersection-over-union in deep neural networks for image segmentation", 2016.
+
+    >>> import numpy as np
+    >>> mask, logits = np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1), "float32")
+    >>> print(round(float(iou(mask, logits)[0]), 4))  # TP = FN = 2: 1 - (2 + 1) / (2 + 2 + 1)
+    0.4
+    """
+    return tversky(y_true, y_pred, alpha=1.0, beta=1.0, smooth=smooth, from_logits=from_logits)
+
+
+def tversky_of(batch: Pixels, alpha: float, beta: float, smooth: float) -> KerasTensor:
+    """`tversky` of pixels that are prepared already."""
+    spatial = tuple(range(1, len(batch.logits.shape) - 1))
+    probability = ops.sigmoid(batch.logits)
+    hits = ops.sum(batch.foreground * probability, axis=spatial)
+    alarms = ops.sum((batch.known - batch.foreground) * probability, axis=spatial)
+    misses = ops.sum(batch.foreground * ops.sigmoid(-batch.logits), axis=spatial)
+    errors = alpha * alarms + beta * misses
+    return ops.mean(errors / (hits + errors + smooth), axis=-1)
+
+
+def check_region(alpha: float, beta: float, smooth: float) -> None:
+    """Raises ValueError unless the arguments of `tversky` are in range."""
+    if not (alpha >= 0 and beta >= 0 and alpha + beta > 0):
+        raise ValueError(
+            f"Tversky alpha is {alpha} and beta {beta}; expected 0 or more, and one of them above 0: "
+            "alpha weighs false positives, beta false negatives."
+        )
+    if not smooth > 0:
+        raise ValueError(f"smooth is {smooth} pixels; expected more than 0, or an empty mask is 0/0.")
+
+
+@keras.saving.register_keras_serializable("kseg")
+class TverskyLoss(FunctionLoss):
+    """Tversky loss as a Keras loss; see `tversky`.
+
+    Alone it cannot bring back a model that is wrong and sure, because its gradient vanishes there;
+    `CombinedSegmentationLoss` can.
+
+    Raises:
+        ValueError: `alpha` or `beta` is below 0, both are 0, or `smooth` is not above 0.
+
+    >>> import numpy as np
+    >>> print(round(float(TverskyLoss(beta=0.5)(np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1)))), 4))
+    0.25
+    """
+
+    def __init__(
+        self,
+        alpha: float = 0.3,
+        beta: float = 0.7,
+        smooth: float = 1.0,
+        from_logits: bool = True,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "tversky",
+        dtype: Any = None,
+    ) -> None:
+        check_region(alpha, beta, smooth)
+        arguments = {"alpha": alpha, "beta": beta, "smooth": smooth, "from_logits": from_logits}
+        super().__init__(tversky, arguments, reduction=reduction, name=name, dtype=dtype)
+
+
+@keras.saving.register_keras_serializable("kseg")
+class DiceLoss(FunctionLoss):
+    """Dice loss as a Keras loss; see `dice`.
+
+    Alone it cannot bring back a model that is wrong and sure, because its gradient vanishes there;
+    `CombinedSegmentationLoss` can.
+
+    Raises:
+        ValueError: `smooth` is not above 0.
+
+    >>> import numpy as np
+    >>> print(round(float(DiceLoss()(np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1)))), 4))
+    0.25
+    """
+
+    def __init__(
+        self,
+        smooth: float = 1.0,
+        from_logits: bool = True,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "dice",
+        dtype: Any = None,
+    ) -> None:
+        check_region(0.5, 0.5, smooth)
+        arguments = {"smooth": smooth, "from_logits": from_logits}
+        super().__init__(dice, arguments, reduction=reduction, name=name, dtype=dtype)
+
+
+@keras.saving.register_keras_serializable("kseg")
+class IoULoss(FunctionLoss):
+    """IoU loss as a Keras loss; see `iou`.
+
+    Alone it cannot bring back a model that is wrong and sure, because its gradient vanishes there;
+    `CombinedSegmentationLoss` can.
+
+    Raises:
+        ValueError: `smooth` is not above 0.
+
+    >>> import numpy as np
+    >>> print(round(float(IoULoss()(np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1)))), 4))
+    0.4
+    """
+
+    def __init__(
+        self,
+        smooth: float = 1.0,
+        from_logits: bool = True,
+        reduction: str | None = "sum_over_batch_size",
+        name: str | None = "iou",
+        dtype: Any = None,
+    ) -> None:
+        check_region(1.0, 1.0, smooth)
+        arguments = {"smooth": smooth, "from_logits": from_logits}
+        super().__init__(iou, arguments, reduction=reduction, name=name, dtype=dtype)

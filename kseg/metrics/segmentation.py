@@ -1,0 +1,262 @@
+"""Keras metrics for segmentation, exact on any stream: over all pixels, and averaged over images.
+
+All take masks `(B, ..., C)` or `(B, ...)` of any dtype (0 background, 1 or more foreground, 255 ignored),
+predictions of the same shape, and `sample_weight` of shape `(B,)`, where 0 leaves an image out and
+anything else counts it once. Positive means probability > threshold, so a logit of 0 is background.
+"""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import keras
+from keras import KerasTensor, ops
+
+from kseg.metrics import ratios
+from kseg.metrics.counts import ExactSums, confusion, leave_out, threshold_of
+
+
+class _Counting(keras.metrics.Metric):
+    """A metric whose state is exact totals of what `_count` finds in each image.
+
+    Args:
+        threshold: the probability that a positive pixel exceeds, above 0 and below 1.
+        from_logits: whether predictions are logits.
+        name: the name in the logs.
+        dtype: kept for Keras; the state is int32 and the result float32 whatever it is.
+
+    Raises:
+        ValueError: the threshold is out of range; in `update_state`, shapes do not match.
+    """
+
+    totals: ClassVar[tuple[str, ...]]
+    default_name: ClassVar[str]
+
+    def __init__(
+        self,
+        threshold: float = 0.5,
+        from_logits: bool = True,
+        name: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(name=name or self.default_name, dtype=dtype)
+        self.threshold = threshold
+        self.from_logits = from_logits
+        self._above = threshold_of(threshold, from_logits)
+        self._sums = ExactSums(self, len(self.totals))
+
+    def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: Any = None) -> None:
+        counts = self._count(confusion(y_true, y_pred, self._above))
+        self._sums.add(leave_out(counts, sample_weight))
+
+    def _count(self, confusion: KerasTensor) -> KerasTensor:
+        """What to add up, int32 `(B, len(totals))`, from the confusion of each image, int32 `(B, 4)`."""
+        raise NotImplementedError
+
+    def counts(self) -> dict[str, int]:
+        """The totals so far, exactly, as Python integers."""
+        return dict(zip(self.totals, self._sums.as_integers(), strict=True))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "threshold": self.threshold, "from_logits": self.from_logits}
+
+
+class _OverPixels(_Counting):
+    """A metric of all the pixels of a stream together."""
+
+    totals = ("tp", "fp", "fn", "tn")
+
+    def _count(self, confusion: KerasTensor) -> KerasTensor:
+        return confusion
+
+
+@keras.saving.register_keras_serializable("kseg")
+class SegmentationMetrics(_OverPixels):
+    """F1, IoU, precision, recall and accuracy over all pixels, in one pass.
+
+    `result()` is a dict, which Keras logs flat: `f1`, `iou`, `precision`, `recall`, `accuracy`, and with
+    `val_` in front in validation. 0/0 is 0.
+
+    >>> import numpy as np
+    >>> metrics = SegmentationMetrics()
+    >>> metrics.update_state(np.uint8([[1, 1, 0, 0]]), np.float32([[2, -1, 3, -4]]))
+    >>> {name: round(float(value), 4) for name, value in metrics.result().items()}
+    {'f1': 0.5, 'iou': 0.3333, 'precision': 0.5, 'recall': 0.5, 'accuracy': 0.5}
+    >>> metrics.counts()
+    {'tp': 1, 'fp': 1, 'fn': 1, 'tn': 1}
+    """
+
+    default_name = "segmentation_metrics"
+
+    def result(self) -> dict[str, KerasTensor]:
+        counts = self._sums.as_floats()
+        return {
+            "f1": ratios.f1(*counts),
+            "iou": ratios.iou(*counts),
+            "precision": ratios.precision(*counts),
+            "recall": ratios.recall(*counts),
+            "accuracy": ratios.accuracy(*counts),
+        }
+
+
+class _Ratio(_OverPixels):
+    """One score over all pixels."""
+
+    _direction = "up"
+    ratio: ClassVar[Callable[..., KerasTensor]]
+
+    def result(self) -> KerasTensor:
+        return type(self).ratio(*self._sums.as_floats())
+
+
+@keras.saving.register_keras_serializable("kseg")
+class F1Score(_Ratio):
+    """F1 over all pixels: `2 tp / (2 tp + fp + fn)`, the same number as Dice; 0/0 is 0.
+
+    >>> import numpy as np
+    >>> print(float(F1Score()(np.uint8([[1, 1, 0, 0]]), np.float32([[2, -1, 3, -4]]))))
+    0.5
+    """
+
+    default_name = "f1"
+    ratio = staticmethod(ratios.f1)
+
+
+@keras.saving.register_keras_serializable("kseg")
+class IoU(_Ratio):
+    """Intersection over union of the foreground, over all pixels: `tp / (tp + fp + fn)`; 0/0 is 0.
+
+    >>> import numpy as np
+    >>> print(round(float(IoU()(np.uint8([[1, 1, 0, 0]]), np.float32([[2, -1, 3, -4]]))), 4))
+    0.3333
+    """
+
+    default_name = "iou"
+    ratio = staticmethod(ratios.iou)
+
+
+@keras.saving.register_keras_serializable("kseg")
+class Precision(_Ratio):
+    """Precision over all pixels: `tp / (tp + fp)`; 0/0 is 0.
+
+    >>> import numpy as np
+    >>> print(float(Precision()(np.uint8([[1, 1, 0, 0]]), np.float32([[2, 2, 3, 4]]))))
+    0.5
+    """
+
+    default_name = "precision"
+    ratio = staticmethod(ratios.precision)
+
+
+@keras.saving.register_keras_serializable("kseg")
+class Recall(_Ratio):
+    """Recall over all pixels: `tp / (tp + fn)`; 0/0 is 0.
+
+    >>> import numpy as np
+    >>> print(float(Recall()(np.uint8([[1, 1, 0, 0]]), np.float32([[2, 2, 3, 4]]))))
+    1.0
+    """
+
+    default_name = "recall"
+    ratio = staticmethod(ratios.recall)
+
+
+@keras.saving.register_keras_serializable("kseg")
+class PixelAccuracy(_Ratio):
+    """The share of pixels that are right; 0/0 is 0. High for an empty prediction where foreground is rare.
+
+    >>> import numpy as np
+    >>> print(float(PixelAccuracy()(np.uint8([[1, 0, 0, 0]]), np.float32([[-2, -1, -3, -4]]))))
+    0.75
+    """
+
+    default_name = "accuracy"
+    ratio = staticmethod(ratios.accuracy)
+
+
+class _MeanOverImages(_Counting):
+    """The mean of a score over the images that have foreground.
+
+    An image whose mask is empty has no score: whatever is predicted on it, its F1 and IoU are 0 or 0/0. Such
+    images are left out and counted; `counts()` tells how many, and `FalseAlarmRate` judges them. An image
+    whose every pixel is ignored counts nowhere.
+
+    A score is rounded to a multiple of 2^-24 before it is added, so that the sum is one of integers
+    and no result depends on the order of images or on the size of batches.
+    """
+
+    _direction = "up"
+    totals = ("score", "images", "empty")
+    ratio: ClassVar[Callable[..., KerasTensor]]
+
+    def _count(self, confusion: KerasTensor) -> KerasTensor:
+        scores = type(self).ratio(*ops.unstack(ops.cast(confusion, "float32"), axis=-1))
+        fixed_point = ops.cast(ops.round(scores * 2.0**24), "int32")
+        with_foreground, empty = _kinds(confusion)
+        return ops.stack([fixed_point * with_foreground, with_foreground, empty], axis=-1)
+
+    def result(self) -> KerasTensor:
+        score, images, _ = self._sums.as_floats()
+        return ops.divide_no_nan(score * 2.0**-24, images)
+
+
+@keras.saving.register_keras_serializable("kseg")
+class MeanF1(_MeanOverImages):
+    """The mean F1 of the images that have foreground; those whose mask is empty are left out, and counted.
+
+    0 when there is no such image.
+
+    >>> import numpy as np
+    >>> metric = MeanF1()
+    >>> print(float(metric(np.uint8([[1, 1], [1, 0], [0, 0]]), np.float32([[2, 2], [-2, -2], [2, 2]]))))
+    0.5
+    >>> metric.counts()["images"], metric.counts()["empty"]
+    (2, 1)
+    """
+
+    default_name = "mean_f1"
+    ratio = staticmethod(ratios.f1)
+
+
+@keras.saving.register_keras_serializable("kseg")
+class MeanIoU(_MeanOverImages):
+    """The mean IoU of the images that have foreground; those whose mask is empty are left out, and counted.
+
+    0 when there is no such image.
+
+    >>> import numpy as np
+    >>> print(float(MeanIoU()(np.uint8([[1, 1], [1, 0]]), np.float32([[2, 2], [2, 2]]))))
+    0.75
+    """
+
+    default_name = "mean_iou"
+    ratio = staticmethod(ratios.iou)
+
+
+@keras.saving.register_keras_serializable("kseg")
+class FalseAlarmRate(_Counting):
+    """The share of the images with an empty mask on which any pixel was predicted; 0 when there are none.
+
+    >>> import numpy as np
+    >>> print(float(FalseAlarmRate()(np.uint8([[0, 0], [0, 0], [1, 1]]), np.float32([[-2, 2], [-2, -2], [2, 2]]))))
+    0.5
+    """
+
+    _direction = "down"
+    default_name = "false_alarm_rate"
+    totals = ("alarms", "empty")
+
+    def _count(self, confusion: KerasTensor) -> KerasTensor:
+        _, empty = _kinds(confusion)
+        alarmed = ops.cast(ops.greater(confusion[:, 1], 0), "int32")
+        return ops.stack([alarmed * empty, empty], axis=-1)
+
+    def result(self) -> KerasTensor:
+        return ops.divide_no_nan(*self._sums.as_floats())
+
+
+def _kinds(confusion: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
+    """1 for the images that have foreground, 1 for those that are known to have none; both int32 `(B,)`."""
+    tp, fp, fn, tn = ops.unstack(confusion, axis=-1)
+    with_foreground = ops.greater(tp + fn, 0)
+    empty = ops.logical_and(ops.logical_not(with_foreground), ops.greater(fp + tn, 0))
+    return ops.cast(with_foreground, "int32"), ops.cast(empty, "int32")

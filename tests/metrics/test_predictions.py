@@ -1,0 +1,64 @@
+import keras
+import numpy as np
+import pytest
+from kseg.metrics import PredictionMonitor
+
+
+def test_means_equal_numpy_over_known_pixels(rng):
+    mask = rng.choice(np.uint8([0, 0, 0, 1, 255]), (9, 32, 32, 1))
+    logits = rng.normal(-3, 3, mask.shape).astype(np.float32)
+    monitor = PredictionMonitor()
+    for start in (0, 4, 8):
+        monitor.update_state(mask[start : start + 4], logits[start : start + 4])
+    known = mask != 255
+    probabilities = 1 / (1 + np.exp(-logits[known].astype(np.float64)))
+    counts = monitor.counts()
+    assert counts.pred_mean == pytest.approx(probabilities.mean(), rel=1e-6)
+    assert counts.target_mean == (mask == 1).sum() / known.sum()
+    assert (counts.pixels, counts.foreground) == (known.sum(), (mask == 1).sum())
+    assert counts.predicted == (logits[known] > 0).sum()
+    logged = {name: float(value) for name, value in monitor.result().items()}
+    assert logged == pytest.approx({"pred_mean": counts.pred_mean, "target_mean": counts.target_mean}, rel=1e-6)
+
+
+def test_sees_the_smallest_probabilities_a_collapse_leaves(rng):
+    monitor = PredictionMonitor()
+    for _ in range(50):
+        monitor.update_state(np.zeros((8, 64, 64, 1)), np.full((8, 64, 64, 1), -14.0, np.float32))
+    assert monitor.counts().pred_mean == pytest.approx(1 / (1 + np.exp(14.0)), rel=1e-4)
+
+
+def test_a_stretch_of_training_is_a_difference_of_counts():
+    monitor = PredictionMonitor()
+    monitor.update_state(np.ones((1, 4)), np.full((1, 4), 3.0))
+    before = monitor.counts()
+    monitor.update_state(np.uint8([[1, 0, 0, 0]]), np.full((1, 4), -30.0))
+    window = monitor.counts() - before
+    assert (window.pixels, window.foreground, window.predicted) == (4, 1, 0)
+    assert window.target_mean == 0.25
+    assert window.pred_mean == pytest.approx(0, abs=1e-6)
+
+
+def test_predictions_that_are_not_finite_are_counted_and_shown():
+    monitor = PredictionMonitor()
+    monitor.update_state(np.uint8([[1, 0, 255, 0]]), np.float32([[np.nan, np.inf, np.nan, 0.0]]))
+    counts = monitor.counts()
+    assert (counts.not_finite, counts.predicted, counts.pred_mean) == (2, 0, 0.5)
+    assert np.isnan(float(monitor.result()["pred_mean"]))
+
+
+def test_sample_weight_zero_leaves_an_image_out():
+    monitor = PredictionMonitor(from_logits=False)
+    monitor.update_state(np.ones((2, 4)), np.float32([[0.25] * 4, [1.0] * 4]), sample_weight=[1, 0])
+    assert float(monitor.result()["pred_mean"]) == 0.25
+
+
+def test_config_round_trip():
+    monitor = PredictionMonitor(0.3, from_logits=False)
+    again = keras.metrics.deserialize(keras.metrics.serialize(monitor))
+    assert again.get_config() == monitor.get_config()
+
+
+def test_impossible_thresholds_are_refused():
+    with pytest.raises(ValueError, match=r"threshold is 1.5; expected a probability"):
+        PredictionMonitor(threshold=1.5)
