@@ -58,8 +58,8 @@ class TrainConfig(BaseModel):
 
     # Optimisation
     epochs: int = Field(50, ge=1, description="Epochs in all, those before a checkpoint included.")
-    batch_size: int = Field(8, ge=1, description="Images a step.")
-    lr: float = Field(1e-3, gt=0, description="Peak learning rate of AdamW, reached after the warm-up.")
+    batch_size: int = Field(4, ge=1, description="Images a step.")
+    lr: float = Field(3e-3, gt=0, description="Peak learning rate of AdamW, reached after the warm-up.")
     warmup: float = Field(0.05, ge=0, lt=1, description="Share of all steps in which the learning rate rises from 0.")
     weight_decay: float = Field(1e-4, ge=0, description="AdamW's weight decay, a share of the learning rate a step.")
     clip_norm: float = Field(1.0, gt=0, description="Largest norm of all gradients together; larger ones are scaled.")

@@ -1,7 +1,6 @@
 """The command line: `python -m kseg.train`. Nothing but parsing and one call."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,10 +10,11 @@ import tyro
 from pydantic import Field
 
 from kseg.config import TrainConfig, read_yaml
+from kseg.data import quiet_tensorflow
 from kseg.errors import KsegError
 
 
-class _Arguments(TrainConfig):
+class Arguments(TrainConfig):
     """Train a segmentation model, and see every epoch how good its masks are.
 
     Settings come from --checkpoint, then --config, then flags; the later ones win.
@@ -28,11 +28,11 @@ class _Arguments(TrainConfig):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Train as the arguments say; 0 if it worked, 2 if something has to be put right, 130 after Ctrl-C."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's greetings say nothing here
+    quiet_tensorflow()
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
         given = tyro.cli(
-            Annotated[_Arguments, tyro.conf.arg(name="")],
+            Annotated[Arguments, tyro.conf.arg(name="")],
             prog="python -m kseg.train",
             args=arguments,
             default=_defaults(arguments),
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _defaults(arguments: Sequence[str]) -> _Arguments:
+def _defaults(arguments: Sequence[str]) -> Arguments:
     """The settings before the flags: those of the checkpoint and of the YAML file that the flags name."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", type=Path)
@@ -63,7 +63,7 @@ def _defaults(arguments: Sequence[str]) -> _Arguments:
         settings |= read_state(named.checkpoint).settings
     if named.config:
         settings |= read_yaml(named.config)
-    return _Arguments(**settings)
+    return Arguments(**settings)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,8 @@
 TensorFlow is imported when a function here is called, and keras never.
 """
 
+import os
+
 from kseg.data.foreground import Foreground, find_foreground
 from kseg.data.pipeline import Batches, training_batches, validation_batches
 from kseg.data.sources import Source, open_sources
@@ -18,6 +20,16 @@ __all__ = [
     "Source",
     "find_foreground",
     "open_sources",
+    "quiet_tensorflow",
     "training_batches",
     "validation_batches",
 ]
+
+
+def quiet_tensorflow() -> None:
+    """Have TensorFlow start without its greetings; for a command, before anything has imported it.
+
+    It greets with its version of oneDNN, which a data pipeline has no use for.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")

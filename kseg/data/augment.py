@@ -6,8 +6,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _SMALLEST_CROP = 0.75  # of height and width
-_BRIGHTNESS = 25.0  # of 255, either way
-_CONTRAST = 1.25  # at most, and at least 1 / 1.25
+_BRIGHTNESS = 1.25  # a factor, at most; at least its reciprocal. A shift would blacken a dark image.
+_CONTRAST = 1.25  # likewise, about the mean
 
 
 def augment(image: "tf.Tensor", mask: "tf.Tensor", seed: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
@@ -50,8 +50,8 @@ def _geometry(
     side = _SMALLEST_CROP + (1 - _SMALLEST_CROP) * scale
     ends_y = tf.stack([y * (1 - side), y * (1 - side) + side])
     ends_x = tf.stack([x * (1 - side), x * (1 - side) + side])
-    ends_y = tf.where(flip_y < 0.5, ends_y[::-1], ends_y)
-    ends_x = tf.where(flip_x < 0.5, ends_x[::-1], ends_x)
+    ends_y = tf.where(flip_y < 0.5, tf.reverse(ends_y, [0]), ends_y)
+    ends_x = tf.where(flip_x < 0.5, tf.reverse(ends_x, [0]), ends_x)
     box = tf.stack([ends_y[0], ends_x[0], ends_y[1], ends_x[1]])[None]
 
     def sample(picture: tf.Tensor, method: str) -> tf.Tensor:
@@ -62,10 +62,10 @@ def _geometry(
 
 
 def _photometry(image: "tf.Tensor", brightness: "tf.Tensor", contrast: "tf.Tensor") -> "tf.Tensor":
-    """Shift by `brightness` and stretch about the mean by `contrast`; both in [-1, 1], 0 changes nothing."""
+    """Scale by `brightness`, and about the mean by `contrast`; both in [-1, 1], where 0 changes nothing."""
     import tensorflow as tf
 
-    values = tf.cast(image, tf.float32)
+    values = tf.cast(image, tf.float32) * _BRIGHTNESS**brightness
     mean = tf.reduce_mean(values)
-    values = (values - mean) * _CONTRAST**contrast + mean + _BRIGHTNESS * brightness
+    values = (values - mean) * _CONTRAST**contrast + mean
     return tf.cast(tf.round(tf.clip_by_value(values, 0.0, 255.0)), tf.uint8)

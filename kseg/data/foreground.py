@@ -87,23 +87,42 @@ def find_foreground(
 
     looked_at = itertools.islice(stored_masks(source), _MASKS_LOOKED_AT)
     counts = sum((np.bincount(mask.ravel(), minlength=_VALUES) for mask in looked_at), np.zeros(_VALUES, int))
-    found = [int(value) for value in np.flatnonzero(counts)]
+    return read_foreground(np.flatnonzero(counts).tolist(), source.name)
+
+
+def read_foreground(found: Sequence[int], name: str) -> Foreground:
+    """The rule that `auto` reads from the values found in the masks of a data set of that name.
+
+    Raises:
+        KsegError: there is no telling, see `find_foreground`.
+
+    >>> print(read_foreground([0, 255], "cells"))
+    value 255 (the masks hold 0 and 255)
+    """
     classes = [value for value in found if value not in (0, IGNORE)]
-    listed = ", ".join(map(str, found[:8])) + (f" and {len(found) - 8} more" if len(found) > 8 else "")
-    if not found or found == [0]:
-        raise KsegError(f"No mask of {source.name} has any foreground: all pixels are 0. There is nothing to learn.")
+    listed = list_values(found)
+    if set(found) <= {0}:
+        raise KsegError(f"No mask of {name} has any foreground: all pixels are 0. There is nothing to learn.")
     if 0 not in found:
-        raise KsegError(f"The masks of {source.name} hold {listed}, and 0, the background, nowhere. {_SAY_SO}")
-    if found == [0, IGNORE]:
+        raise KsegError(f"The masks of {name} hold {listed}, and 0, the background, nowhere. {_SAY_SO}")
+    if not classes:
         return Foreground((IGNORE,), ignored=(), only=(0, IGNORE), because="the masks hold 0 and 255")
-    if not classes or (
-        IGNORE in found and (len(classes) > _MOST_CLASSES or classes[0] > _LATEST_FIRST_CLASS)
-    ):
+    if IGNORE in found and (len(classes) > _MOST_CLASSES or classes[0] > _LATEST_FIRST_CLASS):
         raise KsegError(
-            f"The masks of {source.name} hold {listed}: too many values, or too odd ones, for class indices "
+            f"The masks of {name} hold {listed}: too many values, or too odd ones, for class indices "
             f"beside 255. Masks of 0 and 255 that were resized or saved as JPEG look like this. {_SAY_SO}"
         )
     return Foreground(values=None, because=f"the masks hold {listed}")
+
+
+def list_values(found: Sequence[int]) -> str:
+    """Values in words, the first eight of them.
+
+    >>> list_values(range(10))
+    '0, 1, 2, 3, 4, 5, 6, 7 and 2 more'
+    """
+    more = f" and {len(found) - 8} more" if len(found) > 8 else ""
+    return ", ".join(map(str, found[:8])) + more
 
 
 def stored_masks(source: Source) -> Iterator[np.ndarray]:

@@ -56,25 +56,26 @@ class RecordSource:
         firsts = tf.constant(np.cumsum([0] + [shard.take for shard in shards[:-1]]), tf.int64)
 
         wanted = (self.image_feature, self.mask_feature)
-        features = tfds.decode.PartialDecoding(dict.fromkeys(wanted, True)).extract_features(
-            self.builder.info.features
-        )
+        features = tfds.features.FeaturesDict({key: self.builder.info.features[key] for key in wanted})
         undecoded = dict.fromkeys(wanted, tfds.decode.SkipDecoding())
 
         def read(shard: tf.Tensor) -> tf.data.Dataset:
             records = tf.data.TFRecordDataset(files[shard]).skip(skips[shard]).take(takes[shard])
             return records.enumerate(firsts[shard])
 
-        def parse(index: tf.Tensor, record: tf.Tensor) -> tuple[tf.Tensor, Example]:
-            return index, features.deserialize_example(record, decoders=undecoded)
-
         order = tf.data.Dataset.range(len(shards))
         if key is None:
-            return order.flat_map(read).map(parse)
-        order = order.map(lambda position: shuffled(position, key, len(shards)))
-        records = order.interleave(read, cycle_length=_SHARDS_AT_ONCE, deterministic=True)
-        mixed = tf.random.experimental.stateless_fold_in(key, 1)  # apart from the order of the shards
-        return records.shuffle(_SHUFFLE_BUFFER, seed=mixed[0]).map(parse)
+            records = order.flat_map(read)
+        else:
+            order = order.map(lambda position: shuffled(position, key, len(shards)))
+            records = order.interleave(
+                read, cycle_length=_SHARDS_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+            )
+            mixed = tf.random.experimental.stateless_fold_in(key, 1)  # apart from the order of the shards
+            records = records.shuffle(_SHUFFLE_BUFFER, seed=tf.cast(mixed[0], tf.int64))
+        return records.map(
+            lambda index, record: (index, features.deserialize_example(record, decoders=undecoded))
+        )
 
     def decode(self, example: Example) -> tuple["tf.Tensor", "tf.Tensor"]:
         import tensorflow as tf
@@ -103,7 +104,7 @@ def is_record_set(name: str) -> bool:
     import kseg.data.shapes  # noqa: F401  (registers itself with TFDS)
 
     try:
-        tfds.builder_cls(name)
+        tfds.builder_cls(name.split("/")[0])
     except (tfds.core.DatasetNotFoundError, ValueError):
         return False
     return True
@@ -164,7 +165,8 @@ def find_features(name: str, features: "tfds.features.FeaturesDict") -> tuple[st
     grey = [key for key, kind in pictures.items() if kind.shape[-1] == 1]
     named = [key for key in grey if _MASK_NAME.search(key.lower())]
     masks = next((found for found in (labelled, named, grey) if len(found) == 1), [])
-    images = [key for key in pictures if key not in masks and not _MASK_NAME.search(key.lower())]
+    others = [key for key in pictures if key not in masks and not _MASK_NAME.search(key.lower())]
+    images = [key for key in others if key not in grey] or others
     if len(masks) != 1 or len(images) != 1:
         raise KsegError(
             f"{name} has the features {', '.join(f'{key} {kind!r}' for key, kind in features.items())}. "

@@ -56,6 +56,7 @@ def unet(
         x = layers.MaxPooling2D(dtype=dtype, name=f"down{level}_pool")(x)
     x = _block(x, widths[-1], dtype, "bottom")
     for level in reversed(range(levels - 1)):
+        x = layers.Conv2D(widths[level], 1, dtype=dtype, name=f"up{level}_reduce")(x)
         x = layers.UpSampling2D(dtype=dtype, name=f"up{level}_upsample")(x)
         x = layers.Concatenate(dtype=dtype, name=f"up{level}_skip")([skips[level], x])
         x = _block(x, widths[level], dtype, f"up{level}")

@@ -1,0 +1,37 @@
+# `make demo` and `make test` do all their own set-up; the second time they find it done.
+PYTHON ?= python3
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest -n 2
+
+.PHONY: demo test
+.SILENT:
+
+demo: .venv/demo
+	echo "== Training on the built-in data set in dev mode: 100 images, 10 epochs"
+	$(BIN)/python -m kseg.train --config configs/demo.yaml
+
+test: .venv/test
+	echo "== Style"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	echo "== Tests on JAX"
+	KERAS_BACKEND=jax $(PYTEST)
+	echo "== Tests on torch"
+	KERAS_BACKEND=torch $(PYTEST) -m "not backend_free"
+
+.venv/bin/python:
+	echo "== Making a virtual environment in .venv"
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), f"kseg needs Python 3.11 or later; $(PYTHON) is {sys.version.split()[0]}. Try make PYTHON=python3.11"'
+	$(PYTHON) -m venv .venv
+
+.venv/demo: .venv/bin/python pyproject.toml
+	echo "== Installing kseg with JAX for the CPU (a minute or two)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+# torch first, and by its version: an open range would bring gigabytes of CUDA where there is no GPU.
+.venv/test: .venv/bin/python pyproject.toml
+	echo "== Installing kseg with JAX and torch for the CPU, and what the tests need (two minutes or so)"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[torch,test]'
+	touch $@

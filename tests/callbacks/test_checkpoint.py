@@ -1,0 +1,140 @@
+import json
+import math
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+from kseg.callbacks import BestF1Checkpoint, LastCheckpoint, TrainingState, read_state, save_checkpoint
+from kseg.errors import KsegError
+from kseg.metrics import SegmentationMetrics
+
+
+def small_model():
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(1, 3, padding="same")])
+    model.compile(keras.optimizers.AdamW(0.1), "mse", metrics=[SegmentationMetrics()])
+    return model
+
+
+@pytest.fixture
+def best(tmp_path):
+    """A BestF1Checkpoint, driven by hand: `best({"val_f1": …}, …)` gives what it said, epoch by epoch."""
+
+    def run(*epochs, state=None):
+        said = []
+        callback = BestF1Checkpoint(tmp_path / "best.keras", state, said.append)
+        callback.set_model(small_model())
+        start = callback.state.epoch
+        for number, logs in enumerate(epochs):
+            callback.on_epoch_end(start + number, logs)
+        callback.on_train_end()
+        run.callback = callback
+        return said
+
+    run.path = tmp_path / "best.keras"
+    return run
+
+
+def test_only_a_better_model_is_kept(best):
+    said = best(
+        {"val_f1": 0.3, "val_iou": 0.2},
+        {"val_f1": 0.3, "val_iou": 0.2},
+        {"val_f1": 0.1, "val_iou": 0.1},
+        {"val_f1": 0.4823, "val_iou": 0.3178},
+    )
+    assert said == [
+        "✓ Saved best model (F1: 0.3000, IoU: 0.2000)",
+        "✓ Saved best model (F1: 0.4823, IoU: 0.3178)",
+    ]
+    assert read_state(best.path).epoch == 4
+
+
+def test_nan_is_never_best_and_never_in_the_way(best):
+    nan = math.nan
+    assert best({"val_f1": nan}, {"val_f1": 0.2}, {"val_f1": nan}, {"val_f1": 0.3}) == [
+        "✓ Saved best model (F1: 0.2000)",
+        "✓ Saved best model (F1: 0.3000)",
+    ]
+
+
+@pytest.mark.parametrize("loss", ["loss", "val_loss"])
+def test_a_model_whose_loss_is_not_finite_is_never_best(best, loss):
+    # Its F1 is a number: 0. Others announce it as a new best.
+    assert best({"val_f1": 0.0, loss: math.nan}, {"val_f1": 0.0, loss: math.inf}) == []
+    assert not best.path.exists()
+
+
+def test_a_best_score_from_before_has_to_be_beaten(best):
+    state = TrainingState([{"epoch": 1, "val_f1": 0.5}])
+    assert best({"val_f1": 0.4}, state=state) == []
+    assert best({"val_f1": 0.6}, state=state) == ["✓ Saved best model (F1: 0.6000)"]
+    assert [row["epoch"] for row in read_state(best.path).history] == [1, 2]
+
+
+def test_epochs_without_validation_are_passed_over(best):
+    assert best({"loss": 1.0}, {"loss": 1.0, "val_f1": 0.2}) == ["✓ Saved best model (F1: 0.2000)"]
+
+
+def test_validation_without_f1_is_an_error(best):
+    with pytest.raises(ValueError, match=r"no val_f1 among loss, val_loss; expected model.compile\(…, metrics"):
+        best({"loss": 1.0, "val_loss": 1.0})
+
+
+def test_no_validation_at_all_is_warned_about(best, caplog):
+    best({"loss": 1.0})
+    assert "saved no model: there was no validation. Pass validation_data" in caplog.text
+
+
+def test_in_anyones_fit(tmp_path, rng, capsys):
+    x, y = rng.normal(size=(8, 4, 4, 1)).astype(np.float32), rng.integers(0, 2, (8, 4, 4, 1))
+    model = small_model()
+    history = model.fit(
+        x, y, validation_data=(x, y), epochs=3, verbose=0, callbacks=[BestF1Checkpoint(tmp_path / "best.keras")]
+    )
+    scores = history.history["val_f1"]
+    assert f"✓ Saved best model (F1: {max(scores):.4f}, IoU: " in capsys.readouterr().out
+    again = keras.models.load_model(tmp_path / "best.keras")
+    assert again.evaluate(x, y, verbose=0, return_dict=True)["f1"] == max(scores)
+
+
+def test_a_checkpoint_opens_in_keras_with_its_optimizer_and_carries_the_state(tmp_path, rng):
+    x, y = rng.normal(size=(8, 4, 4, 1)).astype(np.float32), rng.integers(0, 2, (8, 4, 4, 1))
+    model = small_model()
+    callback = LastCheckpoint(tmp_path / "last.keras")
+    model.fit(x, y, epochs=2, batch_size=4, verbose=0, callbacks=[callback])
+    again = keras.models.load_model(tmp_path / "last.keras")
+    assert int(again.optimizer.iterations) == 4
+    for ours, theirs in zip(model.optimizer.variables, again.optimizer.variables, strict=True):
+        np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+    state = read_state(tmp_path / "last.keras")
+    assert state == callback.state
+    assert state.epoch == 2
+    assert set(state.history[0]) == {"epoch", "loss", "f1", "iou", "precision", "recall", "accuracy"}
+
+
+def test_a_failed_write_leaves_the_former_file(tmp_path, monkeypatch):
+    path = tmp_path / "last.keras"
+    save_checkpoint(small_model(), path, TrainingState([{"epoch": 1}]))
+
+    def full(*arguments, **keywords):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
+    with pytest.raises(OSError, match="No space left"):
+        save_checkpoint(small_model(), path, TrainingState([{"epoch": 2}]))
+    assert read_state(path).epoch == 1
+
+
+def test_files_that_are_no_checkpoints_are_refused(tmp_path):
+    with pytest.raises(KsegError, match=r"There is no checkpoint .*none.keras"):
+        read_state(tmp_path / "none.keras")
+    (tmp_path / "text.keras").write_text("hello")
+    with pytest.raises(KsegError, match=r"text.keras is not a checkpoint of kseg"):
+        read_state(tmp_path / "text.keras")
+    small_model().save(tmp_path / "plain.keras")
+    with pytest.raises(KsegError, match=r"plain.keras is not a checkpoint of kseg .*kseg.json"):
+        read_state(tmp_path / "plain.keras")
+    with zipfile.ZipFile(tmp_path / "newer.keras", "w") as archive:
+        archive.writestr("kseg.json", json.dumps({"format": 2}))
+    with pytest.raises(KsegError, match=r"newer.keras was written by another version of kseg; expected format 1"):
+        read_state(tmp_path / "newer.keras")

@@ -1,0 +1,159 @@
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from kseg.data import find_foreground, open_sources, pipeline, shapes, training_batches, validation_batches
+from kseg.data.records import find_features, open_records
+from kseg.errors import KsegError
+
+pytestmark = pytest.mark.backend_free
+
+
+class FivePictures(tfds.core.GeneratorBasedBuilder):
+    """As a data set of somebody else's: other names, an extra feature, several shards, only a training split."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(
+                {
+                    "file_name": tfds.features.Text(),
+                    "photo": tfds.features.Image(shape=(None, None, 3)),
+                    "segmentation_mask": tfds.features.Image(shape=(None, None, 1)),
+                    "species": tfds.features.ClassLabel(num_classes=2),
+                }
+            ),
+            disable_shuffling=True,
+        )
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        for index in range(20):
+            mask = np.full((12 + index, 16, 1), 2, np.uint8)  # as in Oxford-IIIT Pet: 2 is background
+            mask[:4] = 1
+            photo = np.full((12 + index, 16, 3), 10 * index, np.uint8)
+            yield (
+                index,
+                {"file_name": str(index), "photo": photo, "segmentation_mask": mask, "species": index % 2},
+            )
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("tfds")
+
+
+@pytest.fixture
+def sources(data_dir):
+    return open_sources("five_pictures", data_dir=data_dir, val_fraction=0.25)
+
+
+def photos(source, key=None):
+    return [int(source.decode(example)[0][0, 0, 0]) // 10 for _, example in source.examples(key)]
+
+
+def test_a_set_without_validation_is_cut_at_its_end(sources):
+    training, validation = sources
+    assert photos(training) == list(range(15))
+    assert photos(validation) == list(range(15, 20))
+    assert validation.describe(2) == "five_pictures/1.0.0 train[17]"
+
+
+def test_take_and_indices(sources):
+    training, validation = sources
+    assert photos(training.take(4)) == [0, 1, 2, 3]
+    assert len(training.take(99)) == 15
+    assert [int(index) for index, _ in validation.examples()] == [0, 1, 2, 3, 4]
+
+
+def test_streamed_order_follows_seed_and_epoch_and_indices_follow_examples(sources):
+    training, _ = sources
+    orders = {(seed, epoch): photos(training, (seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}
+    assert all(sorted(order) == list(range(15)) for order in orders.values())
+    assert len(set(map(tuple, orders.values()))) == 4
+    assert photos(training, (1, 1)) == orders[1, 1]
+    for index, example in training.examples((0, 0)):
+        assert int(index) == int(training.decode(example)[0][0, 0, 0]) // 10
+
+
+def test_streamed_batches_start_at_any_epoch(sources, monkeypatch):
+    monkeypatch.setattr(pipeline, "_MEMORY_BYTES", 0)
+    settings = {"image_size": (16, 16), "batch_size": 5, "seed": 3}
+    rule = find_foreground(sources[0], (1,))
+    whole = list(training_batches(sources[0], rule, **settings).dataset.take(9))[6:]
+    from_epoch_2 = list(training_batches(sources[0], rule, **settings, start_epoch=2).dataset.take(3))
+    for (images, masks), (images_2, masks_2) in zip(whole, from_epoch_2, strict=True):
+        np.testing.assert_array_equal(images, images_2)
+        np.testing.assert_array_equal(masks, masks_2)
+
+
+def test_what_is_foreground_can_be_said_and_has_to_be(sources):
+    training, validation = sources
+    with pytest.raises(KsegError, match="hold 1, 2, and 0, the background, nowhere. Say which"):
+        find_foreground(training)
+    batches = validation_batches(validation, find_foreground(training, (1,)), image_size=(16, 16), batch_size=9)
+    masks = np.concatenate([masks for _, masks in batches.dataset])
+    assert set(np.unique(masks)) == {0, 1}
+    assert 0.1 < masks.mean() < 0.2  # 4 rows of 27 to 31
+
+
+def features(**kinds):
+    return tfds.features.FeaturesDict(kinds)
+
+
+PHOTO = tfds.features.Image(shape=(None, None, 3))
+GREY = tfds.features.Image(shape=(None, None, 1))
+
+
+def test_features_are_found_by_type_then_by_name():
+    labelled = tfds.features.LabeledImage(labels=3, shape=(None, None, 1))
+    assert find_features("a", features(x=PHOTO, y=labelled)) == ("x", "y")
+    assert find_features("a", features(x=PHOTO, y=GREY)) == ("x", "y")
+    assert find_features("a", features(image=GREY, mask=GREY)) == ("image", "mask")
+    assert find_features("a", features(image=PHOTO, depth=GREY, segmentation=GREY)) == ("image", "segmentation")
+
+
+@pytest.mark.parametrize("kinds", [{"x": PHOTO}, {"x": GREY, "y": GREY}, {"x": PHOTO, "y": PHOTO, "mask": GREY}])
+def test_features_that_cannot_be_told_are_listed(kinds):
+    with pytest.raises(KsegError, match=r"some/set has the features x Image.*Expected one image and one mask"):
+        find_features("some/set", features(**kinds))
+
+
+def test_an_unknown_configuration_is_refused(data_dir):
+    with pytest.raises(KsegError, match="shapes/nonsense: .*not found"):
+        open_records("shapes/nonsense", data_dir=data_dir, val_fraction=0.2)
+
+
+# The built-in set
+
+
+@pytest.mark.parametrize("config", ["standard", "rare"])
+def test_shapes_are_what_their_description_says(config):
+    masks = np.stack([shapes.draw(config, "train", index)[1] for index in range(200)])
+    empty = np.mean([not mask.any() for mask in masks])
+    assert set(np.unique(masks)) == {0, 1}
+    if config == "standard":
+        assert 0.15 < empty < 0.28
+        assert 0.06 < masks.mean() < 0.12
+    else:
+        assert 0.4 < empty < 0.6
+        assert 0.006 < masks.mean() < 0.014
+
+
+def test_shapes_are_deterministic_and_all_different():
+    drawn = [shapes.draw(*address) for address in (("standard", "train", 0),) * 2]
+    np.testing.assert_array_equal(*(image for image, _ in drawn))
+    np.testing.assert_array_equal(*(mask for _, mask in drawn))
+    addresses = [(c, s, i) for c in ("standard", "rare") for s in ("train", "validation") for i in range(5)]
+    assert len({shapes.draw(*address)[0].tobytes() for address in addresses}) == 20
+
+
+def test_shapes_can_be_opened_by_name(data_dir, monkeypatch):
+    monkeypatch.setattr(shapes, "_EXAMPLES", {"train": 6, "validation": 3})
+    training, validation = open_sources("shapes", data_dir=data_dir)
+    assert (len(training), len(validation)) == (6, 3)
+    image, mask = training.decode(next(iter(training.examples()))[1])
+    assert (image.shape, mask.shape) == ((128, 128, 3), (128, 128, 1))
