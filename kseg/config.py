@@ -23,7 +23,8 @@ class TrainConfig(BaseModel):
 
     # Data
     dataset: str = Field(
-        "shapes", description="A folder with images/ and masks/, the built-in shapes or shapes/rare, or a TFDS name."
+        "shapes",
+        description="A folder with images/ and masks/, the built-in shapes or shapes/rare, or a TFDS name.",
     )
     data_dir: Path | None = Field(None, description="Where TFDS keeps its data sets; None: ~/tensorflow_datasets.")
     val_fraction: float = Field(
@@ -45,7 +46,10 @@ class TrainConfig(BaseModel):
 
     # Model and loss
     filters: int = Field(
-        16, ge=8, multiple_of=8, description="U-Net filters at full resolution, a multiple of 8; doubled at each of 3 levels."
+        16,
+        ge=8,
+        multiple_of=8,
+        description="U-Net filters at full resolution, a multiple of 8; doubled at each of 3 levels.",
     )
     mixed_precision: bool = Field(False, description="Compute in bfloat16, keep weights and logits in float32.")
     loss: Literal["bce", "combined", "dice", "focal", "iou", "tversky"] = Field(

@@ -64,9 +64,7 @@ def open_run(config: TrainConfig, checkpoint: Path | None) -> RunDirectory:
     run = RunDirectory(path)
     goes_on = checkpoint is not None and checkpoint.resolve().parent == path.resolve()
     if run.config.exists() and not goes_on:
-        raise KsegError(
-            f"{path} holds a run already. Give another --run-dir, or go on with --checkpoint {run.last}."
-        )
+        raise KsegError(f"{path} holds a run already. Give another --run-dir, or go on with --checkpoint {run.last}.")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,12 +1,11 @@
 """The whole suite runs once on each backend: `KERAS_BACKEND=torch pytest`. Unset, it is JAX."""
 
-import os
-
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-
-import kseg  # noqa: F401  (before keras: makes JAX the default)
 import numpy as np
 import pytest
+
+import kseg  # before keras: makes JAX the default
+
+kseg.data.quiet_tensorflow()
 
 
 @pytest.fixture

@@ -74,9 +74,7 @@ class MaskAudit:
         )
 
 
-def audit_masks(
-    source: Source, foreground: Sequence[int] | Literal["auto", "any", "classes"] = "auto"
-) -> MaskAudit:
+def audit_masks(source: Source, foreground: Sequence[int] | Literal["auto", "any", "classes"] = "auto") -> MaskAudit:
     """Look at every mask of a source once.
 
     Args:

@@ -37,9 +37,7 @@ class FolderSource:
 
     def subset(self, indices: Sequence[int]) -> "FolderSource":
         """The examples at these indices, in this order."""
-        return replace(
-            self, images=[self.images[i] for i in indices], masks=[self.masks[i] for i in indices]
-        )
+        return replace(self, images=[self.images[i] for i in indices], masks=[self.masks[i] for i in indices])
 
     def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
         import tensorflow as tf
@@ -69,7 +67,7 @@ class FolderSource:
         return str(self.masks[index])
 
 
-def shuffled(position: "tf.Tensor", key: "tf.Tensor", size: int) -> "tf.Tensor":
+def shuffled(position: "tf.Tensor", key: "tf.Tensor", size: "int | tf.Tensor") -> "tf.Tensor":
     """Which of `size` examples stands at a position of the order of `key`: a permutation without a buffer."""
     import tensorflow as tf
 
@@ -153,9 +151,7 @@ def read_image(path: str) -> np.ndarray:
     try:
         with Image.open(path) as file:
             if file.mode not in _IMAGE_MODES:
-                raise KsegError(
-                    f"{path} has Pillow's mode {file.mode!r}; expected 8 bits a channel. Convert it first."
-                )
+                raise KsegError(f"{path} has Pillow's mode {file.mode!r}; expected 8 bits a channel. Convert it first.")
             return np.asarray(file.convert("RGB"))
     except (OSError, Image.DecompressionBombError) as error:
         raise KsegError(f"{path} cannot be read: {error}") from error

@@ -65,9 +65,7 @@ class Foreground:
         return table
 
 
-def find_foreground(
-    source: Source, setting: Sequence[int] | Literal["auto", "any", "classes"] = "auto"
-) -> Foreground:
+def find_foreground(source: Source, setting: Sequence[int] | Literal["auto", "any", "classes"] = "auto") -> Foreground:
     """The rule for a data set: as set, or read from the first 1000 masks.
 
     - `any`: every value but 0 is foreground (instance ids, or masks of 0 and 255).
@@ -136,5 +134,5 @@ def stored_masks(source: Source) -> Iterator[np.ndarray]:
     masks = source.examples().map(
         lambda index, example: source.decode_mask(example), num_parallel_calls=tf.data.AUTOTUNE
     )
-    with readable_errors(source):
+    with readable_errors(source.name):
         yield from masks.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()

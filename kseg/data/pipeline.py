@@ -134,7 +134,7 @@ def _in_memory(source: Source, examples: "tf.data.Dataset", image_size: tuple[in
     all_images = np.empty((len(source), *image_size, 3), np.uint8)
     all_masks = np.empty((len(source), *image_size, 1), np.uint8)
     progress = tqdm(total=len(source), desc=f"Reading {source.name}", unit=" images", delay=2, leave=False)
-    with readable_errors(source), progress:
+    with readable_errors(source.name), progress:
         for index, image, mask in examples.as_numpy_iterator():
             all_images[index], all_masks[index] = image, mask
             progress.update()

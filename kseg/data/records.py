@@ -1,4 +1,4 @@
-"""A TFDS data set as a source: its TFRecord shards, read in a seeded order through a seeded buffer."""
+"""A TFDS data set as a source: its TFRecord shards, read in a seeded order and mixed a buffer at a time."""
 
 import re
 from dataclasses import dataclass, replace
@@ -63,6 +63,12 @@ class RecordSource:
             records = tf.data.TFRecordDataset(files[shard]).skip(skips[shard]).take(takes[shard])
             return records.enumerate(firsts[shard])
 
+        def mix(indices: tf.Tensor, records: tf.Tensor) -> tf.data.Dataset:
+            # Dataset.shuffle takes no seed that is a tensor, so a whole buffer is permuted at a time.
+            size, own_key = tf.size(indices, tf.int64), tf.random.experimental.stateless_fold_in(key, indices[0])
+            order = tf.data.Dataset.range(size).map(lambda position: shuffled(position, own_key, size))
+            return order.map(lambda position: (indices[position], records[position]))
+
         order = tf.data.Dataset.range(len(shards))
         if key is None:
             records = order.flat_map(read)
@@ -71,11 +77,8 @@ class RecordSource:
             records = order.interleave(
                 read, cycle_length=_SHARDS_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
             )
-            mixed = tf.random.experimental.stateless_fold_in(key, 1)  # apart from the order of the shards
-            records = records.shuffle(_SHUFFLE_BUFFER, seed=tf.cast(mixed[0], tf.int64))
-        return records.map(
-            lambda index, record: (index, features.deserialize_example(record, decoders=undecoded))
-        )
+            records = records.batch(_SHUFFLE_BUFFER).flat_map(mix)
+        return records.map(lambda index, record: (index, features.deserialize_example(record, decoders=undecoded)))
 
     def decode(self, example: Example) -> tuple["tf.Tensor", "tf.Tensor"]:
         import tensorflow as tf
@@ -110,9 +113,7 @@ def is_record_set(name: str) -> bool:
     return True
 
 
-def open_records(
-    name: str, *, data_dir: str | Path | None, val_fraction: float
-) -> tuple[RecordSource, RecordSource]:
+def open_records(name: str, *, data_dir: str | Path | None, val_fraction: float) -> tuple[RecordSource, RecordSource]:
     """The training and the validation source of a TFDS data set, which is downloaded or generated first.
 
     Raises:
@@ -127,9 +128,7 @@ def open_records(
     try:
         builder.download_and_prepare(file_format=tfds.core.FileFormat.TFRECORD)
     except OSError as error:
-        raise KsegError(
-            f"The TFDS data set {name} could not be prepared in {builder.data_dir}: {error}"
-        ) from error
+        raise KsegError(f"The TFDS data set {name} could not be prepared in {builder.data_dir}: {error}") from error
     if builder.info.file_format != tfds.core.FileFormat.TFRECORD:
         raise KsegError(
             f"{builder.data_dir} holds {builder.info.file_format.value}; expected tfrecord. Give "

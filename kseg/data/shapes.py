@@ -32,7 +32,7 @@ class Difficulty(NamedTuple):
 
 _DIFFICULTIES = {
     "standard": Difficulty(empty=0.2, shapes=(1, 9), radius=(2, 40), contrast=(20, 90)),
-    "rare": Difficulty(empty=0.5, shapes=(1, 4), radius=(3, 16), contrast=(20, 60)),
+    "rare": Difficulty(empty=0.5, shapes=(1, 4), radius=(3, 16), contrast=(60, 120)),
 }
 
 
@@ -96,9 +96,7 @@ def draw(config: str, split: str, index: int) -> tuple[np.ndarray, np.ndarray]:
     return np.clip(picture.round(), 0, 255).astype(np.uint8), mask[..., None].astype(np.uint8)
 
 
-def _texture(
-    rng: np.random.Generator, strength: float, octaves: tuple[int, ...] = (8, 16, 32, 64)
-) -> np.ndarray:
+def _texture(rng: np.random.Generator, strength: float, octaves: tuple[int, ...] = (8, 16, 32, 64)) -> np.ndarray:
     """Smooth noise, `(SIZE, SIZE, 1)`: random grids of these resolutions, finer ones weaker."""
     total = np.zeros((SIZE, SIZE))
     for level, cells in enumerate(octaves):
@@ -143,9 +141,7 @@ def _outline(rng: np.random.Generator) -> np.ndarray:
     return (abs(v) <= 2 * half_width) & (abs(u) <= 3)
 
 
-def _paint(
-    rng: np.random.Generator, picture: np.ndarray, where: np.ndarray, colour: np.ndarray
-) -> np.ndarray:
+def _paint(rng: np.random.Generator, picture: np.ndarray, where: np.ndarray, colour: np.ndarray) -> np.ndarray:
     """Lay a colour, with a texture of its own and blurred edges, over part of a picture."""
     stencil = Image.fromarray(where.astype(np.uint8) * 255)
     soft = np.asarray(stencil.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.6))))[..., None] / 255

@@ -74,12 +74,12 @@ def open_sources(
 
 
 @contextlib.contextmanager
-def readable_errors(source: Source) -> Iterator[None]:
-    """Turn what TensorFlow makes of an error inside a data function back into a `KsegError`."""
+def readable_errors(name: str) -> Iterator[None]:
+    """Turn what TensorFlow makes of an error inside a function on the data of that name back into a `KsegError`."""
     import tensorflow as tf
 
     try:
         yield
     except tf.errors.OpError as error:
         raised = re.search(r"KsegError: (.*?)\n", error.message)
-        raise KsegError(raised[1] if raised else f"{source.name} cannot be read: {error.message}") from error
+        raise KsegError(raised[1] if raised else f"{name} cannot be read: {error.message}") from error

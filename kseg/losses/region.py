@@ -62,9 +62,7 @@ def tversky(
     return tversky_of(pixels(y_true, y_pred, from_logits), alpha, beta, smooth)
 
 
-def dice(
-    y_true: KerasTensor, y_pred: KerasTensor, *, smooth: float = 1.0, from_logits: bool = True
-) -> KerasTensor:
+def dice(y_true: KerasTensor, y_pred: KerasTensor, *, smooth: float = 1.0, from_logits: bool = True) -> KerasTensor:
     """Dice loss of each image, `1 - (2 TP + 2 smooth) / (2 TP + FP + FN + 2 smooth)`: Tversky at 0.5, 0.5.
 
     Arguments, result and errors are those of `tversky`. Source: Milletari et al., "V-Net", 2016, here without
@@ -78,9 +76,7 @@ def dice(
     return tversky(y_true, y_pred, alpha=0.5, beta=0.5, smooth=smooth, from_logits=from_logits)
 
 
-def iou(
-    y_true: KerasTensor, y_pred: KerasTensor, *, smooth: float = 1.0, from_logits: bool = True
-) -> KerasTensor:
+def iou(y_true: KerasTensor, y_pred: KerasTensor, *, smooth: float = 1.0, from_logits: bool = True) -> KerasTensor:
     """IoU loss of each image, `1 - (TP + smooth) / (TP + FP + FN + smooth)`: Tversky at 1, 1.
 
     Arguments, result and errors are those of `tversky`. Source: Rahman and Wang, "Optimizing

@@ -100,9 +100,7 @@ def confusion(y_true: KerasTensor, y_pred: KerasTensor, above: float) -> KerasTe
     positive = ops.logical_and(ops.greater(y_pred, above), is_known)
     pixels, foregrounds, positives = count(is_known), count(foreground), count(positive)
     hits = count(ops.logical_and(foreground, positive))
-    return ops.stack(
-        [hits, positives - hits, foregrounds - hits, pixels - foregrounds - positives + hits], axis=-1
-    )
+    return ops.stack([hits, positives - hits, foregrounds - hits, pixels - foregrounds - positives + hits], axis=-1)
 
 
 def count(where: KerasTensor) -> KerasTensor:

@@ -5,6 +5,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+
 from kseg.callbacks import BestF1Checkpoint, LastCheckpoint, TrainingState, read_state, save_checkpoint
 from kseg.errors import KsegError
 from kseg.metrics import SegmentationMetrics

@@ -3,6 +3,7 @@ import logging
 import keras
 import numpy as np
 import pytest
+
 from kseg.callbacks import CollapseDetector
 from kseg.metrics import PredictionMonitor, SegmentationMetrics
 
@@ -18,9 +19,7 @@ def warnings_of(caplog):
         if keras.config.backend() != "jax":
             compile_arguments.pop("steps_per_execution", None)
         model = keras.Sequential([keras.Input((10, 10, 1)), keras.layers.Conv2D(1, 1, use_bias=False)])
-        model.compile(
-            keras.optimizers.SGD(0.0), "mse", metrics=metrics or [PredictionMonitor()], **compile_arguments
-        )
+        model.compile(keras.optimizers.SGD(0.0), "mse", metrics=metrics or [PredictionMonitor()], **compile_arguments)
         model.set_weights([np.ones((1, 1, 1, 1), np.float32)])
 
         def arrays(steps):

@@ -1,7 +1,11 @@
 import csv
 
+import keras
+import numpy as np
 import pytest
+
 from kseg.callbacks import EpochSummary, HistoryFile
+from kseg.metrics import PredictionMonitor, SegmentationMetrics
 
 LOGS = {
     "loss": 0.3214,
@@ -25,7 +29,8 @@ def said():
     def run(logs):
         lines = []
         summary = EpochSummary(lines.append)
-        summary.set_params({"epochs": 50})
+        summary.set_params({"epochs": 50, "steps": 3, "verbose": 0})
+        summary.on_epoch_begin(4)
         summary.on_epoch_end(4, logs)
         return lines
 
@@ -55,3 +60,30 @@ def test_history_has_a_row_an_epoch_and_goes_on(tmp_path):
         {"epoch": "1", "loss": "0.5", "val_f1": ""},
         {"epoch": "2", "loss": "0.25", "val_f1": "0.75"},
     ]
+
+
+def test_the_lines_follow_the_finished_bar_which_has_f1_and_pred_mean(rng, capsys):
+    x, y = rng.normal(size=(6, 4, 4, 1)).astype(np.float32), rng.integers(0, 2, (6, 4, 4, 1))
+    model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(1, 1)])
+    model.compile("sgd", "mse", metrics=[SegmentationMetrics(), PredictionMonitor()])
+    model.fit(x, y, batch_size=2, epochs=2, validation_data=(x, y), callbacks=[EpochSummary()])
+    bars = [line for line in capsys.readouterr().out.split("\n") if line]
+    assert [line[:9] for line in bars if "Metrics" not in line and "step" not in line] == [
+        "Epoch 1/2",
+        "Epoch 1/2",
+        "Epoch 2/2",
+        "Epoch 2/2",
+    ]
+    finished = bars[1].split("\r")[-1]
+    assert "3/3" in finished
+    for shown in ("loss: ", "f1: ", "pred_mean: "):
+        assert shown in finished
+    assert "recall" not in finished
+    assert bars[2].startswith("Epoch 1/2 Complete - Train Loss")
+
+
+def test_keras_adds_no_second_bar_and_logs_stay_asynchronous():
+    summary = EpochSummary()
+    callbacks = keras.callbacks.CallbackList([summary], add_progbar=True, verbose=1, epochs=1, steps=1)
+    assert callbacks._progbar is summary
+    assert callbacks._async_train == (keras.config.backend() == "jax")

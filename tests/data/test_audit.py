@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from kseg.data import open_sources
 from kseg.data.audit import audit_masks
 from kseg.errors import KsegError

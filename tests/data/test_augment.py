@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+
 from kseg.data.augment import augment
 
 pytestmark = pytest.mark.backend_free

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+from PIL import Image
+
 from kseg.data import open_sources
 from kseg.data.folder import read_image, read_mask
 from kseg.errors import KsegError
-from PIL import Image
 
 pytestmark = pytest.mark.backend_free
 
@@ -81,13 +82,13 @@ def test_two_files_of_one_stem_are_refused(make_folder, pairs):
 
 
 def test_other_things_that_are_no_data_set(make_folder, pairs, tmp_path):
+    (tmp_path / "only/images").mkdir(parents=True)
+    Image.new("L", (4, 4)).save(tmp_path / "only/images/a.png")
     with pytest.raises(KsegError, match=r"There is no folder .*masks"):
-        (tmp_path / "only/images").mkdir(parents=True)
-        Image.new("L", (4, 4)).save(tmp_path / "only/images/a.png")
         open_sources(str(tmp_path / "only"))
+    (tmp_path / "empty/images").mkdir(parents=True)
+    (tmp_path / "empty/masks").mkdir()
     with pytest.raises(KsegError, match=r"images has no image files; expected any of .bmp, .gif"):
-        (tmp_path / "empty/images").mkdir(parents=True)
-        (tmp_path / "empty/masks").mkdir()
         open_sources(str(tmp_path / "empty"))
     with pytest.raises(KsegError, match="There is no folder ./nowhere"):
         open_sources("./nowhere")
@@ -101,7 +102,7 @@ def test_other_things_that_are_no_data_set(make_folder, pairs, tmp_path):
 def test_masks_are_read_as_they_were_stored(mode, tmp_path):
     values = np.uint8([[0, 1, 2], [1, 1, 0]])
     if mode == "1":
-        values, picture = values > 0, Image.fromarray((values > 0))
+        values, picture = values > 0, Image.fromarray(values > 0)
     elif mode == "P":
         picture = Image.fromarray(values)
         picture = picture.convert("P")

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from kseg.data import find_foreground, open_sources
 from kseg.data.foreground import UNSAID
 from kseg.errors import KsegError

@@ -2,9 +2,10 @@ import itertools
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from kseg.data import Foreground, find_foreground, open_sources, pipeline, training_batches, validation_batches
 from kseg.errors import KsegError
-from PIL import Image
 
 pytestmark = pytest.mark.backend_free
 
@@ -29,9 +30,7 @@ def greys(batches):
 
 
 def same(some, others):
-    return all(
-        np.array_equal(x, u) and np.array_equal(y, v) for (x, y), (u, v) in zip(some, others, strict=True)
-    )
+    return all(np.array_equal(x, u) and np.array_equal(y, v) for (x, y), (u, v) in zip(some, others, strict=True))
 
 
 def test_batches_are_uint8_and_every_epoch_sees_every_image_in_another_order(source):
@@ -95,7 +94,7 @@ def test_a_mask_value_that_the_rule_does_not_know_is_an_error(source):
     Image.fromarray(np.full((height, width), 128, np.uint8)).save(path)
     with (
         pytest.raises(KsegError, match=r"holds a value besides \(0, 255\).*--foreground"),
-        pipeline.readable_errors(source),
+        pipeline.readable_errors(source.name),
     ):
         list(validation_batches(source, rule, **SETTINGS).dataset)
 
@@ -105,7 +104,7 @@ def test_an_image_that_is_not_the_size_of_its_mask_is_named(source):
     Image.fromarray(np.zeros((5, 7), np.uint8)).save(path)
     with (
         pytest.raises(KsegError, match=rf"{source.images[4].name} is .* and its mask 7 x 5 \(width x height\)"),
-        pipeline.readable_errors(source),
+        pipeline.readable_errors(source.name),
     ):
         list(validation_batches(source, Foreground((255,)), **SETTINGS).dataset)
 

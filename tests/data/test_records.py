@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+
 from kseg.data import find_foreground, open_sources, pipeline, shapes, training_batches, validation_batches
 from kseg.data.records import find_features, open_records
 from kseg.errors import KsegError

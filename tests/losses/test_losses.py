@@ -1,8 +1,8 @@
 import keras
 import numpy as np
 import pytest
-from kseg import losses
 
+from kseg import losses
 from tests.backend import gradient, to_numpy
 from tests.losses import reference
 
@@ -252,7 +252,14 @@ def test_one_value_an_image_so_that_sample_weights_mean_what_they_say(name, rng)
 
 ARGUMENTS = {
     "bce": {},
-    "combined": {"bce_weight": 0.1, "dice_weight": 0.2, "focal_weight": 0.3, "alpha": None, "gamma": 1.0, "smooth": 2.0},
+    "combined": {
+        "bce_weight": 0.1,
+        "dice_weight": 0.2,
+        "focal_weight": 0.3,
+        "alpha": None,
+        "gamma": 1.0,
+        "smooth": 2.0,
+    },
     "dice": {"smooth": 0.5},
     "focal": {"alpha": 0.4, "gamma": 1.5},
     "iou": {"smooth": 3.0},

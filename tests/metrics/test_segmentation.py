@@ -1,11 +1,13 @@
+import itertools
+
 import keras
 import numpy as np
 import pytest
 import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kseg import metrics
 
+from kseg import metrics
 from tests.backend import to_numpy
 
 OVER_PIXELS = {
@@ -43,8 +45,7 @@ def stream(rng, images=23, size=(9, 7)):
 
 def fed(metric, mask, predictions, sizes, sample_weight=None):
     """The metric after these batches."""
-    starts = np.cumsum([0, *sizes])
-    for start, stop in zip(starts, starts[1:], strict=False):
+    for start, stop in itertools.pairwise(np.cumsum([0, *sizes])):
         weight = None if sample_weight is None else sample_weight[start:stop]
         metric.update_state(mask[start:stop], predictions[start:stop], sample_weight=weight)
     return metric

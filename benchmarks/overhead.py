@@ -1,0 +1,86 @@
+"""What kseg costs a training step: its loss, metrics, monitor and callbacks over plain Keras BCE without any.
+
+    python benchmarks/overhead.py                 # on JAX
+    KERAS_BACKEND=torch python benchmarks/overhead.py
+
+Two models with the same weights are trained on the same batch with the same optimizer, one compiled each way. They
+take turns, a block of steps each, in one process; a ratio is one block over the plain block before it. The
+median of the ratios is the cost, their quartiles its spread. Epochs are one block long, so what a
+callback does at the end of an epoch is in it; writing checkpoints, which plain Keras would do as well, is not.
+"""
+
+import statistics
+import time
+from typing import Any
+
+import keras
+import numpy as np
+import tyro
+
+import kseg  # noqa: F401  (before keras: JAX by default)
+from kseg.callbacks import CollapseDetector, EpochSummary
+from kseg.losses import CombinedSegmentationLoss
+from kseg.metrics import PredictionMonitor, SegmentationMetrics
+from kseg.models import unet
+
+Batch = tuple[np.ndarray, np.ndarray]
+
+
+def main(size: int = 256, batch_size: int = 2, filters: int = 16, steps: int = 5, blocks: int = 15) -> None:
+    """Print the ratio of a step with kseg over a plain one, with its spread.
+
+    Args:
+        size: Height and width of the images, in pixels.
+        batch_size: Images a step.
+        filters: Of the U-Net, at full resolution.
+        steps: Steps in a block.
+        blocks: Blocks that are measured, each way; one more warms up.
+    """
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (batch_size, size, size, 3), np.uint8)
+    batch = images, (images[..., :1] > 200).astype(np.uint8)
+
+    plain = keras.losses.BinaryCrossentropy(from_logits=True)
+    ways: dict[str, tuple[keras.Model, list[keras.callbacks.Callback]]] = {
+        "plain": (_model(filters, plain, []), []),
+        "kseg": (
+            _model(filters, CombinedSegmentationLoss(), [SegmentationMetrics(), PredictionMonitor()]),
+            [CollapseDetector(), EpochSummary(lambda line: None)],
+        ),
+    }
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(blocks + 1):
+        for way, (model, callbacks) in ways.items():
+            times[way].append(_block(model, callbacks, batch, steps))
+
+    ratios = [ours / theirs for ours, theirs in zip(times["kseg"][1:], times["plain"][1:], strict=True)]
+    low, median, high = statistics.quantiles(ratios, n=4)
+    step = 1000 * statistics.median(times["plain"][1:]) / steps
+    print(
+        f"{keras.config.backend()}, {size} x {size}, batch {batch_size}, {filters} filters: "
+        f"step with kseg / plain step = {median:.3f} (quartiles {low:.3f} to {high:.3f}, "
+        f"{blocks} pairs of {steps} steps; a plain step took {step:.0f} ms)"
+    )
+
+
+def _model(filters: int, loss: keras.losses.Loss, metrics: list[Any]) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    model = unet(filters=filters)
+    model.compile(keras.optimizers.AdamW(1e-3), loss, metrics=metrics)
+    return model
+
+
+def _block(model: keras.Model, callbacks: list[keras.callbacks.Callback], batch: Batch, steps: int) -> float:
+    """Seconds for an epoch of some steps on one batch. `fit` returns when the last of them is done."""
+
+    def batches() -> Any:
+        while True:
+            yield batch
+
+    start = time.perf_counter()
+    model.fit(batches(), steps_per_epoch=steps, verbose=0, callbacks=callbacks)
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

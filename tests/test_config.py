@@ -1,0 +1,78 @@
+import typing
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kseg import losses
+from kseg.config import TrainConfig, read_yaml, write_yaml
+from kseg.errors import KsegError
+
+pytestmark = pytest.mark.backend_free
+
+RECIPES = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs: 0 is not allowed; expected greater than or equal to 1"),
+        ({"epochs": "many"}, "epochs: 'many' is not allowed; expected a valid integer"),
+        ({"lr": -1}, "lr: -1 is not allowed; expected greater than 0"),
+        ({"threshold": 1}, "threshold: 1 is not allowed; expected less than 1"),
+        ({"loss": "lovasz"}, "loss: 'lovasz' is not allowed; expected 'bce', 'combined', 'dice'"),
+        (
+            {"foreground": "cells"},
+            "foreground: 'cells' is not allowed; expected auto, any, classes, or whole numbers",
+        ),
+        ({"image_size": "big"}, "image_size: 'big' is not allowed; expected a whole number of pixels, or two"),
+        ({"image_size": 100}, "image_size: 100 is not a multiple of 8; near it are 96 and 104"),
+        ({"image_size": (128, 3)}, "image_size: 3 is not a multiple of 8; near it are 8 and 16"),
+        ({"filters": 12}, "filters: 12 is not allowed; expected a multiple of 8"),
+        ({"epoch": 3}, "epoch: there is no such setting; did you mean epochs?"),
+        ({"zzz": 3}, "zzz: there is no such setting; the settings are dataset, data_dir"),
+    ],
+)
+def test_what_is_wrong_is_named(settings, message):
+    with pytest.raises(KsegError) as raised:
+        TrainConfig(**settings)
+    assert message in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_everything_that_is_wrong_is_named_at_once():
+    with pytest.raises(KsegError, match=r"(?s)epochs: 0 .*\nlr: -1 "):
+        TrainConfig(epochs=0, lr=-1)
+
+
+def test_yaml_round_trip(tmp_path):
+    config = TrainConfig(image_size=(64, 96), foreground=(1, 3), loss="tversky", loss_arguments={"alpha": 0.2})
+    write_yaml(config, tmp_path / "config.yaml")
+    assert TrainConfig(**read_yaml(tmp_path / "config.yaml")) == config
+
+
+def test_a_number_that_yaml_takes_for_text(tmp_path):
+    (tmp_path / "config.yaml").write_text("lr: 1e-4\n")
+    assert TrainConfig(**read_yaml(tmp_path / "config.yaml")).lr == 1e-4
+
+
+def test_files_that_hold_no_settings(tmp_path):
+    path = tmp_path / "config.yaml"
+    with pytest.raises(KsegError, match=r"config.yaml cannot be read: No such file"):
+        read_yaml(path)
+    path.write_text("epochs: [")
+    with pytest.raises(KsegError, match=r"config.yaml is not YAML"):
+        read_yaml(path)
+    path.write_text("just words")
+    with pytest.raises(KsegError, match=r"holds 'just words'; expected lines such as 'epochs: 50'"):
+        read_yaml(path)
+
+
+def test_the_names_of_the_losses_are_those_that_there_are():
+    assert list(typing.get_args(TrainConfig.model_fields["loss"].annotation)) == list(losses.BY_NAME)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_every_recipe_is_valid_and_begins_with_its_command(recipe):
+    TrainConfig(**yaml.safe_load(recipe.read_text()))
+    assert f"# python -m kseg.train --config configs/{recipe.name}" in recipe.read_text()
