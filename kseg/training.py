@@ -87,6 +87,8 @@ def train(config: TrainConfig, checkpoint: Path | None = None) -> TrainingResult
             _load_optimizer(model, checkpoint)
             _log.info(f"Going on from {checkpoint}: {state.epoch} epochs done, best F1 {_f1(state)}")
         _log.info(f"{model.count_params():,} parameters, {batches.steps} steps an epoch, {config.epochs} epochs")
+        if keras.config.backend() == "jax":
+            _log.info("The first step is compiled, which takes some seconds")
 
         state = TrainingState(state.history, config.settings() | {"run_dir": None})
         state = _fit(model, batches, validation_set, config, run, state)

@@ -63,9 +63,6 @@ class FolderSource:
         mask = tf.numpy_function(_read_mask_bytes, [example["mask"]], tf.int32, stateful=False)
         return tf.ensure_shape(mask, (None, None, 1))
 
-    def describe(self, index: int) -> str:
-        return str(self.masks[index])
-
 
 def shuffled(position: "tf.Tensor", key: "tf.Tensor", size: "int | tf.Tensor") -> "tf.Tensor":
     """Which of `size` examples stands at a position of the order of `key`: a permutation without a buffer."""

@@ -88,16 +88,16 @@ class RecordSource:
             raise KsegError(f"The images of {self.name} are {image.dtype.name}; expected uint8.")
         if image.shape[-1] == 1:
             image = tf.image.grayscale_to_rgb(image)
-        return image[..., :3], self.decode_mask(example)
+        mask = self.decode_mask(example)
+        sizes = f"KsegError: An image of {self.name} and its mask differ in size; expected one size for both.\n"
+        tf.debugging.assert_equal(tf.shape(image)[:2], tf.shape(mask)[:2], message=sizes)
+        return image[..., :3], mask
 
     def decode_mask(self, example: Example) -> "tf.Tensor":
         import tensorflow as tf
 
         mask = self.builder.info.features[self.mask_feature].decode_example(example[self.mask_feature])
         return tf.cast(mask, tf.int32)
-
-    def describe(self, index: int) -> str:
-        return f"{self.builder.info.full_name} {self.split}[{self.start + index}]"
 
 
 def is_record_set(name: str) -> bool:

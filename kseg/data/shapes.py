@@ -32,7 +32,7 @@ class Difficulty(NamedTuple):
 
 _DIFFICULTIES = {
     "standard": Difficulty(empty=0.2, shapes=(1, 9), radius=(2, 40), contrast=(20, 90)),
-    "rare": Difficulty(empty=0.5, shapes=(1, 4), radius=(3, 16), contrast=(60, 120)),
+    "rare": Difficulty(empty=0.5, shapes=(1, 4), radius=(3, 16), contrast=(100, 160)),
 }
 
 

@@ -39,9 +39,6 @@ class Source(Protocol):
     def decode_mask(self, example: Example) -> "tf.Tensor":
         """The mask alone, int32 `(H, W, 1)`."""
 
-    def describe(self, index: int) -> str:
-        """What to call one example in a message: its file, or its place in a split."""
-
 
 def open_sources(
     dataset: str, *, data_dir: str | Path | None = None, val_fraction: float = 0.2, seed: int = 0

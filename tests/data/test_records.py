@@ -9,7 +9,24 @@ from kseg.errors import KsegError
 pytestmark = pytest.mark.backend_free
 
 
-class FivePictures(tfds.core.GeneratorBasedBuilder):
+class OddSizes(tfds.core.GeneratorBasedBuilder):
+    """A mask that is not as large as its image."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        features = {"image": tfds.features.Image(), "mask": tfds.features.Image(shape=(None, None, 1))}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        for index in range(4):
+            yield index, {"image": np.zeros((8, 8, 3), np.uint8), "mask": np.ones((8, 9, 1), np.uint8)}
+
+
+class TwentyPictures(tfds.core.GeneratorBasedBuilder):
     """As a data set of somebody else's: other names, an extra feature, several shards, only a training split."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -49,7 +66,9 @@ def data_dir(tmp_path_factory):
 
 @pytest.fixture
 def sources(data_dir):
-    return open_sources("five_pictures", data_dir=data_dir, val_fraction=0.25)
+    builder = TwentyPictures(data_dir=data_dir)
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=3))
+    return open_sources("twenty_pictures", data_dir=data_dir, val_fraction=0.25)
 
 
 def photos(source, key=None):
@@ -60,7 +79,7 @@ def test_a_set_without_validation_is_cut_at_its_end(sources):
     training, validation = sources
     assert photos(training) == list(range(15))
     assert photos(validation) == list(range(15, 20))
-    assert validation.describe(2) == "five_pictures/1.0.0 train[17]"
+    assert validation.name == "twenty_pictures/1.0.0 train[15:20]"
 
 
 def test_take_and_indices(sources):
@@ -99,6 +118,12 @@ def test_what_is_foreground_can_be_said_and_has_to_be(sources):
     masks = np.concatenate([masks for _, masks in batches.dataset])
     assert set(np.unique(masks)) == {0, 1}
     assert 0.1 < masks.mean() < 0.2  # 4 rows of 27 to 31
+
+
+def test_an_image_that_is_not_the_size_of_its_mask_is_refused(data_dir):
+    training, _ = open_sources("odd_sizes", data_dir=data_dir)
+    with pytest.raises(KsegError, match=r"An image of odd_sizes/1.0.0 train\[0:3\] and its mask differ in size"):
+        validation_batches(training, find_foreground(training, "any"), image_size=(8, 8), batch_size=2)
 
 
 def features(**kinds):

@@ -1,0 +1,78 @@
+import runpy
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kseg import cli
+from kseg.pictures import save_predictions
+
+pytestmark = pytest.mark.backend_free
+
+SCRIPTS = Path(__file__).parent.parent / "scripts"
+
+
+@pytest.fixture
+def debug_masks():
+    return runpy.run_path(str(SCRIPTS / "debug_masks.py"))["main"]
+
+
+def folder_of(folder, *shares):
+    for split in ("train", "val"):
+        for kind in ("images", "masks"):
+            (folder / split / kind).mkdir(parents=True)
+        for index, share in enumerate(shares):
+            mask = np.zeros(100, np.uint8)
+            mask[: round(share * 100)] = 255
+            Image.fromarray(mask.reshape(10, 10)).save(folder / split / f"masks/{index}.png")
+            Image.new("L", (10, 10)).save(folder / split / f"images/{index}.png")
+    return str(folder)
+
+
+def test_debug_masks_reports_both_splits(debug_masks, tmp_path, capsys):
+    assert debug_masks(folder_of(tmp_path, 0, 0.5)) == 0
+    report = capsys.readouterr().out
+    assert report.count("empty:       1 (50%)") == 2
+    assert "values:      0, 255" in report
+
+
+def test_debug_masks_ends_with_1_when_no_mask_has_foreground(debug_masks, tmp_path, capsys):
+    assert debug_masks(folder_of(tmp_path, 0, 0)) == 1
+    assert "No mask has any foreground" in capsys.readouterr().out
+
+
+def test_debug_masks_ends_with_2_when_there_is_nothing_to_read(debug_masks, capsys):
+    assert debug_masks("./nowhere") == 2
+    assert "kseg: There is no folder ./nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("arguments", "status"), [([], 0), (["--help"], 0), (["fly"], 2)])
+def test_kseg_says_what_it_can_do(arguments, status, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["kseg", *arguments])
+    assert cli.main() == status
+    assert "kseg train --help" in capsys.readouterr().out
+
+
+def test_kseg_train_is_the_command(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["kseg", "train", "--dataset", "./nowhere"])
+    assert cli.main() == 2
+    assert "There is no folder ./nowhere" in capsys.readouterr().err
+
+
+def test_pictures_colour_hits_misses_and_false_alarms(tmp_path):
+    # Four quarters: hit, missed, false alarm, ignored; a second image with an empty mask.
+    mask = np.zeros((2, 16, 16, 1), np.uint8)
+    probability = np.zeros((2, 16, 16, 1))
+    mask[0, :8, :] = 1
+    probability[0, :, :8] = 1
+    mask[0, 8:, 8:] = 255
+    images = np.full((2, 16, 16, 3), 100, np.uint8)
+    save_predictions(tmp_path / "predictions.png", images, mask, probability, threshold=0.5)
+    with Image.open(tmp_path / "predictions.png") as picture:
+        pixels = np.asarray(picture.convert("RGB")).reshape(-1, 3)
+    colours = {tuple(int(channel) for channel in pixel) for pixel in pixels}
+    verdict = [25 + np.array(c) / 1.5 for c in ((0, 158, 115), (86, 180, 233), (230, 97, 0), (128, 128, 128))]
+    for colour in verdict:
+        assert any(np.abs(np.subtract(found, colour)).max() <= 2 for found in colours)
