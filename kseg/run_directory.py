@@ -11,6 +11,14 @@ from kseg.config import TrainConfig
 from kseg.errors import KsegError
 
 
+class _BesideTheBar(logging.Formatter):
+    """Warnings come while the progress bar is under way, and begin a line of their own."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        message = super().format(record)
+        return f"\n{message}" if record.levelno >= logging.WARNING else message
+
+
 class RunDirectory:
     """The files of one run: `config.yaml`, `history.csv`, `best.keras`, `last.keras`, `train.log`, `predictions.png`.
 
@@ -32,6 +40,7 @@ class RunDirectory:
         """The logger `kseg`, writing to the console and, with the time, to `train.log`."""
         logger = logging.getLogger("kseg")
         console = logging.StreamHandler(sys.stdout)
+        console.setFormatter(_BesideTheBar())
         file = logging.FileHandler(self.log, encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         before = logger.level, logger.propagate

@@ -93,8 +93,9 @@ def train(config: TrainConfig, checkpoint: Path | None = None) -> TrainingResult
         state = TrainingState(state.history, config.settings() | {"run_dir": None})
         state = _fit(model, batches, validation_set, config, run, state)
         _draw(model, validation_set, run, config.threshold)
-        _say_what_it_gave(run, state, config)
-    return TrainingResult(run, state)
+        result = TrainingResult(run, state)
+        _say_what_it_gave(result, config)
+    return result
 
 
 def _check_backend(config: TrainConfig) -> None:
@@ -211,9 +212,15 @@ def _draw(model: keras.Model, validation: Batches, run: RunDirectory, threshold:
     save_predictions(run.pictures, images, masks, keras.ops.convert_to_numpy(probabilities), threshold)
 
 
-def _say_what_it_gave(run: RunDirectory, state: TrainingState, config: TrainConfig) -> None:
+def _say_what_it_gave(result: TrainingResult, config: TrainConfig) -> None:
+    run, state = result.run, result.state
     _log.info("")
     _log.info(f"Best F1:     {_f1(state)}")
+    if not result.best_f1:
+        _log.warning(
+            "⚠️  No epoch found any foreground. Look at the pictures and at scripts/debug_masks.py; "
+            "try the combined loss, more epochs, or another --lr."
+        )
     if run.best.exists():
         _log.info(f"Best model:  {run.best}")
     _log.info(f"Pictures:    {run.pictures}")

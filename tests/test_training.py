@@ -134,6 +134,16 @@ def test_the_learning_rate_warms_up_and_falls_to_zero():
     assert float(at_once(0)) == pytest.approx(0.01)
 
 
+@pytest.mark.slow
+def test_a_run_that_learned_nothing_says_so(folder, tmp_path, capsys):
+    # So small a learning rate, and so high a threshold, that nothing is ever predicted.
+    result = train(TrainConfig(**settings(folder, tmp_path / "dead", epochs=1, lr=1e-9, threshold=0.999)))
+    assert result.best_f1 == 0
+    said = capsys.readouterr().out
+    assert "\n⚠️  Predictions may be collapsing! Batch 5: pred_mean=0." in said
+    assert "\n⚠️  No epoch found any foreground. Look at the pictures" in said
+
+
 # What the command refuses
 
 

@@ -70,11 +70,17 @@ def save_checkpoint(model: keras.Model, path: str | os.PathLike[str], state: Tra
     model.save(temporary)
     with zipfile.ZipFile(temporary, "a") as archive:
         archive.writestr(_ENTRY, json.dumps({"format": _FORMAT, **asdict(state)}))
-    for written in (temporary, path.parent):
-        if written == path.parent:
-            temporary.replace(path)
-        descriptor = os.open(written, os.O_RDONLY)
+    _sync(temporary)
+    temporary.replace(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
         os.fsync(descriptor)
+    finally:
         os.close(descriptor)
 
 

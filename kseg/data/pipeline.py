@@ -102,7 +102,6 @@ def _decoded(source: Source, foreground: Foreground, image_size: tuple[int, int]
     """Decoded and resized examples in any order: from memory where they fit, else read anew each time."""
     import tensorflow as tf
 
-    tf.config.set_visible_devices([], "GPU")  # the accelerator is the backend's
     if not len(source):
         raise KsegError(f"{source.name} is empty; expected at least one image.")
     table = tf.constant(foreground.table())

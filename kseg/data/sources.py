@@ -55,9 +55,14 @@ def open_sources(
     Raises:
         KsegError: there is no such data set, or it cannot be read as images with masks.
     """
+    import tensorflow as tf
+
     from kseg.data.folder import open_folder
     from kseg.data.records import is_record_set, open_records
 
+    # The accelerator is the backend's. Where TensorFlow runs on it already, somebody chose so.
+    with contextlib.suppress(RuntimeError):
+        tf.config.set_visible_devices([], "GPU")
     if is_record_set(dataset):
         return open_records(dataset, data_dir=data_dir, val_fraction=val_fraction)
     if Path(dataset).is_dir():
