@@ -141,9 +141,16 @@ def _batches(
     config: TrainConfig, training: Source, validation: Source, foreground: Foreground, start_epoch: int
 ) -> tuple[Batches, Batches]:
     size = {"image_size": config.image_shape, "batch_size": config.batch_size}
-    return training_batches(
-        training, foreground, **size, seed=config.seed, augmented=config.augment, start_epoch=start_epoch
-    ), validation_batches(validation, foreground, **size)
+    batches = training_batches(
+        training,
+        foreground,
+        **size,
+        seed=config.seed,
+        augmented=config.augment,
+        start_epoch=start_epoch,
+        steps_per_execution=config.steps_per_execution,
+    )
+    return batches, validation_batches(validation, foreground, **size)
 
 
 def _new_model(config: TrainConfig) -> keras.Model:
@@ -182,6 +189,7 @@ def _fit(
         with readable_errors(config.dataset):
             model.fit(
                 batches.dataset,
+                shuffle=False,  # it is shuffled
                 steps_per_epoch=batches.steps,
                 validation_data=validation.dataset,
                 initial_epoch=state.epoch,

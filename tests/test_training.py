@@ -144,6 +144,17 @@ def test_a_run_that_learned_nothing_says_so(folder, tmp_path, capsys):
     assert "\n⚠️  No epoch found any foreground. Look at the pictures" in said
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(keras.config.backend() == "torch", reason="Keras has steps_per_execution on JAX only")
+def test_several_steps_an_execution_and_mixed_precision(folder, tmp_path):
+    config = TrainConfig(**settings(folder, tmp_path / "fast", steps_per_execution=2, mixed_precision=True))
+    result = train(config)
+    assert np.isfinite(result.best_f1)
+    model = keras.models.load_model(result.run.last)
+    assert int(model.optimizer.iterations) == 2 * 4  # five batches an epoch are four in twos
+    assert model.get_layer("bottoma_conv").compute_dtype == "bfloat16"
+
+
 # What the command refuses
 
 

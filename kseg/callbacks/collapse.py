@@ -23,7 +23,7 @@ class CollapseDetector(keras.callbacks.Callback):
     at its end; the batches that a longer one has after its last look are not looked at.
     The warning goes to the logger `kseg`, and its batch number counts from the beginning of `fit`.
 
-    Needs `kseg.metrics.PredictionMonitor` among the model's metrics. Between looks it costs nothing: on JAX the
+    Needs `kseg.metrics.PredictionMonitor` among the model's metrics. Between looks it costs nothing: the
     state is fetched from the device only to look, and logs stay asynchronous.
 
     Args:
@@ -39,6 +39,7 @@ class CollapseDetector(keras.callbacks.Callback):
         if every < 1:
             raise ValueError(f"CollapseDetector looks every {every} batches; expected 1 or more.")
         self.every = every
+        self._in_training = False
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Begin to count batches."""
@@ -51,8 +52,8 @@ class CollapseDetector(keras.callbacks.Callback):
         self._seen = _NOTHING
         self._in_training = True
 
-    # Looks happen where Keras calls back between steps in its own thread, which on_train_batch_end is not on JAX;
-    # overriding that one would also have Keras wait for every step's logs.
+    # Looks happen where Keras calls back from the thread that trains, which it does not at a batch's end;
+    # overriding that one would also have it wait for every step's logs.
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Look, if it is time."""

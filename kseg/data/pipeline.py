@@ -48,6 +48,7 @@ def training_batches(
     seed: int,
     augmented: bool = True,
     start_epoch: int = 0,
+    steps_per_execution: int = 1,
 ) -> Batches:
     """Batches without end, epoch after epoch, each in its own order; pass `steps` as `steps_per_epoch`.
 
@@ -62,13 +63,22 @@ def training_batches(
         seed: decides orders and augmentations.
         augmented: whether to augment.
         start_epoch: the epoch to begin with; the batches are those that a run from 0 sees in it.
+        steps_per_execution: as in `model.compile`; an epoch has a multiple of it, since Keras takes no fewer at
+            once, and would begin an epoch with what belongs to the one before.
 
     Raises:
-        KsegError: the source is empty, or an example cannot be read.
+        KsegError: the source is empty, has fewer batches than one execution takes, or cannot be read.
     """
     import tensorflow as tf
 
     batch_size = min(batch_size, len(source))
+    whole_batches = len(source) // max(batch_size, 1)
+    steps = whole_batches - whole_batches % steps_per_execution
+    if not steps and whole_batches:
+        raise KsegError(
+            f"steps_per_execution: {steps_per_execution} is not allowed; {source.name} has {whole_batches} batches "
+            "an epoch, expected no more than those."
+        )
     ordered = _decoded(source, foreground, image_size)
 
     def change(key: tf.Tensor, index: tf.Tensor, image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -81,10 +91,10 @@ def training_batches(
             examples = examples.map(lambda *example: change(key, *example), num_parallel_calls=tf.data.AUTOTUNE)
         else:
             examples = examples.map(lambda index, image, mask: (image, mask))
-        return examples.batch(batch_size, drop_remainder=True)
+        return examples.batch(batch_size, drop_remainder=True).take(steps)
 
     dataset = tf.data.Dataset.counter(start_epoch).flat_map(epoch)
-    return Batches(dataset.prefetch(tf.data.AUTOTUNE), steps=len(source) // batch_size)
+    return Batches(dataset.prefetch(tf.data.AUTOTUNE), steps)
 
 
 def validation_batches(

@@ -69,6 +69,19 @@ def test_training_batches_have_one_size(source):
     assert (whole.steps, len(next(iter(whole.dataset))[0])) == (1, 9)
 
 
+def test_an_epoch_has_whole_executions(source):
+    rule = find_foreground(source)
+    settings = {"image_size": (16, 16), "batch_size": 2, "seed": 0}
+    batches = training_batches(source, rule, **settings, steps_per_execution=3)
+    assert batches.steps == 3  # of four
+    second_epoch = [np.asarray(x) for x, _ in batches.dataset.take(6)][3:]
+    expected = training_batches(source, rule, **settings, start_epoch=1).dataset.take(3)
+    for images, (others, _) in zip(second_epoch, expected, strict=True):
+        np.testing.assert_array_equal(images, others)
+    with pytest.raises(KsegError, match=r"steps_per_execution: 5 is not allowed; .* has 4 batches an epoch"):
+        training_batches(source, rule, **settings, steps_per_execution=5)
+
+
 def test_validation_takes_every_image_once_in_the_order_of_the_source(source):
     batches = validation_batches(source, find_foreground(source), image_size=(16, 16), batch_size=4)
     for _ in range(2):

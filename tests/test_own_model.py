@@ -1,0 +1,50 @@
+"""The README's third way: losses, metrics and callbacks in somebody's own `model.fit`."""
+
+import keras
+import numpy as np
+import pytest
+
+import kseg
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_own_model_own_fit(from_logits, rng, tmp_path, capsys):
+    images = rng.normal(size=(32, 16, 16, 1)).astype(np.float32)
+    masks = (keras.ops.convert_to_numpy(keras.ops.average_pool(images, 3, 1, "same")) > 0.2).astype(np.uint8)
+    masks[:, 0] = kseg.IGNORE
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 1)),
+            keras.layers.Conv2D(8, 3, padding="same", activation="relu"),
+            keras.layers.Dropout(0.1),
+            keras.layers.Conv2D(1, 1, activation=None if from_logits else "sigmoid"),
+        ]
+    )
+    model.compile(
+        keras.optimizers.Adam(0.02),
+        loss=kseg.losses.CombinedSegmentationLoss(from_logits=from_logits),
+        metrics=[
+            kseg.metrics.SegmentationMetrics(from_logits=from_logits),
+            kseg.metrics.PredictionMonitor(from_logits=from_logits),
+        ],
+    )
+    history = model.fit(
+        images[:24],
+        masks[:24],
+        batch_size=5,  # the last batch is short
+        epochs=12,
+        validation_data=(images[24:], masks[24:]),
+        callbacks=[
+            kseg.callbacks.EpochSummary(),
+            kseg.callbacks.CollapseDetector(),
+            kseg.callbacks.BestF1Checkpoint(tmp_path / "best.keras"),
+        ],
+    ).history
+    assert max(history["val_f1"]) > 0.8
+    again = keras.models.load_model(tmp_path / "best.keras")
+    logs = again.evaluate(images[24:], masks[24:], verbose=0, return_dict=True)
+    assert logs["f1"] == pytest.approx(max(history["val_f1"]), abs=1e-6)
+    said = capsys.readouterr().out
+    assert said.count("Complete - Train Loss: ") == 12
+    assert "✓ Saved best model (F1: " in said
