@@ -234,7 +234,7 @@ def _say_what_it_gave(result: TrainingResult, config: TrainConfig) -> None:
     _log.info(f"Pictures:    {run.pictures}")
     _log.info(f"Go on:       {_go_on(run, 2 * config.epochs)}")
     model = run.best if run.best.exists() else run.last
-    _log.info(f"In Python:   import kseg.losses, kseg.metrics; model = keras.models.load_model('{model}')")
+    _log.info(f"In Python:   import kseg.losses, kseg.metrics, keras; model = keras.models.load_model('{model}')")
 
 
 def _f1(state: TrainingState) -> str:

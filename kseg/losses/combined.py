@@ -58,6 +58,9 @@ def combined(
 class CombinedSegmentationLoss(FunctionLoss):
     """BCE, Dice and focal as one Keras loss; see `combined`. The default of the command.
 
+    An empty mask costs what it costs in each part: next to nothing if nothing is predicted. A model that is wrong
+    and sure keeps its gradient, from BCE and focal.
+
     Raises:
         ValueError: a weight is below 0, all are 0, or an argument of a part is out of its range.
 

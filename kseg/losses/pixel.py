@@ -111,8 +111,8 @@ def check_focal(alpha: float | None, gamma: float) -> None:
 class BCELoss(FunctionLoss):
     """Binary cross-entropy as a Keras loss; see `bce`.
 
-    On an empty mask it pushes every pixel down, also the right ones. Under rare foreground it
-    can lie below the threshold everywhere for a whole run: see `CombinedSegmentationLoss`.
+    An empty mask costs the mean of `-log(1 - p)`: next to nothing if nothing is predicted. Where foreground is
+    rare, a model can stay below the threshold everywhere for a whole run: see `CombinedSegmentationLoss`.
 
     >>> import numpy as np
     >>> print(round(float(BCELoss()(np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1)))), 4))
@@ -133,7 +133,7 @@ class BCELoss(FunctionLoss):
 class FocalLoss(FunctionLoss):
     """Focal loss as a Keras loss; see `focal`.
 
-    A false positive on an empty mask costs as it does elsewhere, a correct empty prediction next to nothing.
+    An empty mask costs the mean of `(1 - alpha) * p^gamma * -log(1 - p)`: next to nothing if nothing is predicted.
 
     Raises:
         ValueError: `alpha` is outside [0, 1] or `gamma` is below 0.

@@ -116,7 +116,7 @@ def check_region(alpha: float, beta: float, smooth: float) -> None:
 class TverskyLoss(FunctionLoss):
     """Tversky loss as a Keras loss; see `tversky`.
 
-    Alone it cannot bring back a model that is wrong and sure, because its gradient vanishes there;
+    An empty mask costs `alpha * FP / (alpha * FP + smooth)`: nothing if nothing is predicted. Alone it cannot bring back a model that is wrong and sure, because its gradient vanishes there;
     `CombinedSegmentationLoss` can.
 
     Raises:
@@ -146,7 +146,7 @@ class TverskyLoss(FunctionLoss):
 class DiceLoss(FunctionLoss):
     """Dice loss as a Keras loss; see `dice`.
 
-    Alone it cannot bring back a model that is wrong and sure, because its gradient vanishes there;
+    An empty mask costs `FP / (FP + 2 * smooth)`: nothing if nothing is predicted. Alone it cannot bring back a model that is wrong and sure, because its gradient vanishes there;
     `CombinedSegmentationLoss` can.
 
     Raises:
@@ -174,7 +174,7 @@ class DiceLoss(FunctionLoss):
 class IoULoss(FunctionLoss):
     """IoU loss as a Keras loss; see `iou`.
 
-    Alone it cannot bring back a model that is wrong and sure, because its gradient vanishes there;
+    An empty mask costs `FP / (FP + smooth)`: nothing if nothing is predicted. Alone it cannot bring back a model that is wrong and sure, because its gradient vanishes there;
     `CombinedSegmentationLoss` can.
 
     Raises:
