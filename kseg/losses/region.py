@@ -116,7 +116,8 @@ def check_region(alpha: float, beta: float, smooth: float) -> None:
 class TverskyLoss(FunctionLoss):
     """Tversky loss as a Keras loss; see `tversky`.
 
-    An empty mask costs `alpha * FP / (alpha * FP + smooth)`: nothing if nothing is predicted. Alone it cannot bring back a model that is wrong and sure, because its gradient vanishes there;
+    An empty mask costs `alpha * FP / (alpha * FP + smooth)`: nothing if nothing is predicted.
+    Alone it cannot bring back a model that is wrong and sure, because its gradient vanishes there;
     `CombinedSegmentationLoss` can.
 
     Raises:
@@ -146,7 +147,8 @@ class TverskyLoss(FunctionLoss):
 class DiceLoss(FunctionLoss):
     """Dice loss as a Keras loss; see `dice`.
 
-    An empty mask costs `FP / (FP + 2 * smooth)`: nothing if nothing is predicted. Alone it cannot bring back a model that is wrong and sure, because its gradient vanishes there;
+    An empty mask costs `FP / (FP + 2 * smooth)`: nothing if nothing is predicted.
+    Alone it cannot bring back a model that is wrong and sure, because its gradient vanishes there;
     `CombinedSegmentationLoss` can.
 
     Raises:
@@ -174,7 +176,8 @@ class DiceLoss(FunctionLoss):
 class IoULoss(FunctionLoss):
     """IoU loss as a Keras loss; see `iou`.
 
-    An empty mask costs `FP / (FP + smooth)`: nothing if nothing is predicted. Alone it cannot bring back a model that is wrong and sure, because its gradient vanishes there;
+    An empty mask costs `FP / (FP + smooth)`: nothing if nothing is predicted.
+    Alone it cannot bring back a model that is wrong and sure, because its gradient vanishes there;
     `CombinedSegmentationLoss` can.
 
     Raises:
