@@ -1,6 +1,5 @@
 """What the values in a data set's masks mean: background, foreground, ignored."""
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -66,7 +65,7 @@ class Foreground:
 
 
 def find_foreground(source: Source, setting: Sequence[int] | Literal["auto", "any", "classes"] = "auto") -> Foreground:
-    """The rule for a data set: as set, or read from the first 1000 masks.
+    """The rule for a data set: as set, or read from the first 1000 masks, and from more while all are empty.
 
     - `any`: every value but 0 is foreground (instance ids, or masks of 0 and 255).
     - `classes`: every value but 0 is foreground, and 255 is ignored.
@@ -83,8 +82,11 @@ def find_foreground(source: Source, setting: Sequence[int] | Literal["auto", "an
     if setting != "auto":
         return Foreground(tuple(setting), ignored=() if IGNORE in setting else (IGNORE,))
 
-    looked_at = itertools.islice(stored_masks(source), _MASKS_LOOKED_AT)
-    counts = sum((np.bincount(mask.ravel(), minlength=_VALUES) for mask in looked_at), np.zeros(_VALUES, int))
+    counts = np.zeros(_VALUES, int)
+    for number, mask in enumerate(stored_masks(source), start=1):
+        counts += np.bincount(mask.ravel(), minlength=_VALUES)
+        if number >= _MASKS_LOOKED_AT and counts[1:].any():
+            break
     return read_foreground(np.flatnonzero(counts).tolist(), source.name)
 
 

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from kseg.data import find_foreground, open_sources
+from kseg.data import foreground as foreground_module
 from kseg.data.foreground import UNSAID
 from kseg.errors import KsegError
 
@@ -53,6 +54,12 @@ def test_what_was_found_can_be_set(holding, values):
     found = find_foreground(source)
     again = find_foreground(source, found.setting)
     assert read_as(again, *values) == read_as(found, *values)
+
+
+def test_empty_masks_at_the_beginning_settle_nothing(holding, monkeypatch):
+    monkeypatch.setattr(foreground_module, "_MASKS_LOOKED_AT", 2)
+    assert read_as(find_foreground(holding(0, 0, 0, 255)), 0, 255) == [0, 1]
+    assert read_as(find_foreground(holding(0, 1, 255)), 0, 1, 255) == [0, 1, 255]  # the third is not needed
 
 
 @pytest.mark.parametrize(
