@@ -43,7 +43,7 @@ class RunDirectory:
         console.setFormatter(_BesideTheBar())
         file = logging.FileHandler(self.log, encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-        before = logger.level, logger.propagate
+        level, propagate = logger.level, logger.propagate
         logger.setLevel(logging.INFO)
         logger.propagate = False
         for handler in (console, file):
@@ -54,7 +54,8 @@ class RunDirectory:
             for handler in (console, file):
                 logger.removeHandler(handler)
             file.close()
-            logger.level, logger.propagate = before
+            logger.setLevel(level)
+            logger.propagate = propagate
 
 
 def open_run(config: TrainConfig, checkpoint: Path | None) -> RunDirectory:

@@ -1,3 +1,4 @@
+import logging
 import runpy
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from PIL import Image
 
 from kseg import cli
 from kseg.pictures import save_predictions
+from kseg.run_directory import RunDirectory
 
 pytestmark = pytest.mark.backend_free
 
@@ -76,3 +78,17 @@ def test_pictures_colour_hits_misses_and_false_alarms(tmp_path):
     verdict = [25 + np.array(c) / 1.5 for c in ((0, 158, 115), (86, 180, 233), (230, 97, 0), (128, 128, 128))]
     for colour in verdict:
         assert any(np.abs(np.subtract(found, colour)).max() <= 2 for found in colours)
+
+
+def test_a_run_leaves_the_logger_as_it_was(tmp_path, capsys):
+    logger = logging.getLogger("kseg")
+    before = (logger.level, logger.propagate, list(logger.handlers), logger.isEnabledFor(logging.INFO))
+    with RunDirectory(tmp_path).logging():
+        logger.info("an epoch")
+        logger.warning("a warning")
+    assert (logger.level, logger.propagate, list(logger.handlers), logger.isEnabledFor(logging.INFO)) == before
+    assert capsys.readouterr().out == "an epoch\n\na warning\n"
+    assert [line.split(" ", 2)[2] for line in (tmp_path / "train.log").read_text().splitlines()] == [
+        "an epoch",
+        "a warning",
+    ]
