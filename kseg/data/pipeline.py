@@ -4,7 +4,8 @@
       -> augment (by seed, epoch, index) -> batch -> prefetch
 
 Randomness is addressed, not drawn: the order of an epoch is a function of (seed, epoch), an augmentation of
-(seed, epoch, index). Nothing depends on how many threads ran, or on the epoch that training began with.
+(seed, epoch, index), and whether it crops around foreground one of the position in the batch. Nothing depends on
+how many threads ran, or on the epoch that training began with.
 """
 
 import math
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kseg.data.augment import augment
+from kseg.data.augment import augment, crop_around_foreground
 from kseg.data.folder import shuffled
 from kseg.data.foreground import UNSAID, Foreground
 from kseg.data.sources import Source, readable_errors
@@ -47,6 +48,7 @@ def training_batches(
     batch_size: int,
     seed: int,
     augmented: bool = True,
+    foreground_crops: float = 0.0,
     start_epoch: int = 0,
     steps_per_execution: int = 1,
 ) -> Batches:
@@ -62,16 +64,21 @@ def training_batches(
         batch_size: images a batch.
         seed: decides orders and augmentations.
         augmented: whether to augment.
+        foreground_crops: share of each batch, rounded to whole images, that is cropped around a random foreground
+            pixel, to half to all of height and width, whether or not it is augmented otherwise. An image without
+            foreground among these is treated as the others are.
         start_epoch: the epoch to begin with; the batches are those that a run from 0 sees in it.
         steps_per_execution: as in `model.compile`; an epoch has a multiple of it, since Keras takes no fewer at
             once, and would begin an epoch with what belongs to the one before.
 
     Raises:
-        KsegError: the source is empty, has fewer batches than one execution takes, or cannot be read.
+        KsegError: the source is empty, has fewer batches than one execution takes, or cannot be read;
+            `foreground_crops` is not a share, or one that rounds to no image of a batch.
     """
     import tensorflow as tf
 
     batch_size = min(batch_size, len(source))
+    cropped = _cropped(foreground_crops, batch_size)
     whole_batches = len(source) // max(batch_size, 1)
     steps = whole_batches - whole_batches % steps_per_execution
     if not steps and whole_batches:
@@ -81,20 +88,40 @@ def training_batches(
         )
     ordered = _decoded(source, foreground, image_size)
 
-    def change(key: tf.Tensor, index: tf.Tensor, image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        return augment(image, mask, tf.random.experimental.stateless_fold_in(key, index))
+    def change(
+        key: tf.Tensor, position: tf.Tensor, index: tf.Tensor, image: tf.Tensor, mask: tf.Tensor
+    ) -> tuple[tf.Tensor, ...]:
+        example_seed = tf.random.experimental.stateless_fold_in(key, index)
+        around_foreground = position % batch_size < cropped
+        if augmented:
+            return augment(image, mask, example_seed, around_foreground)
+        return tf.cond(
+            around_foreground, lambda: crop_around_foreground(image, mask, example_seed), lambda: (image, mask)
+        )
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         key = tf.stack([tf.constant(seed, tf.int64), number])
-        examples = ordered(key)
-        if augmented:
-            examples = examples.map(lambda *example: change(key, *example), num_parallel_calls=tf.data.AUTOTUNE)
-        else:
-            examples = examples.map(lambda index, image, mask: (image, mask))
+        examples = ordered(key).enumerate()
+        examples = examples.map(
+            lambda position, example: change(key, position, *example), num_parallel_calls=tf.data.AUTOTUNE
+        )
         return examples.batch(batch_size, drop_remainder=True).take(steps)
 
     dataset = tf.data.Dataset.counter(start_epoch).flat_map(epoch)
     return Batches(dataset.prefetch(tf.data.AUTOTUNE), steps)
+
+
+def _cropped(foreground_crops: float, batch_size: int) -> int:
+    """How many images of a batch are cropped around foreground."""
+    if not 0 <= foreground_crops <= 1:
+        raise KsegError(f"foreground_crops: {foreground_crops} is not allowed; expected a share from 0 to 1.")
+    cropped = round(foreground_crops * batch_size)
+    if foreground_crops and batch_size and not cropped:
+        raise KsegError(
+            f"foreground_crops: {foreground_crops} of {batch_size} images a batch is none; expected 0, or at least "
+            f"{1 / batch_size:.2g}."
+        )
+    return cropped
 
 
 def validation_batches(

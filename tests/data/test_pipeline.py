@@ -2,9 +2,11 @@ import itertools
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from kseg.data import Foreground, find_foreground, open_sources, pipeline, training_batches, validation_batches
+from kseg.data.augment import augment
 from kseg.errors import KsegError
 
 pytestmark = pytest.mark.backend_free
@@ -59,6 +61,75 @@ def test_memory_and_streaming_give_the_same_batches(make_folder, pairs, monkeypa
     from_memory = batches_of(source, 5)
     monkeypatch.setattr(pipeline, "_MEMORY_BYTES", 0)
     assert same(batches_of(source, 5), from_memory)
+
+
+def changed(batches, others):
+    """For each batch, which of its masks differ from those of another."""
+    return [
+        (masks != expected).any((1, 2, 3)).tolist() for (_, masks), (_, expected) in zip(batches, others, strict=True)
+    ]
+
+
+def test_without_foreground_crops_every_example_is_augmented_at_its_address(source):
+    batches = batches_of(source, 6, foreground_crops=0.0)
+    assert same(batches, batches_of(source, 6))
+    plain = batches_of(source, 6, augmented=False)
+    numbers = {10 * int(path.stem[-1]): index for index, path in enumerate(source.images)}
+    for position, (images, masks) in enumerate(plain):
+        for place, (image, mask) in enumerate(zip(images, masks, strict=True)):
+            key = tf.constant([5, position // 3], tf.int64)
+            index = tf.constant(numbers[int(image[0, 0, 0])], tf.int64)
+            expected = augment(image, mask, tf.random.experimental.stateless_fold_in(key, index))
+            for seen, one in zip(batches[position], expected, strict=True):
+                np.testing.assert_array_equal(seen[place], one)
+
+
+@pytest.mark.parametrize("augmented", [True, False])
+@pytest.mark.parametrize(("share", "count"), [(0.25, 1), (0.5, 2), (0.7, 3), (1.0, 4)])
+def test_the_share_of_every_batch_is_cropped_around_foreground_and_no_more(share, count, augmented, source):
+    # At this size, a crop of next to all of a mask shows.
+    settings = {"batch_size": 4, "augmented": augmented, "image_size": (96, 128)}
+    batches = batches_of(source, 6, **settings, foreground_crops=share)
+    assert changed(batches, batches_of(source, 6, **settings)) == [[True] * count + [False] * (4 - count)] * 6
+
+
+def test_foreground_crops_follow_the_seed_and_not_where_training_starts(source):
+    settings = {"foreground_crops": 0.6, "augmented": False}
+    batches = batches_of(source, 9, **settings)
+    assert same(batches, batches_of(source, 9, **settings))
+    assert same(batches[6:], batches_of(source, 3, **settings, start_epoch=2))
+    assert not same(batches, batches_of(source, 9, **settings, seed=6))
+
+
+@pytest.mark.parametrize("augmented", [True, False])
+def test_a_crop_around_foreground_has_foreground_if_the_image_has_any(make_folder, augmented):
+    pairs = {}
+    for index in range(10):
+        mask = np.zeros((16, 24), np.uint8)
+        mask[0, index] = 255 * (index % 2)
+        pairs[f"picture{index}"] = (np.full((16, 24, 3), 10 * index, np.uint8), mask)
+    source = open_sources(str(make_folder(pairs)), val_fraction=0.01)[0]
+    settings = {"augmented": augmented, "batch_size": 9}
+    (usual,), (batch,) = batches_of(source, 1, **settings), batches_of(source, 1, **settings, foreground_crops=1)
+    (order,) = batches_of(source, 1, augmented=False, batch_size=9)
+    for number, grey in enumerate(greys([order])):
+        if grey // 10 % 2:
+            assert batch[1][number].any()
+        else:
+            np.testing.assert_array_equal(batch[0][number], usual[0][number])
+            assert not batch[1][number].any()
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_foreground_crops_that_are_no_share_are_refused(source, share):
+    with pytest.raises(KsegError, match=rf"foreground_crops: {share} is not allowed; expected a share from 0 to 1"):
+        batches_of(source, 1, foreground_crops=share)
+
+
+def test_foreground_crops_of_less_than_an_image_are_refused(source):
+    message = r"foreground_crops: 0.1 of 3 images a batch is none; expected 0, or at least 0.33"
+    with pytest.raises(KsegError, match=message):
+        batches_of(source, 1, foreground_crops=0.1)
 
 
 def test_training_batches_have_one_size(source):
