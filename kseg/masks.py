@@ -1,8 +1,13 @@
-"""What a mask is, for losses and metrics alike: which shapes match, which pixels are ignored."""
+"""What a mask and its prediction are, for losses and metrics alike: shapes that match, ignored pixels, logits."""
 
 from keras import KerasTensor, ops
 
 from kseg import IGNORE
+
+# The smallest normal float32, and the distance from 1 to the float32 below it. With them a
+# probability of exactly 0 or 1 has a finite logit, and every other one keeps its own.
+_LEAST = 1.1754944e-38
+_BELOW_ONE = 1.0 - 2.0**-24
 
 
 def align(y_true: KerasTensor, y_pred: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
@@ -49,3 +54,14 @@ def known(y_true: KerasTensor) -> KerasTensor:
     [True, True, False]
     """
     return ops.not_equal(y_true, IGNORE)
+
+
+def logit(probability: KerasTensor) -> KerasTensor:
+    """The logit `log(p / (1 - p))` of a float32 probability; finite for 0 and 1 as well.
+
+    >>> import numpy as np
+    >>> [round(float(logit(np.float32(p))), 3) for p in (0.0, 0.25, 1.0)]
+    [-87.337, -1.099, 16.636]
+    """
+    probability = ops.clip(probability, _LEAST, _BELOW_ONE)
+    return ops.log(probability) - ops.log1p(-probability)

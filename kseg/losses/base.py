@@ -6,12 +6,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import KerasTensor, ops
 
-from kseg.masks import align, known
-
-# The smallest normal float32, and the distance from 1 to the float32 below it. With them a
-# probability of exactly 0 or 1 has a finite logit, and every other one keeps its own.
-_LEAST = 1.1754944e-38
-_BELOW_ONE = 1.0 - 2.0**-24
+from kseg.masks import align, known, logit
 
 
 class Pixels(NamedTuple):
@@ -33,17 +28,12 @@ def pixels(y_true: KerasTensor, y_pred: KerasTensor, from_logits: bool) -> Pixel
     """
     y_true, y_pred = align(y_true, y_pred)
     is_known = known(y_true)
-    logits = y_pred if from_logits else _logit(y_pred)
+    logits = y_pred if from_logits else logit(y_pred)
     return Pixels(
         foreground=ops.where(is_known, ops.clip(y_true, 0.0, 1.0), 0.0),
         logits=ops.where(is_known, logits, 0.0),
         known=ops.cast(is_known, "float32"),
     )
-
-
-def _logit(probability: KerasTensor) -> KerasTensor:
-    probability = ops.clip(probability, _LEAST, _BELOW_ONE)
-    return ops.log(probability) - ops.log1p(-probability)
 
 
 class FunctionLoss(keras.losses.Loss):

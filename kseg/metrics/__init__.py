@@ -1,10 +1,11 @@
 """Streaming metrics for segmentation, exact on any stream.
 
 Over all pixels: `SegmentationMetrics` (a dict of five), `F1Score`, `IoU`, `Precision`, `Recall`,
-`PixelAccuracy`. Averaged over images: `MeanF1`, `MeanIoU`, `FalseAlarmRate`. What is being predicted:
-`PredictionMonitor`.
+`PixelAccuracy`. Averaged over images: `MeanF1`, `MeanIoU`, `FalseAlarmRate`. Over all thresholds:
+`ThresholdCurve`. What is being predicted: `PredictionMonitor`.
 """
 
+from kseg.metrics.curve import ThresholdCurve
 from kseg.metrics.predictions import PredictionCounts, PredictionMonitor
 from kseg.metrics.segmentation import (
     F1Score,
@@ -30,4 +31,5 @@ __all__ = [
     "PredictionMonitor",
     "Recall",
     "SegmentationMetrics",
+    "ThresholdCurve",
 ]

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import KerasTensor, ops
 
 from kseg.masks import align, known
@@ -49,16 +50,24 @@ class ExactSums:
         self.low.assign(ops.bitwise_and(low, 2**_LIMB_BITS - 1))
         self.high.assign(self.high + ops.right_shift(high_half, _HALF_BITS) + carry)
 
-    def as_floats(self) -> list[KerasTensor]:
-        """The totals as float32 scalars, each within a relative 1.2e-7 of the exact number."""
+    def as_tensor(self) -> KerasTensor:
+        """The totals in float32 `(size,)`, each within a relative 1.2e-7 of the exact number."""
         high = ops.cast(self.high.value, "float32")
         low = ops.cast(self.low.value, "float32")
-        return ops.unstack(high * 2.0**_LIMB_BITS + low)
+        return high * 2.0**_LIMB_BITS + low
+
+    def as_floats(self) -> list[KerasTensor]:
+        """The totals one by one; see `as_tensor`."""
+        return ops.unstack(self.as_tensor())
+
+    def as_array(self) -> np.ndarray:
+        """The totals, exactly, int64 `(size,)`. Not for use while a step is being compiled."""
+        high, low = (ops.convert_to_numpy(limb).astype(np.int64) for limb in (self.high, self.low))
+        return (high << _LIMB_BITS) + low
 
     def as_integers(self) -> list[int]:
-        """The totals, exactly. Not for use while a step is being compiled."""
-        high, low = (ops.convert_to_numpy(limb) for limb in (self.high, self.low))
-        return [(int(h) << _LIMB_BITS) + int(l) for h, l in zip(high, low, strict=True)]
+        """The totals as Python's integers; see `as_array`."""
+        return self.as_array().tolist()
 
 
 def threshold_of(threshold: float, from_logits: bool) -> float:

@@ -1,0 +1,201 @@
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import precision_recall_curve
+
+from kseg.metrics import SegmentationMetrics, ThresholdCurve
+from kseg.metrics.curve import read_histogram
+
+BINS = 16384
+
+
+def sigmoid(logit):
+    return 1 / (1 + np.exp(-np.float64(logit)))
+
+
+def read(curve):
+    return {name: float(value) for name, value in curve.result().items()}
+
+
+def best_f1(masks, logits):
+    """The best F1 of scikit-learn's exact curve, and of predicting everything."""
+    precision, recall, _ = precision_recall_curve(masks.ravel(), logits.ravel())
+    return np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12))
+
+
+def f1_at(masks, logits, threshold):
+    positive, foreground = sigmoid(logits) > threshold, masks > 0
+    return 2 * (positive & foreground).sum() / max(positive.sum() + foreground.sum(), 1)
+
+
+# What a network says: apart or not, sure or not, all below the threshold, hardly away from one value, far out.
+CASES = {
+    "apart": (0.1, -3.0, 1.0, 2.0, 1.0),
+    "no difference": (0.1, 0.0, 1.0, 0.0, 1.0),
+    "never crosses": (0.02, -5.0, 0.5, -2.0, 0.7),
+    "mostly foreground": (0.9, -1.0, 1.0, 3.0, 2.0),
+    "hardly started": (0.05, 0.01, 0.02, 0.03, 0.02),
+    "at the prior": (0.01, -4.6, 0.1, -4.4, 0.1),
+    "sure": (0.2, -300.0, 100.0, 300.0, 200.0),
+    "rare": (0.001, -6.0, 1.0, -3.0, 2.0),
+}
+
+
+def stream(case, rng, pixels=200_000):
+    share, background, spread, foreground, width = CASES[case]
+    masks = (rng.random((4, pixels // 4)) < share).astype(np.uint8)
+    noise = rng.normal(size=masks.shape)
+    logits = np.where(masks == 1, foreground + width * noise, background + spread * noise).astype(np.float32)
+    return masks, logits
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_best_f1_is_that_of_the_exact_curve(case, rng):
+    masks, logits = stream(case, rng)
+    curve = ThresholdCurve()
+    curve.update_state(masks, logits)
+    found = read(curve)
+    exact = best_f1(masks, logits)
+    assert exact - 0.002 <= found["best_f1"] <= exact + 1e-5
+    # The threshold that it names gives the F1 that it names.
+    if case != "sure":  # float32 has no probability between 1 - 6e-8 and 1
+        assert f1_at(masks, logits, found["best_threshold"]) == pytest.approx(found["best_f1"], abs=2e-3)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_gap_is_that_of_numpy(case, rng):
+    masks, logits = stream(case, rng)
+    curve = ThresholdCurve()
+    curve.update_state(masks, logits)
+    foreground, background = (np.float64(logits[masks == kind]) for kind in (1, 0))
+    expected = (foreground.mean() - background.mean()) / np.sqrt((foreground.var() + background.var()) / 2)
+    assert read(curve)["gap"] == pytest.approx(expected, abs=0.01, rel=0.01)
+
+
+def test_of_equally_good_thresholds_the_nearest_to_a_half():
+    curve = ThresholdCurve()
+    curve.update_state(np.uint8([[0, 1]]), np.float32([[-9.0, 9.0]]))
+    found = read(curve)
+    assert found["best_f1"] == 1.0
+    assert found["best_threshold"] == pytest.approx(0.5, abs=0.01)
+    curve.reset_state()
+    curve.update_state(np.uint8([[0, 1]]), np.float32([[-4.0, -2.0]]))
+    assert read(curve)["best_threshold"] == pytest.approx(sigmoid(-2.0), abs=0.01)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 1, 1, 255]), st.floats(-20, 20, width=32)), min_size=1, max_size=40),
+    st.integers(1, 5),
+)
+@settings(max_examples=30, deadline=None)
+def test_counts_are_exact_in_any_batches(pixels, size):
+    masks, logits = (np.array(column) for column in zip(*pixels, strict=True))
+    masks, logits = masks.astype(np.uint8)[:, None], logits.astype(np.float32)[:, None]
+    whole, parts = ThresholdCurve(), ThresholdCurve()
+    whole.update_state(masks, logits)
+    for start in range(0, len(masks), size):
+        parts.update_state(masks[start : start + size], logits[start : start + size])
+    np.testing.assert_array_equal(whole.histogram(), parts.histogram())
+    for kind in (0, 1):
+        assert whole.histogram()[kind].sum() == (masks == kind).sum()
+        # An edge of the bins lies at probability 0.5, and equal is background, as in every metric.
+        above = whole.histogram()[kind, BINS // 2 :].sum()
+        assert above == ((masks == kind) & (logits > 0)).sum()
+
+
+def test_probabilities_give_what_their_logits_give(rng):
+    masks, logits = stream("apart", rng, 20_000)
+    ours, theirs = ThresholdCurve(), ThresholdCurve(from_logits=False)
+    ours.update_state(masks, logits)
+    theirs.update_state(masks, sigmoid(logits).astype(np.float32))
+    assert read(theirs) == pytest.approx(read(ours), abs=0.01)
+
+
+def test_saturated_and_impossible_predictions():
+    masks = np.uint8([[1, 0, 0, 0]])
+    for from_logits, predictions in ((False, [1, 0, 0, 0]), (True, [np.inf, -np.inf, np.nan, -1e30])):
+        curve = ThresholdCurve(from_logits=from_logits)
+        curve.update_state(masks, np.float32([predictions]))
+        found = read(curve)
+        assert found["best_f1"] == 1.0
+        assert np.isfinite(found["gap"])
+
+
+@pytest.mark.parametrize(
+    ("masks", "expected"),
+    [(np.zeros((1, 4)), 0.0), (np.full((1, 4), 255), 0.0), (np.ones((1, 4)), 1.0)],
+)
+def test_one_kind_of_pixel_alone(masks, expected):
+    curve = ThresholdCurve()
+    curve.update_state(masks.astype(np.uint8), np.float32([[1, 2, 3, 4]]))
+    assert read(curve)["best_f1"] == expected
+    assert read(curve)["gap"] == 0.0
+
+
+def test_an_empty_stream_and_a_constant_output():
+    curve = ThresholdCurve()
+    assert read(curve)["best_f1"] == read(curve)["gap"] == 0.0
+    curve.update_state(np.uint8([[1, 0, 0, 0]]), np.full((1, 4), -3.0, np.float32))
+    assert read(curve)["best_f1"] == pytest.approx(2 * 0.25 / 1.25)  # everything is foreground
+    assert read(curve)["gap"] == pytest.approx(0, abs=1e-6)
+
+
+def test_ignored_pixels_and_weights_of_zero(rng):
+    masks, logits = stream("apart", rng, 4000)
+    marked = masks.copy()
+    marked[:, ::3] = 255
+    curve, expected = ThresholdCurve(), ThresholdCurve()
+    curve.update_state(marked, logits, sample_weight=np.float32([1, 0, 1, 0]))
+    expected.update_state(np.delete(masks[::2], np.s_[::3], 1), np.delete(logits[::2], np.s_[::3], 1))
+    np.testing.assert_array_equal(curve.histogram(), expected.histogram())
+
+
+def test_beyond_two_to_the_31_pixels():
+    curve = ThresholdCurve()
+    curve.update_state(np.uint8([[1, 0]]), np.float32([[2, -2]]))
+    curve._sums.high.assign(curve._sums.low.value * 8)  # 2^33 more of each
+    assert curve.histogram().sum(axis=1).tolist() == [2**33 + 1] * 2
+    assert read(curve)["best_f1"] == 1.0
+
+
+def test_a_stretch_is_a_difference(rng):
+    masks, logits = stream("apart", rng, 8000)
+    curve, second = ThresholdCurve(), ThresholdCurve()
+    curve.update_state(masks[:2], logits[:2])
+    before = curve.histogram()
+    curve.update_state(masks[2:], logits[2:])
+    second.update_state(masks[2:], logits[2:])
+    found = read_histogram(curve.histogram() - before)
+    assert [float(value) for value in found] == pytest.approx(list(read(second).values()))
+
+
+def test_f1_at_half_is_the_other_metrics(rng):
+    masks, logits = stream("apart", rng, 4000)
+    metrics, curve = SegmentationMetrics(), ThresholdCurve()
+    metrics.update_state(masks, logits)
+    curve.update_state(masks, logits)
+    tp, fp = curve.histogram()[1, BINS // 2 :].sum(), curve.histogram()[0, BINS // 2 :].sum()
+    counts = metrics.counts()
+    assert (counts["tp"], counts["fp"]) == (tp, fp)
+
+
+def test_shapes_that_do_not_match_are_refused():
+    with pytest.raises(ValueError, match="Expected the same shape"):
+        ThresholdCurve().update_state(np.zeros((2, 4, 4, 1)), np.zeros((2, 4, 5, 1), np.float32))
+
+
+def test_config_round_trip():
+    curve = ThresholdCurve(from_logits=False)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(curve))
+    assert again.get_config() == curve.get_config()
+    assert not again.from_logits
+
+
+def test_logged_flat_by_fit_in_training_and_validation(rng):
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 1)])
+    model.compile("sgd", "mse", metrics=[ThresholdCurve()])
+    x, y = rng.normal(size=(4, 8, 8, 1)).astype(np.float32), rng.integers(0, 2, (4, 8, 8, 1)).astype(np.float32)
+    logs = model.fit(x, y, validation_data=(x, y), verbose=0).history
+    assert {"best_f1", "best_threshold", "gap", "val_best_f1", "val_best_threshold", "val_gap"} <= set(logs)
