@@ -90,15 +90,20 @@ def iou(y_true: KerasTensor, y_pred: KerasTensor, *, smooth: float = 1.0, from_l
     return tversky(y_true, y_pred, alpha=1.0, beta=1.0, smooth=smooth, from_logits=from_logits)
 
 
-def tversky_of(batch: Pixels, alpha: float, beta: float, smooth: float) -> KerasTensor:
-    """`tversky` of pixels that are prepared already."""
+def tversky_of(
+    batch: Pixels, alpha: float, beta: float, smooth: float, only_with_foreground: bool = False
+) -> KerasTensor:
+    """`tversky` of pixels that are prepared already; on request 0 for a channel whose mask is empty."""
     spatial = tuple(range(1, len(batch.logits.shape) - 1))
     probability = ops.sigmoid(batch.logits)
     hits = ops.sum(batch.foreground * probability, axis=spatial)
     alarms = ops.sum((batch.known - batch.foreground) * probability, axis=spatial)
     misses = ops.sum(batch.foreground * ops.sigmoid(-batch.logits), axis=spatial)
     errors = alpha * alarms + beta * misses
-    return ops.mean(errors / (hits + errors + smooth), axis=-1)
+    scores = errors / (hits + errors + smooth)
+    if only_with_foreground:
+        scores = ops.where(ops.any(ops.greater(batch.foreground, 0), axis=spatial), scores, 0.0)
+    return ops.mean(scores, axis=-1)
 
 
 def check_region(alpha: float, beta: float, smooth: float) -> None:

@@ -54,5 +54,16 @@ def iou(y_true, y_pred, smooth=1.0):
     return tversky(y_true, y_pred, 1.0, 1.0, smooth)
 
 
+def dice_with_foreground(y_true, y_pred, smooth=1.0):
+    """Dice, and 0 for each channel whose mask is empty."""
+    scores = []
+    for y, x in _known(y_true, y_pred):
+        p = sigmoid(x)
+        tp, fp, fn = (y * p).sum(), ((1 - y) * p).sum(), (y * sigmoid(-x)).sum()
+        scores.append((0.5 * fp + 0.5 * fn) / (tp + 0.5 * fp + 0.5 * fn + smooth) if y.any() else 0.0)
+    return np.reshape(scores, (len(y_true), -1)).mean(axis=1)
+
+
 def combined(y_true, y_pred):
-    return 0.4 * bce(y_true, y_pred) + 0.4 * dice(y_true, y_pred) + 0.2 * focal(y_true, y_pred)
+    parts = bce(y_true, y_pred), dice_with_foreground(y_true, y_pred), focal(y_true, y_pred)
+    return 0.4 * parts[0] + 0.4 * parts[1] + 0.2 * parts[2]
