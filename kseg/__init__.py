@@ -10,7 +10,7 @@ Importing kseg before keras makes JAX the backend when `KERAS_BACKEND` is unset.
 import importlib
 import os
 import sys
-from types import ModuleType
+from typing import Any
 
 __version__ = "0.1.0"
 
@@ -18,16 +18,19 @@ IGNORE = 255
 """The mask value of a pixel that no loss and no metric looks at."""
 
 _PARTS = ("callbacks", "config", "data", "losses", "metrics", "models", "training")
+_FUNCTIONS = {"preflight": "kseg.callbacks.preflight"}
 
 if "keras" not in sys.modules:
     os.environ.setdefault("KERAS_BACKEND", "jax")
 
 
-def __getattr__(name: str) -> ModuleType:
+def __getattr__(name: str) -> Any:
     if name in _PARTS:
         return importlib.import_module(f"kseg.{name}")
+    if name in _FUNCTIONS:
+        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
     raise AttributeError(f"module 'kseg' has no attribute {name!r}; its parts are {', '.join(_PARTS)}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PARTS])
+    return sorted([*globals(), *_PARTS, *_FUNCTIONS])

@@ -2,7 +2,7 @@
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -39,6 +39,12 @@ class TrainConfig(BaseModel):
         128, description="Side, or height and width, that images are resized to: pixels, multiples of 8."
     )
     augment: bool = Field(True, description="Flip, turn, crop, brighten and stretch the contrast of training images.")
+    foreground_crops: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of each batch that is cropped around a random foreground pixel, for rare foreground.",
+    )
     dev_mode: bool = Field(False, description="Take only the first images: an answer in seconds to minutes.")
     dev_samples: int = Field(
         100, ge=2, description="Training images in dev mode, and at most that many validation images."
@@ -58,7 +64,14 @@ class TrainConfig(BaseModel):
     loss_arguments: dict[str, float] = Field(
         default_factory=dict, description="Arguments of the loss by name, such as alpha 0.3 beta 0.7."
     )
-    threshold: float = Field(0.5, gt=0, lt=1, description="Probability above which a pixel is predicted foreground.")
+    threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] = Field(
+        0.5,
+        description="Probability above which a pixel is predicted foreground. auto: of the epoch with the best F1 over all "
+        "thresholds, the threshold that gives it.",
+    )
+    output_bias: Literal["zero", "prior"] = Field(
+        "zero", description="Where the bias of the logits starts; prior: at the share of foreground in the masks."
+    )
 
     # Optimisation
     epochs: int = Field(50, ge=1, description="Epochs in all, those before a checkpoint included.")
@@ -71,7 +84,11 @@ class TrainConfig(BaseModel):
     seed: int = Field(0, ge=0, description="Decides weights, order, augmentation, and a folder's split.")
 
     # The run
-    collapse_every: int = Field(50, ge=1, description="Batches between two looks for collapsed predictions.")
+    collapse_every: int = Field(50, ge=1, description="Batches between two looks of the collapse detector.")
+    on_collapse: Literal["warn", "stop", "recover"] = Field(
+        "recover", description="What to do when a run fails: say so, stop, or go back and lower the learning rate."
+    )
+    max_recoveries: int = Field(3, ge=0, description="How often to go back before the run is stopped.")
     run_dir: Path | None = Field(
         None, description="Where the run goes; None: runs/<dataset>-<time>, or the folder of --checkpoint."
     )
@@ -144,4 +161,6 @@ def _line(fault: Any, known: list[str]) -> str:
         allowed = "auto, any, classes, or whole numbers"
     if key == "image_size":
         allowed = "a whole number of pixels, or two"
+    if key == "threshold":
+        allowed = "auto, or a probability above 0 and below 1"
     return f"{key}: {fault['input']!r} is not allowed; expected {allowed}."

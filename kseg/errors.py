@@ -2,4 +2,6 @@
 
 
 class KsegError(Exception):
-    """Something a person can put right. The command prints it without a traceback and exits with 2."""
+    """Something a person can put right. The command prints it without a traceback and exits with its status."""
+
+    status = 2

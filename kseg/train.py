@@ -27,7 +27,11 @@ class Arguments(TrainConfig):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train as the arguments say; 0 if it worked, 2 if something has to be put right, 130 after Ctrl-C."""
+    """Train as the arguments say.
+
+    Returns:
+        0 if it worked, 2 if something has to be put right, 3 if the run collapsed, 130 after Ctrl-C.
+    """
     quiet_tensorflow()
     arguments = sys.argv[1:] if arguments is None else arguments
     try:
@@ -44,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         train(config, given.checkpoint)
     except KsegError as error:
         print(f"kseg: {error}", file=sys.stderr)
-        return 2
+        return error.status
     except KeyboardInterrupt:
         return 130
     return 0

@@ -9,28 +9,31 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kseg import losses
+from kseg import IGNORE, losses
 from kseg.callbacks import (
     BestF1Checkpoint,
     CollapseDetector,
+    CollapseError,
     EpochSummary,
     HistoryFile,
     LastCheckpoint,
     TrainingState,
+    preflight,
     read_state,
 )
 from kseg.config import TrainConfig, write_yaml
 from kseg.data import Batches, Foreground, find_foreground, open_sources, training_batches, validation_batches
 from kseg.data.sources import Source, readable_errors
 from kseg.errors import KsegError
-from kseg.metrics import PredictionMonitor, SegmentationMetrics
-from kseg.models import unet
+from kseg.metrics import PredictionMonitor, SegmentationMetrics, ThresholdCurve
+from kseg.models import set_output_bias, unet
 from kseg.pictures import save_predictions
 from kseg.run_directory import RunDirectory, open_run
 
 _log = logging.getLogger("kseg")
 
 _PICTURES = 10
+_BATCHES_FOR_PRIOR = 50
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,9 @@ class TrainingResult:
 
     @property
     def best_f1(self) -> float | None:
-        """The best validation F1, or None if there never was one."""
+        """The best validation F1, or None if there never was one; with `threshold: auto` that of the best threshold."""
         best = self.state.best_epoch
-        return best and best["val_f1"]
+        return best and best[self.state.score]
 
 
 def train(config: TrainConfig, checkpoint: Path | None = None) -> TrainingResult:
@@ -56,7 +59,9 @@ def train(config: TrainConfig, checkpoint: Path | None = None) -> TrainingResult
             best F1. The loss, and the learning rate at the step that was reached, follow `config`.
 
     Raises:
-        KsegError: something that a person can put right: the settings, the data, the checkpoint.
+        KsegError: something that a person can put right: the settings, the data, the checkpoint; what
+            `kseg.preflight` refuses.
+        CollapseError: the run failed, and `on_collapse` says to stop, or has nothing left to try.
         KeyboardInterrupt: as it came, after saying what is kept and how to go on.
     """
     _check_backend(config)
@@ -76,11 +81,12 @@ def train(config: TrainConfig, checkpoint: Path | None = None) -> TrainingResult
         write_yaml(config, run.config)
         batches, validation_set = _batches(config, training, validation, foreground, state.epoch)
 
-        model = keras.models.load_model(checkpoint, compile=False) if checkpoint else _new_model(config)
+        model = keras.models.load_model(checkpoint, compile=False) if checkpoint else _new_model(config, batches)
+        threshold = 0.5 if config.threshold == "auto" else config.threshold
         model.compile(
             optimizer=_optimizer(config, batches.steps),
             loss=loss,
-            metrics=[SegmentationMetrics(config.threshold), PredictionMonitor(config.threshold)],
+            metrics=[SegmentationMetrics(threshold), PredictionMonitor(threshold), ThresholdCurve()],
             steps_per_execution=config.steps_per_execution,
         )
         if checkpoint:
@@ -90,9 +96,13 @@ def train(config: TrainConfig, checkpoint: Path | None = None) -> TrainingResult
         if keras.config.backend() == "jax":
             _log.info("The first step is compiled, which takes some seconds")
 
-        state = TrainingState(state.history, config.settings() | {"run_dir": None})
+        with readable_errors(config.dataset):
+            preflight(model, batches.dataset)
+
+        score = "val_best_f1" if config.threshold == "auto" else "val_f1"
+        state = TrainingState(state.history, config.settings() | {"run_dir": None}, score)
         state = _fit(model, batches, validation_set, config, run, state)
-        _draw(model, validation_set, run, config.threshold)
+        _draw(model, validation_set, run, state.threshold or threshold)
         result = TrainingResult(run, state)
         _say_what_it_gave(result, config)
     return result
@@ -148,13 +158,20 @@ def _batches(
         seed=config.seed,
         augmented=config.augment,
         start_epoch=start_epoch,
+        foreground_crops=config.foreground_crops,
         steps_per_execution=config.steps_per_execution,
     )
     return batches, validation_batches(validation, foreground, **size)
 
 
-def _new_model(config: TrainConfig) -> keras.Model:
-    return unet(filters=config.filters, dtype="mixed_bfloat16" if config.mixed_precision else "float32")
+def _new_model(config: TrainConfig, batches: Batches) -> keras.Model:
+    model = unet(filters=config.filters, dtype="mixed_bfloat16" if config.mixed_precision else "float32")
+    if config.output_bias == "prior":
+        masks = np.stack([mask for _, mask in batches.dataset.take(_BATCHES_FOR_PRIOR).as_numpy_iterator()])
+        share = (masks == 1).sum() / max((masks != IGNORE).sum(), 1)
+        _log.info(f"Output bias at {share:.4g} foreground")
+        set_output_bias(model, share)
+    return model
 
 
 def _optimizer(config: TrainConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
@@ -196,13 +213,13 @@ def _fit(
                 epochs=config.epochs,
                 callbacks=[
                     EpochSummary(_log.info),
-                    CollapseDetector(config.collapse_every),
+                    CollapseDetector(config.collapse_every, config.on_collapse, config.max_recoveries),
                     HistoryFile(run.history, state.history),
                     BestF1Checkpoint(run.best, state, _log.info),
                     last,
                 ],
             )
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, CollapseError):
         _log.info(f"\nStopped. {last.state.epoch} epochs are kept in {run.path}.")
         if last.state.epoch:
             _log.info(f"Go on:       {_go_on(run, config.epochs)}")
@@ -239,7 +256,10 @@ def _say_what_it_gave(result: TrainingResult, config: TrainConfig) -> None:
 
 def _f1(state: TrainingState) -> str:
     best = state.best_epoch
-    return f"{best['val_f1']:.4f} (epoch {best['epoch']})" if best else "none"
+    if not best:
+        return "none"
+    threshold = "" if state.threshold is None else f" at threshold {state.threshold:.3g}"
+    return f"{best[state.score]:.4f}{threshold} (epoch {best['epoch']})"
 
 
 def _go_on(run: RunDirectory, epochs: int) -> str:

@@ -19,7 +19,8 @@ RECIPES = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
         ({"epochs": 0}, "epochs: 0 is not allowed; expected greater than or equal to 1"),
         ({"epochs": "many"}, "epochs: 'many' is not allowed; expected a valid integer"),
         ({"lr": -1}, "lr: -1 is not allowed; expected greater than 0"),
-        ({"threshold": 1}, "threshold: 1 is not allowed; expected less than 1"),
+        ({"threshold": 1}, "threshold: 1 is not allowed; expected auto, or a probability above 0 and below 1"),
+        ({"foreground_crops": 2}, "foreground_crops: 2 is not allowed; expected less than or equal to 1"),
         ({"loss": "lovasz"}, "loss: 'lovasz' is not allowed; expected 'bce', 'combined', 'dice'"),
         (
             {"foreground": "cells"},
@@ -29,6 +30,11 @@ RECIPES = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
         ({"image_size": 100}, "image_size: 100 is not a multiple of 8; near it are 96 and 104"),
         ({"image_size": (128, 3)}, "image_size: 3 is not a multiple of 8; near it are 8 and 16"),
         ({"filters": 12}, "filters: 12 is not allowed; expected a multiple of 8"),
+        ({"threshold": 1.5}, "threshold: 1.5 is not allowed; expected auto, or a probability above 0 and below 1"),
+        (
+            {"threshold": "best"},
+            "threshold: 'best' is not allowed; expected auto, or a probability above 0 and below 1",
+        ),
         ({"epoch": 3}, "epoch: there is no such setting; did you mean epochs?"),
         ({"zzz": 3}, "zzz: there is no such setting; the settings are dataset, data_dir"),
     ],

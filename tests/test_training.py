@@ -139,9 +139,54 @@ def test_a_run_that_learned_nothing_says_so(folder, tmp_path, capsys):
     # So small a learning rate, and so high a threshold, that nothing is ever predicted.
     result = train(TrainConfig(**settings(folder, tmp_path / "dead", epochs=1, lr=1e-9, threshold=0.999)))
     assert result.best_f1 == 0
+    assert "\n⚠️  No epoch found any foreground. Look at the pictures" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_run_that_collapses_ends_with_status_3_and_keeps_its_files(folder, tmp_path, capsys):
+    flags = [f"--{key.replace('_', '-')}={value}" for key, value in settings(folder, tmp_path / "run").items()]
+    # The first weights are as wrong as can be after one step, and after each recovery once more.
+    status = command.main([*flags, "--lr=1e30", "--clip-norm=1e30", "--epochs=6", "--max-recoveries=1"])
+    assert status == 3
+    output = capsys.readouterr()
+    assert "\n⚠️  Epoch 1, batch 5: not_finite: predictions are not finite from batch 2 on" in output.out
+    assert "↩️  Recovery 1 of 1: back to the first weights, learning rate" in output.out
+    assert "kseg: The run was stopped after 1 recoveries, in epoch 2 at batch 10. not_finite: " in output.err
+    assert read_state(tmp_path / "run/last.keras").epoch == 2
+    with (tmp_path / "run/history.csv").open() as file:
+        assert [row["finding"] for row in csv.DictReader(file)] == ["not_finite", "not_finite"]
+
+
+@pytest.mark.slow
+def test_threshold_auto_the_prior_and_crops_around_foreground(folder, tmp_path, capsys):
+    config = TrainConfig(
+        **settings(folder, tmp_path / "run", threshold="auto", output_bias="prior", foreground_crops=0.5)
+    )
+    result = train(config)
+    assert result.best_f1 == max(row["val_best_f1"] for row in result.state.history)
+    (best,) = [row for row in result.state.history if row["val_best_f1"] == result.best_f1]
+    assert read_state(result.run.best).threshold == result.state.threshold == best["val_best_threshold"]
     said = capsys.readouterr().out
-    assert "\n⚠️  Predictions may be collapsing! Batch 5: pred_mean=0." in said
-    assert "\n⚠️  No epoch found any foreground. Look at the pictures" in said
+    assert "Output bias at 0." in said
+    assert f"Best F1:     {result.best_f1:.4f} at threshold {result.state.threshold:.3g} (epoch" in said
+    assert f"✓ Saved best model (F1: {result.best_f1:.4f} at threshold {result.state.threshold:.3g})" in said
+    assert "Val Curve - Best F1: " in said
+
+
+def test_data_that_cannot_work_is_refused_before_the_first_step(tmp_path, capsys):
+    for kind, value in (("images", 40), ("masks", 255)):
+        (tmp_path / kind).mkdir()
+        for index in range(4):
+            Image.new("L", (32, 32), value if kind == "images" else index % 2 * 255).save(
+                tmp_path / f"{kind}/{index}.png"
+            )
+    status = command.main(
+        [f"--{key.replace('_', '-')}={value}" for key, value in settings(tmp_path, tmp_path / "run").items()]
+    )
+    assert status == 2
+    output = capsys.readouterr()
+    assert "constant_images" in output.err
+    assert "Epoch 1" not in output.out
 
 
 @pytest.mark.slow

@@ -7,16 +7,20 @@ from kseg.callbacks.checkpoint import (
     read_state,
     save_checkpoint,
 )
-from kseg.callbacks.collapse import CollapseDetector
+from kseg.callbacks.collapse import CollapseDetector, CollapseError
+from kseg.callbacks.preflight import Preflight, preflight
 from kseg.callbacks.summary import EpochSummary, HistoryFile
 
 __all__ = [
     "BestF1Checkpoint",
     "CollapseDetector",
+    "CollapseError",
     "EpochSummary",
     "HistoryFile",
     "LastCheckpoint",
+    "Preflight",
     "TrainingState",
+    "preflight",
     "read_state",
     "save_checkpoint",
 ]

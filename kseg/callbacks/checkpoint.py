@@ -30,6 +30,8 @@ class TrainingState:
     """A row an epoch: `{"epoch": 1, "loss": …, "val_f1": …}`."""
     settings: Logs = field(default_factory=dict)
     """The settings of the run, as plain values."""
+    score: str = "val_f1"
+    """The value by which an epoch is best: `val_f1`, or `val_best_f1` for the F1 of the best threshold."""
 
     @property
     def epoch(self) -> int:
@@ -39,14 +41,21 @@ class TrainingState:
     @property
     def best_epoch(self) -> Logs | None:
         """The row with the best validation F1; the first of equals, None if there is none."""
-        return max((row for row in self.history if score(row) is not None), key=score, default=None)
+        rows = [row for row in self.history if score(row, self.score) is not None]
+        return max(rows, key=lambda row: row[self.score], default=None)
+
+    @property
+    def threshold(self) -> float | None:
+        """The probability that the best epoch is to be thresholded at, if the best threshold was asked for."""
+        best = self.best_epoch
+        return best["val_best_threshold"] if best and self.score == "val_best_f1" else None
 
     def after(self, epoch: int, logs: Logs) -> "TrainingState":
         """The state after one more epoch, counted from 0."""
         return replace(self, history=[*self.history, {"epoch": epoch + 1, **logs}])
 
 
-def score(logs: Logs) -> float | None:
+def score(logs: Logs, name: str = "val_f1") -> float | None:
     """The validation F1 of an epoch, or None if there was none or the epoch cannot be trusted.
 
     A NaN is never a score, and neither is the F1 of a model whose loss is not finite: such a model predicts
@@ -56,8 +65,8 @@ def score(logs: Logs) -> float | None:
     (0.5, None)
     """
     losses = (logs[key] for key in ("loss", "val_loss") if key in logs)
-    finite = all(math.isfinite(value) for value in (logs.get("val_f1", math.nan), *losses))
-    return logs["val_f1"] if finite else None
+    finite = all(math.isfinite(value) for value in (logs.get(name, math.nan), *losses))
+    return logs[name] if finite else None
 
 
 def save_checkpoint(model: keras.Model, path: str | os.PathLike[str], state: TrainingState) -> None:
@@ -129,13 +138,16 @@ class BestF1Checkpoint(keras.callbacks.Callback):
     Needs `kseg.metrics.SegmentationMetrics` (or `F1Score`) among the model's metrics, and validation data.
     Epochs without validation are passed over; a run without any is warned about at its end.
 
+    With `state=TrainingState(score="val_best_f1")` the model is best whose best threshold gives the best F1, and
+    `read_state(path).threshold` tells that threshold; needs `kseg.metrics.ThresholdCurve` among the metrics.
+
     Args:
         path: the file, ending in `.keras`; open it with `keras.models.load_model`.
         state: where the run goes on from; its best F1 has to be beaten.
         say: what takes the line that a model was saved.
 
     Raises:
-        ValueError: validation ran and measured no F1.
+        ValueError: validation ran and did not measure the score.
     """
 
     def __init__(
@@ -152,19 +164,25 @@ class BestF1Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Write the model if it is the best so far."""
         logs = logs or {}
-        if "val_f1" not in logs and any(name.startswith("val_") for name in logs):
+        name = self.state.score
+        if name not in logs and any(key.startswith("val_") for key in logs):
+            metric = "SegmentationMetrics" if name == "val_f1" else "ThresholdCurve"
             raise ValueError(
-                f"BestF1Checkpoint found no val_f1 among {', '.join(sorted(logs))}; expected "
-                "model.compile(…, metrics=[kseg.metrics.SegmentationMetrics()])."
+                f"BestF1Checkpoint found no {name} among {', '.join(sorted(logs))}; expected "
+                f"model.compile(…, metrics=[kseg.metrics.{metric}()])."
             )
         best = self.state.best_epoch
         self.state = self.state.after(epoch, logs)
         if self.state.best_epoch != best:
             save_checkpoint(self.model, self.path, self.state)
-            iou = f", IoU: {logs['val_iou']:.4f}" if "val_iou" in logs else ""
-            self.say(f"✓ Saved best model (F1: {logs['val_f1']:.4f}{iou})")
+            threshold, more = self.state.threshold, ""
+            if threshold is not None:
+                more = f" at threshold {threshold:.3g}"
+            elif "val_iou" in logs:
+                more = f", IoU: {logs['val_iou']:.4f}"
+            self.say(f"✓ Saved best model (F1: {logs[name]:.4f}{more})")
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Say so if there was nothing to choose by."""
-        if not any("val_f1" in row for row in self.state.history):
+        if not any(self.state.score in row for row in self.state.history):
             _log.warning("BestF1Checkpoint saved no model: there was no validation. Pass validation_data to fit.")

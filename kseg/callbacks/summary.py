@@ -8,6 +8,8 @@ from typing import Any
 
 import keras
 
+from kseg.callbacks.diagnosis import cause_of
+
 Logs = dict[str, Any]
 
 _METRICS = {
@@ -17,6 +19,7 @@ _METRICS = {
     "IoU": "iou",
     "Accuracy": "accuracy",
 }
+_CURVE = ("best_f1", "best_threshold", "gap")
 
 
 class EpochSummary(keras.callbacks.ProgbarLogger):
@@ -24,7 +27,7 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
 
     It takes the place of the bar that `fit` would add, so that its lines follow the finished bar, and keeps
     out of the bar what the lines say. What is not measured is left out: the lines need
-    `kseg.metrics.SegmentationMetrics` among the model's metrics. With `fit(verbose=0)` only the lines remain.
+    `kseg.metrics.SegmentationMetrics` among the model's metrics, and those of the curve `ThresholdCurve`. With `fit(verbose=0)` only the lines remain.
 
     Args:
         say: what takes each line.
@@ -59,11 +62,15 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
             if measured:
                 values = " | ".join(f"{label}: {logs[key]:.4f}" for label, key in measured.items())
                 self.say(f"{title} Metrics - {values}")
+        for title, prefix in (("Train", ""), ("Val", "val_")):
+            if prefix + "best_f1" in logs:
+                best, threshold, gap = (logs[prefix + key] for key in _CURVE)
+                self.say(f"{title} Curve - Best F1: {best:.4f} at threshold {threshold:.3g} | Gap: {gap:.2f} sd")
 
 
 def _for_the_bar(logs: Logs) -> Logs:
     """What has no line of its own, and F1: a bar that is wider than the terminal is drawn anew each time."""
-    said = {"target_mean", *_METRICS.values()} - {"f1"}
+    said = {"target_mean", "finding", *_CURVE, *_METRICS.values()} - {"f1"}
     return {name: value for name, value in logs.items() if name not in said and not name.startswith("val_")}
 
 
@@ -75,6 +82,9 @@ def _both(logs: Logs, label: str, key: str) -> str:
 
 class HistoryFile(keras.callbacks.Callback):
     """Writes `history.csv`: a row an epoch, a column a value, whole at every moment.
+
+    `finding` holds the name of the cause that `CollapseDetector` named in the epoch, and is empty if it named none; for
+    that the detector has to stand before this in `callbacks`.
 
     Args:
         path: the file.
@@ -89,10 +99,11 @@ class HistoryFile(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Add a row; the file is replaced, so a reader never meets half a line."""
         self.rows.append({"epoch": epoch + 1, **(logs or {})})
+        rows = [row | ({"finding": cause_of(row["finding"])} if "finding" in row else {}) for row in self.rows]
         columns = dict.fromkeys(column for row in self.rows for column in row)
         temporary = self.path.with_name(f".{self.path.name}.part")
         with temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
-            writer.writerows(self.rows)
+            writer.writerows(rows)
         temporary.replace(self.path)

@@ -4,7 +4,7 @@ Foreground are filled ellipses, rectangles and blobs, from a few pixels up, in a
 ground's. Background are the ground, blotches of light, and thin rings and bars in colours like the shapes'.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -77,10 +77,12 @@ def draw(config: str, split: str, index: int) -> tuple[np.ndarray, np.ndarray]:
     >>> image.shape, mask.shape, bool((image == draw("standard", "train", 3)[0]).all())
     ((128, 128, 3), (128, 128, 1), True)
     """
-    difficulty = _DIFFICULTIES[config]
-    seed = (list(_DIFFICULTIES).index(config), list(_EXAMPLES).index(split), index)
-    rng = np.random.default_rng(seed)
+    return draw_example(_DIFFICULTIES[config], (list(_DIFFICULTIES).index(config), list(_EXAMPLES).index(split), index))
 
+
+def draw_example(difficulty: Difficulty, seed: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """An example of some difficulty; see `draw`."""
+    rng = np.random.default_rng(seed)
     ground = rng.uniform(60, 190, 3)
     picture = ground + _texture(rng, 28) + _texture(rng, 30, octaves=(2,))
     for _ in range(rng.integers(0, 5)):

@@ -50,6 +50,24 @@ def test_only_a_better_model_is_kept(best):
     assert read_state(best.path).epoch == 4
 
 
+def test_the_best_threshold_decides_where_it_is_asked_for(best):
+    rows = [
+        {"val_f1": 0.0, "val_best_f1": 0.4, "val_best_threshold": 0.31},
+        {"val_f1": 0.3, "val_best_f1": 0.35, "val_best_threshold": 0.45},
+    ]
+    assert best(*rows, state=TrainingState(score="val_best_f1")) == [
+        "✓ Saved best model (F1: 0.4000 at threshold 0.31)"
+    ]
+    state = read_state(best.path)
+    assert (state.best_epoch["epoch"], state.threshold) == (1, 0.31)
+    assert TrainingState(rows).threshold is None
+
+
+def test_without_a_curve_there_is_no_best_threshold(best):
+    with pytest.raises(ValueError, match=r"no val_best_f1 among val_f1; expected .*metrics.ThresholdCurve\(\)"):
+        best({"val_f1": 0.3}, state=TrainingState(score="val_best_f1"))
+
+
 def test_nan_is_never_best_and_never_in_the_way(best):
     nan = math.nan
     assert best({"val_f1": nan}, {"val_f1": 0.2}, {"val_f1": nan}, {"val_f1": 0.3}) == [

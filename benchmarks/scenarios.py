@@ -1,0 +1,419 @@
+"""The runs of `benchmarks/collapse.py`: data, sabotage, models, and the list of them."""
+
+import kseg  # isort: skip  (before keras: makes JAX the default)
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+from keras import layers
+
+SIZE = 64
+TRAINING, VALIDATION = 80, 40
+EPOCHS = 10
+
+
+class Data(NamedTuple):
+    """Images `(N, 64, 64, 3)` and masks `(N, 64, 64, 1)`, to train and to validate on."""
+
+    images: np.ndarray
+    masks: np.ndarray
+    val_images: np.ndarray
+    val_masks: np.ndarray
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One run: what it is, and what ought to be said of it."""
+
+    name: str
+    expected: str | None = None
+    """The cause; None for a healthy run. Where a sabotage kills in one of several ways, `a or b`."""
+    bites: int = 1
+    """The epoch in which the sabotage takes effect; it is to be named by the end of the next one, or of `within`."""
+    within: int | None = None
+    """The epoch by whose end it is to be named, where that takes its stated number of looks."""
+    data: Callable[..., Data] = field(default_factory=lambda: shapes)
+    sabotage: Callable[[Data], Data] | None = None
+    model: Callable[[], keras.Model] = field(default_factory=lambda: small_unet)
+    loss: Any = "combined"
+    optimizer: Callable[[float], keras.optimizers.Optimizer] | None = None
+    lr: float = 3e-3
+    batch_size: int = 4
+    epochs: int = EPOCHS
+    seed: int = 0
+    compile: dict[str, Any] = field(default_factory=dict)
+    twin: dict[str, Any] | None = None
+    """What to change for a healthy run of the same thing; None where a run cannot recover."""
+
+
+# Data
+
+
+@functools.cache
+def _drawn(count: int, seed: int, difficulty: tuple) -> tuple[np.ndarray, np.ndarray]:
+    from kseg.data.shapes import Difficulty, draw_example
+
+    pairs = [draw_example(Difficulty(*difficulty), (seed, index)) for index in range(count)]
+    images, masks = map(np.stack, zip(*pairs, strict=True))
+    return images[:, ::2, ::2], masks[:, ::2, ::2]
+
+
+def shapes(
+    seed: int = 0,
+    empty: float = 0.2,
+    count: tuple[int, int] = (1, 5),
+    radius: tuple[float, float] = (6, 30),
+    contrast: tuple[float, float] = (100, 160),
+) -> Data:
+    """Shapes as in kseg's own data set, of any difficulty, at half its size."""
+    difficulty = (empty, count, radius, contrast)
+    return Data(*_drawn(TRAINING, seed, difficulty), *_drawn(VALIDATION, seed + 1000, difficulty))
+
+
+def shapes_of(**difficulty: Any) -> Callable[..., Data]:
+    """`shapes` of another difficulty."""
+    return functools.partial(shapes, **difficulty)
+
+
+def rare(seed: int = 0) -> Data:
+    """About 1% foreground, a third of the masks empty."""
+    return shapes(seed, empty=0.33, count=(1, 3), radius=(5, 12))
+
+
+@functools.cache
+def nuclei(seed: int = 0) -> Data:
+    """Real images; in the environment variable KSEG_NUCLEI stands where."""
+    from kseg.data import find_foreground, open_sources, validation_batches
+
+    source, _ = open_sources(os.environ["KSEG_NUCLEI"], seed=seed)
+    foreground = find_foreground(source)
+    part = source.subset(np.random.default_rng(seed).permutation(len(source))[: TRAINING + VALIDATION])
+    batches = validation_batches(part, foreground, image_size=(SIZE, SIZE), batch_size=len(part))
+    images, masks = next(iter(batches.dataset.as_numpy_iterator()))
+    return Data(images[:TRAINING], masks[:TRAINING], images[TRAINING:], masks[TRAINING:])
+
+
+# Sabotage, and the harmless changes that look like it
+
+
+def all_but(count: int, value: int = 0) -> Callable[[Data], Data]:
+    """All masks but a few hold one value everywhere."""
+
+    def change(data: Data) -> Data:
+        share = (data.masks == 1).mean(axis=(1, 2, 3))
+        kept = np.argsort(abs(share - np.median(share[share > 0])))[:count]
+        masks = np.full_like(data.masks, value)
+        masks[kept] = data.masks[kept]
+        return data._replace(masks=masks)
+
+    return change
+
+
+def empty_share(share: float) -> Callable[[Data], Data]:
+    """So many masks are empty, and their images hold nothing: each shape is painted over with the image's mean."""
+
+    def change(data: Data) -> Data:
+        images, masks = data.images.copy(), data.masks.copy()
+        for index in range(round(share * len(masks))):
+            images[index] = np.where(masks[index] == 1, images[index].mean(axis=(0, 1)).astype(np.uint8), images[index])
+            masks[index] = 0
+        return data._replace(images=images, masks=masks)
+
+    return change
+
+
+def shuffled(data: Data) -> Data:
+    """Masks belong to other images, as after sorting two file lists differently."""
+    rng = np.random.default_rng(0)
+    return data._replace(masks=rng.permutation(data.masks), val_masks=rng.permutation(data.val_masks))
+
+
+def inverted(data: Data) -> Data:
+    """Foreground is what was background: another task, as good as the first."""
+    return data._replace(masks=1 - data.masks, val_masks=1 - data.val_masks)
+
+
+def some_inverted(data: Data) -> Data:
+    """A tenth of the masks are inverted."""
+    masks = data.masks.copy()
+    masks[::10] = 1 - masks[::10]
+    return data._replace(masks=masks)
+
+
+def times_255(data: Data) -> Data:
+    """Masks of 0 and 255."""
+    return data._replace(masks=data.masks * np.uint8(255), val_masks=data.val_masks * np.uint8(255))
+
+
+def soft(data: Data) -> Data:
+    """Masks that were saved as JPEG: grey edges."""
+    noise = np.random.default_rng(0).integers(0, 40, data.masks.shape, np.uint8)
+    return data._replace(masks=np.where(data.masks == 1, 250 - noise, noise).astype(np.uint8))
+
+
+def floats(data: Data) -> Data:
+    """Images as float32, 0..255."""
+    return data._replace(images=np.float32(data.images), val_images=np.float32(data.val_images))
+
+
+def bad_pixel(value: float) -> Callable[[Data], Data]:
+    """One image holds NaN or infinity in eight pixels; none of the first sixteen does."""
+
+    def change(data: Data) -> Data:
+        data = floats(data)
+        data.images[37, 10:12, 5:9] = value
+        return data
+
+    return change
+
+
+def bad_mask(data: Data) -> Data:
+    """One float mask holds NaN."""
+    masks = np.float32(data.masks)
+    masks[41, 3, 3] = np.nan
+    return data._replace(masks=masks)
+
+
+def scaled_validation(data: Data) -> Data:
+    """Validation images are scaled to 0..1 already."""
+    data = floats(data)
+    return data._replace(val_images=data.val_images / 255)
+
+
+def few(count: int) -> Callable[[Data], Data]:
+    """A tiny data set."""
+    return lambda data: data._replace(images=data.images[-count:], masks=data.masks[-count:])
+
+
+# Models
+
+
+def small_unet(**arguments: Any) -> keras.Model:
+    """kseg's U-Net, three levels of eight filters."""
+    return kseg.models.unet(filters=8, levels=3, **arguments)
+
+
+def convnet(
+    head: str | None = None,
+    norm: Callable[[], layers.Layer] | None = lambda: layers.GroupNormalization(2),
+    scale: float = 1 / 255,
+    bias: float = 0.0,
+    relu_head: bool = False,
+    dtype: Any = None,
+) -> keras.Model:
+    """Four convolutions on float images, as people write them."""
+    x = images = keras.Input((SIZE, SIZE, 3))
+    x = layers.Rescaling(scale, dtype=dtype)(x)
+    for dilation in (1, 2, 4, 1):
+        x = layers.Conv2D(
+            16,
+            3,
+            padding="same",
+            dilation_rate=dilation,
+            kernel_initializer="he_normal",
+            bias_initializer=keras.initializers.Constant(bias),
+            dtype=dtype,
+        )(x)
+        if norm:
+            x = norm()(x)
+        x = layers.ReLU(dtype=dtype)(x)
+    x = layers.Conv2D(1, 1, activation=head, dtype=dtype)(x)
+    return keras.Model(images, x)
+
+
+def capped_unet() -> keras.Model:
+    """A U-Net with a ReLU before its logits, as most are written: on one side the bias bounds them."""
+    unet = small_unet()
+    x = layers.ReLU()(unet.get_layer("up0b_norm").output)
+    return keras.Model(unet.inputs, layers.Conv2D(1, 1, name="capped_logits")(x))
+
+
+def frozen_unet() -> keras.Model:
+    """Encoder, decoder and head are frozen; one normalisation is not."""
+    model = small_unet()
+    for layer in model.layers:
+        layer.trainable = layer.name == "down0a_norm"
+    return model
+
+
+def batch_norm_convnet(momentum: float) -> keras.Model:
+    """With BatchNorm, whose running statistics may lag."""
+    return convnet(norm=lambda: layers.BatchNormalization(momentum=momentum))
+
+
+def prior_unet() -> keras.Model:
+    """The output bias at 4% foreground."""
+    model = small_unet()
+    kseg.models.set_output_bias(model, 0.04)
+    return model
+
+
+def sgd(lr: float, clip: float | None = None) -> Callable[[float], keras.optimizers.Optimizer]:
+    """Plain SGD with momentum."""
+    return lambda _: keras.optimizers.SGD(lr, momentum=0.9, global_clipnorm=clip)
+
+
+# The list
+
+
+def with_seeds(scenario: Scenario, *seeds: int) -> list[Scenario]:
+    """One run for each seed."""
+    return [replace(scenario, seed=seed, name=f"{scenario.name}, seed {seed}") for seed in seeds]
+
+
+def on_nuclei(scenario: Scenario) -> Scenario:
+    """The same on real images."""
+    return replace(scenario, data=nuclei, name=f"{scenario.name}, nuclei")
+
+
+def sabotaged() -> list[Scenario]:
+    """Runs in which something is wrong."""
+    float16 = functools.partial(convnet, dtype="float16", norm=None, scale=1.0)
+    lost = Scenario("pairs shuffled", "not_learning", within=7, sabotage=shuffled)
+    slow = Scenario("learning rate x 1e-4", "not_learning", within=6, lr=3e-7)
+    frozen = Scenario("encoder and head frozen", "not_learning", within=6, model=frozen_unet)
+    empty = Scenario("all masks but one empty", "all_background", within=5, sabotage=all_but(1))
+    full = Scenario("all masks but one full", "all_foreground or not_learning", within=7, sabotage=all_but(1, value=1))
+    fast = Scenario(
+        "learning rate x 100, no clipping",
+        "exploding",
+        sabotage=floats,
+        model=functools.partial(convnet, norm=None),
+        loss="bce",
+        optimizer=lambda lr: keras.optimizers.AdamW(100 * lr),
+        twin={"optimizer": keras.optimizers.AdamW},
+    )
+    capped = Scenario("BCE, ReLU before the logits", "under_confident", within=8, model=capped_unet, loss="bce")
+    scaled = Scenario(
+        "validation scaled to 0..1", "validation_only", within=5, sabotage=scaled_validation, model=convnet, lr=1e-2
+    )
+    lagging = Scenario(
+        "BatchNorm statistics lag",
+        "validation_only",
+        bites=2,
+        sabotage=floats,
+        model=functools.partial(batch_norm_convnet, 0.9999),
+    )
+    dead = Scenario(
+        "dead ReLU", "constant_output", sabotage=floats, model=functools.partial(convnet, norm=None, bias=-9.0)
+    )
+    sunk = Scenario(
+        "U-Net, learning rate x 100",
+        "all_background or constant_output",
+        within=5,
+        lr=0.3,
+        twin={"lr": 3e-3},
+    )
+    killed = Scenario(
+        "SGD, learning rate x 100",
+        "constant_output or all_background",
+        within=5,
+        sabotage=floats,
+        model=functools.partial(convnet, norm=None),
+        loss="bce",
+        optimizer=sgd(1.0),
+        twin={"optimizer": sgd(0.03, 1.0)},
+    )
+    broken = Scenario("NaN pixels in one image", "not_finite", sabotage=bad_pixel(np.nan), model=convnet)
+    overflow = Scenario("float16 overflows", "not_finite", sabotage=floats, model=float16)
+    alone = Scenario("Dice alone, half the masks empty", "all_background", within=6, data=rare, loss="dice")
+    twice = Scenario("sigmoid twice", "sigmoid_twice", model=functools.partial(convnet, head="sigmoid"))
+    as_255 = Scenario("masks of 0 and 255", "mask_values", sabotage=times_255)
+    grey = Scenario("masks with grey edges", "soft_masks", sabotage=soft)
+    odd = Scenario("a tenth of the masks inverted", "inverted_masks", sabotage=some_inverted)
+    return [
+        *with_seeds(lost, 0, 1),
+        *with_seeds(on_nuclei(lost), 0, 1),
+        replace(lost, loss="bce", name="pairs shuffled, BCE"),
+        *with_seeds(slow, 0, 1),
+        on_nuclei(slow),
+        *with_seeds(frozen, 0, 1),
+        on_nuclei(frozen),
+        *with_seeds(empty, 0, 1, 2),
+        replace(empty, loss="bce", name="all masks but one empty, BCE"),
+        *with_seeds(full, 0, 1),
+        *with_seeds(fast, 0, 1),
+        *with_seeds(on_nuclei(fast), 0, 1),
+        *with_seeds(capped, 0, 4),
+        *with_seeds(
+            replace(
+                capped,
+                loss="combined",
+                data=shapes_of(empty=0.5),
+                name="half empty, ReLU before the logits",
+                within=10,
+                epochs=12,
+            ),
+            0,
+            1,
+        ),
+        replace(capped, data=rare, within=14, epochs=14, name="BCE, ReLU before the logits, rare foreground"),
+        *with_seeds(scaled, 0, 1),
+        *with_seeds(on_nuclei(scaled), 0, 1),
+        *with_seeds(on_nuclei(lagging), 0, 1),
+        *with_seeds(dead, 0, 1),
+        on_nuclei(dead),
+        *with_seeds(sunk, 0, 1),
+        *with_seeds(on_nuclei(killed), 0, 1),
+        *with_seeds(killed, 0, 1),
+        *with_seeds(broken, 0, 1),
+        replace(broken, sabotage=bad_pixel(np.inf), name="infinite pixels in one image"),
+        replace(broken, sabotage=bad_mask, name="NaN in one mask", model=small_unet),
+        *with_seeds(overflow, 0, 1),
+        *with_seeds(alone, 0, 1, 2),
+        *with_seeds(twice, 0, 1),
+        *with_seeds(as_255, 0, 1),
+        *with_seeds(grey, 0, 1),
+        *with_seeds(odd, 0, 1),
+    ]
+
+
+def healthy() -> list[Scenario]:
+    """Runs in which nothing is wrong, however slowly they start."""
+    plain = Scenario("shapes")
+    real = Scenario("nuclei", data=nuclei)
+    network = Scenario("convolutions", sabotage=floats, model=convnet, lr=1e-2)
+    return [
+        *with_seeds(plain, 0, 1, 2, 3),
+        *with_seeds(real, 0, 1, 2, 3),
+        *with_seeds(Scenario("rare foreground", data=rare, epochs=16), 0, 1, 2),
+        *(replace(plain, loss=loss, name=f"loss {loss}") for loss in ("bce", "focal", "dice", "iou", "tversky")),
+        *(replace(real, loss=loss, name=f"loss {loss}, nuclei") for loss in ("bce", "focal", "dice", "iou", "tversky")),
+        *(replace(plain, batch_size=size, name=f"batches of {size}") for size in (1, 2, 8)),
+        replace(real, batch_size=16, epochs=20, name="batches of 16, nuclei"),
+        replace(real, batch_size=1, epochs=4, name="batches of 1, nuclei"),
+        *(replace(plain, data=shapes_of(empty=share), name=f"{share:.0%} of the masks empty") for share in (0.0, 0.5)),
+        replace(real, sabotage=empty_share(0.5), name="50% of the masks empty, nuclei"),
+        replace(real, sabotage=empty_share(0.75), name="75% of the masks empty, nuclei", epochs=16),
+        replace(real, sabotage=empty_share(0.9), name="90% of the masks empty, nuclei", epochs=16),
+        *with_seeds(
+            Scenario(
+                "0.2% foreground",
+                data=shapes_of(empty=0.2, count=(1, 2), radius=(3, 6), contrast=(200, 250)),
+                epochs=24,
+            ),
+            0,
+            1,
+        ),
+        *with_seeds(replace(plain, sabotage=inverted, name="95% foreground"), 0, 1),
+        *with_seeds(replace(real, sabotage=inverted, name="85% foreground, nuclei"), 0, 1),
+        replace(plain, data=shapes_of(contrast=(20, 90)), epochs=16, name="low contrast"),
+        *with_seeds(replace(plain, model=prior_unet, name="output bias at the prior"), 0, 1),
+        on_nuclei(replace(plain, model=prior_unet, name="output bias at the prior")),
+        replace(real, sabotage=few(4), batch_size=2, epochs=40, name="four images"),
+        replace(real, sabotage=few(8), epochs=20, name="eight images"),
+        replace(plain, model=functools.partial(small_unet, dtype="mixed_bfloat16"), name="mixed precision"),
+        replace(real, compile={"steps_per_execution": 5}, name="five steps an execution, nuclei"),
+        on_nuclei(network),
+        on_nuclei(replace(network, model=functools.partial(batch_norm_convnet, 0.9), name="convolutions, BatchNorm")),
+        on_nuclei(replace(network, optimizer=sgd(0.1, 1.0), name="convolutions, SGD")),
+        on_nuclei(
+            replace(network, model=functools.partial(convnet, "sigmoid"), loss="probabilities", name="probabilities")
+        ),
+        on_nuclei(Scenario("learning rate x 10", lr=3e-2)),
+    ]
