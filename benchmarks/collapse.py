@@ -81,16 +81,17 @@ def main(nuclei: Path | None = None, quick: bool = False, workers: int = 2) -> N
     scenarios = [scenario for scenario in (*sabotaged(), *healthy()) if nuclei or not _is_real(scenario)]
     if quick:
         scenarios = [scenario for scenario in scenarios if scenario.name in QUICK]
+    names = [scenario.name for scenario in scenarios]
     pairs = [scenario for scenario in scenarios if scenario.twin]
     context = multiprocessing.get_context("spawn")  # a forked JAX hangs
     with tempfile.TemporaryDirectory() as cache, ProcessPoolExecutor(workers, context, _set_up, (cache,)) as pool:
         outcomes = []
-        for scenario, outcome in zip(scenarios, pool.map(run, scenarios), strict=True):
+        for scenario, outcome in zip(scenarios, pool.map(run, names), strict=True):
             outcomes.append(outcome)
             print(_line(scenario, outcome), flush=True)
         print(_summary(scenarios, outcomes))
-        recovered = pool.map(functools.partial(run, action="recover"), pairs)
-        twins = pool.map(run, [replace(scenario, **scenario.twin) for scenario in pairs])
+        recovered = pool.map(functools.partial(run, action="recover"), [scenario.name for scenario in pairs])
+        twins = pool.map(functools.partial(run, twin=True), [scenario.name for scenario in pairs])
         if pairs:
             print("\nRecovery: best F1 over thresholds, next to that of the healthy twin")
         for scenario, ours, theirs in zip(pairs, recovered, twins, strict=True):
@@ -117,9 +118,12 @@ def _set_up(cache: str) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-def run(scenario: Scenario, action: str = "warn") -> Outcome:
-    """Look at it before, train it, and tell what was said."""
+def run(name: str, action: str = "warn", twin: bool = False) -> Outcome:
+    """Look at a scenario, or its healthy twin, before, train it, and tell what was said."""
     start = time.perf_counter()
+    scenario = called(name)
+    if twin:
+        scenario = replace(scenario, **scenario.twin)
     try:
         detector, history, before = train(scenario, action, looked_at=True)
     except kseg.errors.KsegError as error:
@@ -134,6 +138,11 @@ def run(scenario: Scenario, action: str = "warn") -> Outcome:
         time.perf_counter() - start,
         detector.recoveries,
     )
+
+
+def called(name: str) -> Scenario:
+    """The scenario of that name."""
+    return next(scenario for scenario in (*sabotaged(), *healthy()) if scenario.name == name)
 
 
 def train(
@@ -188,17 +197,19 @@ def _optimizer(scenario: Scenario, images: int) -> keras.optimizers.Optimizer:
     return keras.optimizers.AdamW(schedule, global_clipnorm=1.0)
 
 
-def _right(scenario: Scenario, outcome: Outcome) -> bool:
+def right(scenario: Scenario, outcome: Outcome) -> bool:
+    """Whether the first cause named is the one expected."""
     return outcome.named in (scenario.expected or HEALTHY).split(" or ")
 
 
-def _in_time(scenario: Scenario, outcome: Outcome) -> bool:
+def in_time(scenario: Scenario, outcome: Outcome) -> bool:
+    """Whether it was named by the epoch in which it ought to be."""
     return outcome.epoch <= (scenario.within or scenario.bites + 1)
 
 
 def _line(scenario: Scenario, outcome: Outcome) -> str:
-    verdict = "ok   " if _right(scenario, outcome) else "WRONG"
-    if scenario.expected and _right(scenario, outcome) and not _in_time(scenario, outcome):
+    verdict = "ok   " if right(scenario, outcome) else "WRONG"
+    if scenario.expected and right(scenario, outcome) and not in_time(scenario, outcome):
         verdict = "LATE "
     where = f"epoch {outcome.epoch}, batch {outcome.batch}" if outcome.epoch else "before training"
     named = f"{', '.join(outcome.causes)} ({where})" if outcome.causes else HEALTHY
@@ -221,9 +232,9 @@ def _summary(scenarios: list[Scenario], outcomes: list[Outcome]) -> str:
     sabotage = [run for run in runs if run[0].expected]
     peace = [run for run in runs if not run[0].expected]
     for half, start in (("even (tuned on)", 0), ("odd (held out)", 1)):
-        named = [_right(*run) for run in sabotage[start::2]]
-        timely = [_right(*run) and _in_time(*run) for run in sabotage[start::2]]
-        alarms = [not _right(*run) for run in peace[start::2]]
+        named = [right(*run) for run in sabotage[start::2]]
+        timely = [right(*run) and in_time(*run) for run in sabotage[start::2]]
+        alarms = [not right(*run) for run in peace[start::2]]
         lines.append(
             f"{half:16} {sum(named)} of {len(named)} sabotaged runs named rightly, {sum(timely)} of them in time; "
             f"{sum(alarms)} false alarms in {len(alarms)} healthy runs"

@@ -1,12 +1,14 @@
-"""What kseg costs a training step: its loss, metrics, monitor and callbacks over plain Keras BCE without any.
+"""What kseg costs a training step: the detector over none, and all of kseg over plain Keras BCE.
 
     python benchmarks/overhead.py                 # on JAX
     KERAS_BACKEND=torch python benchmarks/overhead.py
 
-Two models with the same weights are trained on the same batch with the same optimizer, one compiled each way. They
-take turns, a block of steps each, in one process; a ratio is one block over the plain block beside it. The
-median of the ratios is the cost, their quartiles its spread. Epochs are one block long, so what a
-callback does at the end of an epoch is in it; writing checkpoints, which plain Keras would do as well, is not.
+Three models with the same weights are trained on the same batch with the same optimizer, one compiled each way: plain;
+with kseg's loss, its metrics and its lines; and with the detector and the two metrics that it needs besides. They
+take turns, a block of steps each, in one process; a ratio is one block over the block beside it. The median of the
+ratios is the cost, their quartiles its spread. A block is one `fit` of one epoch, so what a callback does at its ends
+is in it (the detector looks once, and keeps the weights to go back to, every block; in a run it looks every 50
+batches); writing checkpoints, which plain Keras would do as well, is not.
 """
 
 import kseg  # isort: skip  (before keras: makes JAX the default)
@@ -23,14 +25,14 @@ import tyro
 
 from kseg.callbacks import CollapseDetector, EpochSummary
 from kseg.losses import CombinedSegmentationLoss
-from kseg.metrics import PredictionMonitor, SegmentationMetrics
+from kseg.metrics import PredictionMonitor, SegmentationMetrics, ThresholdCurve
 from kseg.models import unet
 
 Batch = tuple[np.ndarray, np.ndarray]
 
 
-def main(size: int = 256, batch_size: int = 2, filters: int = 16, steps: int = 2, blocks: int = 40) -> None:
-    """Print the ratio of a step with kseg over a plain one, with its spread.
+def main(size: int = 256, batch_size: int = 2, filters: int = 16, steps: int = 10, blocks: int = 12) -> None:
+    """Print the ratios of a step one way over a step another way, with their spread.
 
     Args:
         size: Height and width of the images, in pixels.
@@ -48,26 +50,32 @@ def main(size: int = 256, batch_size: int = 2, filters: int = 16, steps: int = 2
     plain = keras.losses.BinaryCrossentropy(from_logits=True)
     ways: dict[str, tuple[keras.Model, list[keras.callbacks.Callback]]] = {
         "plain": (_model(filters, plain, []), []),
+        "without detector": (
+            _model(filters, CombinedSegmentationLoss(), [SegmentationMetrics()]),
+            [EpochSummary(lambda line: None)],
+        ),
         "kseg": (
-            _model(filters, CombinedSegmentationLoss(), [SegmentationMetrics(), PredictionMonitor()]),
+            _model(filters, CombinedSegmentationLoss(), [SegmentationMetrics(), PredictionMonitor(), ThresholdCurve()]),
             [CollapseDetector(), EpochSummary(lambda line: None)],
         ),
     }
     times: dict[str, list[float]] = {way: [] for way in ways}
     for block in range(blocks + 1):
-        # Each goes first as often as the other, so that a drift of the machine cancels.
-        for way in sorted(ways, reverse=block % 2 == 0):
+        # Each goes first as often as the others, so that a drift of the machine cancels.
+        turn = list(ways)[block % 3 :] + list(ways)[: block % 3]
+        for way in turn:
             model, callbacks = ways[way]
             times[way].append(_block(model, callbacks, batch, steps))
 
-    ratios = [ours / theirs for ours, theirs in zip(times["kseg"][1:], times["plain"][1:], strict=True)]
-    low, median, high = statistics.quantiles(ratios, n=4)
     step = 1000 * statistics.median(times["plain"][1:]) / steps
     print(
-        f"{keras.config.backend()}, {size} x {size}, batch {batch_size}, {filters} filters: "
-        f"step with kseg / plain step = {median:.3f} (quartiles {low:.3f} to {high:.3f}, "
-        f"{blocks} pairs of {steps} steps; a plain step took {step:.0f} ms)"
+        f"{keras.config.backend()}, {size} x {size}, batch {batch_size}, {filters} filters, {blocks} turns of {steps} "
+        f"steps; a plain step took {step:.0f} ms"
     )
+    for over, under in (("kseg", "without detector"), ("kseg", "plain")):
+        ratios = [ours / theirs for ours, theirs in zip(times[over][1:], times[under][1:], strict=True)]
+        low, median, high = statistics.quantiles(ratios, n=4)
+        print(f"  {over} / {under} = {median:.3f} (quartiles {low:.3f} to {high:.3f})")
 
 
 def _model(filters: int, loss: keras.losses.Loss, metrics: list[Any]) -> keras.Model:

@@ -246,10 +246,10 @@ def batch_norm_convnet(momentum: float) -> keras.Model:
     return convnet(norm=lambda: layers.BatchNormalization(momentum=momentum))
 
 
-def prior_unet() -> keras.Model:
-    """The output bias at 4% foreground."""
+def prior_unet(share: float = 0.04) -> keras.Model:
+    """With the output bias at a share of foreground."""
     model = small_unet()
-    kseg.models.set_output_bias(model, 0.04)
+    kseg.models.set_output_bias(model, share)
     return model
 
 
@@ -381,7 +381,9 @@ def healthy() -> list[Scenario]:
     return [
         *with_seeds(plain, 0, 1, 2, 3),
         *with_seeds(real, 0, 1, 2, 3),
-        *with_seeds(Scenario("rare foreground", data=rare, epochs=16), 0, 1, 2),
+        *with_seeds(
+            Scenario("rare foreground", data=rare, model=functools.partial(prior_unet, 0.01), epochs=16), 0, 1, 2
+        ),
         *(replace(plain, loss=loss, name=f"loss {loss}") for loss in ("bce", "focal", "dice", "iou", "tversky")),
         *(replace(real, loss=loss, name=f"loss {loss}, nuclei") for loss in ("bce", "focal", "dice", "iou", "tversky")),
         *(replace(plain, batch_size=size, name=f"batches of {size}") for size in (1, 2, 8)),
@@ -394,7 +396,8 @@ def healthy() -> list[Scenario]:
         *with_seeds(
             Scenario(
                 "0.2% foreground",
-                data=shapes_of(empty=0.2, count=(1, 2), radius=(3, 6), contrast=(200, 250)),
+                data=shapes_of(empty=0.0, count=(1, 2), radius=(3, 6), contrast=(200, 250)),
+                model=functools.partial(prior_unet, 0.002),
                 epochs=24,
             ),
             0,

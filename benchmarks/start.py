@@ -1,9 +1,19 @@
-"""What brings a run off the ground: Dice on empty masks or not, the output bias at zero or at the foreground's share.
+"""What gets a run off the ground: Dice on empty masks or not, the output bias at zero or at the foreground's share.
 
     python benchmarks/start.py --nuclei path/to/nuclei     # about 8 minutes on two cores
 
 Each line is one run of the small U-Net on 80 images of 64 x 64, as in `collapse.py`: validation F1 of each epoch. The
-default loss leaves Dice out where a mask is empty; "Dice everywhere" is the same sum with it.
+default loss leaves Dice out where a mask is empty; "Dice everywhere" is the same sum with it. F1 of the last epoch, on
+JAX, two seeds each:
+
+                                     bias at zero                         bias at the foreground's share
+                                     Dice everywhere   default loss       Dice everywhere   default loss
+    1% foreground, 33% empty         0.029  0.000      0.354  0.000      0.000  0.000      0.388  0.338
+    4% foreground, 50% empty         0.574  0.666      0.551  0.698      0.434  0.365      0.455  0.637
+    4% foreground, 20% empty         0.649  0.559      0.615  0.535      0.572  0.655      0.629  0.692
+    nuclei                           0.826  0.872      0.826  0.872      0.821  0.863      0.821  0.863
+
+So the default loss leaves it out, and the command starts at the share where that is below 2% (`output_bias: auto`).
 """
 
 import kseg  # isort: skip  (before keras: makes JAX the default)
@@ -17,7 +27,7 @@ import keras
 import numpy as np
 import tyro
 from collapse import train
-from scenarios import Scenario, nuclei, rare, shapes, shapes_of, small_unet
+from scenarios import Scenario, nuclei, prior_unet, rare, shapes, shapes_of, small_unet
 
 SETS = {
     "1% foreground, a third of the masks empty": rare,
@@ -31,13 +41,6 @@ def dice_everywhere(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> ker
     """The default loss with Dice on empty masks as well."""
     bce, dice, focal = (getattr(kseg.losses, name)(y_true, y_pred) for name in ("bce", "dice", "focal"))
     return 0.4 * bce + 0.4 * dice + 0.2 * focal
-
-
-def unet_at_prior(share: float) -> keras.Model:
-    """The small U-Net with its output bias at a share of foreground."""
-    model = small_unet()
-    kseg.models.set_output_bias(model, share)
-    return model
 
 
 def main(nuclei: Path | None = None, seeds: int = 2, epochs: int = 12) -> None:
@@ -57,7 +60,7 @@ def main(nuclei: Path | None = None, seeds: int = 2, epochs: int = 12) -> None:
             continue
         print(title)
         share = float(np.mean(data(seed=0).masks == 1))
-        for bias, model in (("zero", small_unet), ("prior", functools.partial(unet_at_prior, share))):
+        for bias, model in (("zero", small_unet), ("prior", functools.partial(prior_unet, share))):
             for dice, loss in (("Dice everywhere", dice_everywhere), ("default loss", "combined")):
                 for seed in range(seeds):
                     scenario = Scenario(title, data=data, model=model, loss=loss, seed=seed, epochs=epochs)

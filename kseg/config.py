@@ -66,11 +66,13 @@ class TrainConfig(BaseModel):
     )
     threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] = Field(
         0.5,
-        description="Probability above which a pixel is predicted foreground. auto: of the epoch with the best F1 over all "
-        "thresholds, the threshold that gives it.",
+        description="Probability above which a pixel is predicted foreground. auto: the best model is that with the "
+        "best F1 over all thresholds, and this its threshold.",
     )
-    output_bias: Literal["zero", "prior"] = Field(
-        "zero", description="Where the bias of the logits starts; prior: at the share of foreground in the masks."
+    output_bias: Literal["auto", "zero", "prior"] = Field(
+        "auto",
+        description="Where the bias of the logits starts. prior: at the share of foreground in the masks; auto: prior "
+        "where that is below 2%, else zero.",
     )
 
     # Optimisation

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import keras
 
-from kseg.callbacks.diagnosis import CAUSES, Cause, Look, code_of
+from kseg.callbacks.diagnosis import CAUSES, LARGE, Cause, Look, code_of
 from kseg.callbacks.recovery import Snapshot, lower_learning_rate, renew_optimizer
 from kseg.callbacks.windows import Reader, Window
 from kseg.errors import KsegError
@@ -46,29 +46,30 @@ class CollapseDetector(keras.callbacks.Callback):
     | `all_foreground` | likewise, with next to everything predicted |
     | `not_learning` | after six looks, 100 batches or more, no better than without looking at the images |
 
-    Each is logged once, as a warning of the logger `kseg`, until the run was healthy again, and kept in `findings`. A healthy
-    run may predict nothing for a while: what counts is whether the best threshold beats predicting without looking
-    at the image, and whether foreground and background come apart. See `kseg.callbacks.diagnosis`.
+    Each is logged once, as a warning of the logger `kseg`, until the run was healthy again, and kept in `findings`; the
+    first of an epoch stands in its logs as `finding`, by its place in `kseg.callbacks.diagnosis.CAUSES`, and 0 is none.
+    A healthy run may predict nothing for a while: what counts is whether the best threshold beats predicting without
+    looking at the image, and whether foreground and background come apart; see `kseg.callbacks.diagnosis`.
 
     It looks every `every` batches and at the end of an epoch, at what came since its last look: whole counts, not the
-    epoch's running mean. Epochs of fewer than ten batches are put together. Between looks it costs nothing: the state is
-    fetched from the device only to look, and logs stay asynchronous. `steps_per_execution` may be above 1.
+    epoch's running mean. Epochs of fewer than ten batches are put together. Between looks it costs nothing: the state
+    is fetched from the device only to look, and logs stay asynchronous. `steps_per_execution` may be above 1.
 
     Needs `kseg.metrics.PredictionMonitor` and `kseg.metrics.ThresholdCurve` among the model's metrics.
 
     Args:
         every: batches between two looks, at least 1.
-        action: "warn" says what is wrong and lets the run go on. "stop" raises `CollapseError`, which keeps every file,
-            those of `BackupAndRestore` too. "recover" goes back to the last state that was healthy (the first weights if
-            none was, then with the output bias at the share of foreground), with a tenth of the learning rate and a
-            fresh optimizer; once it has done so `max_recoveries` times it stops. Neither acts on `under_confident`
-            and `over_confident`, which have learned; "recover" only warns of `not_learning` and `validation_only`,
-            which no going back can mend.
+        action: "warn" says what is wrong and lets the run go on. "stop" raises `CollapseError`, which keeps every
+            file, those of `BackupAndRestore` too. "recover" goes back to the last state that was healthy (the first
+            weights if none was, then with the output bias at the share of foreground), with a tenth of the learning
+            rate and a fresh optimizer; once it has done so `max_recoveries` times it stops. Neither acts on
+            `under_confident` and `over_confident`, which have learned; "recover" only warns of `not_learning` and
+            `validation_only`, which no going back can mend.
         max_recoveries: how often to go back in one `fit`.
 
     Raises:
-        ValueError: `every` is below 1, `max_recoveries` below 0, or `action` is none of the three; when training begins,
-            a metric is missing.
+        ValueError: `every` is below 1, `max_recoveries` below 0, or `action` is none of the three; when training
+            begins, a metric is missing.
         CollapseError: in `fit`; see `action`.
     """
 
@@ -98,10 +99,12 @@ class CollapseDetector(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Keep the first state, and begin to count."""
         self.findings, self.recoveries = [], 0
+        # On JAX, asking for `self.model` brings its state back from the device: not to be done at every batch.
+        self._steps_per_execution = self.model.steps_per_execution
         self._to_act_on: Finding | None = None
         self._batches_before = 0  # this epoch
         self._pixels = self._foreground = 0
-        self._healthy = Snapshot(self.model, 0)
+        self._first = self._healthy = Snapshot(self.model, 0)
         self._begin_anew()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -121,7 +124,7 @@ class CollapseDetector(keras.callbacks.Callback):
             self._look(batch)
             self._judge()
             self._act()
-        self._begun = batch + self.model.steps_per_execution
+        self._begun = batch + self._steps_per_execution
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Before validation resets the metrics: the epoch's training is over."""
@@ -205,10 +208,10 @@ class CollapseDetector(keras.callbacks.Callback):
             self._to_act_on = finding
 
     def _keep(self) -> None:
-        """Keep this state to go back to, if it is about as good as the best so far."""
+        """Keep this state to go back to, if it is sound, and about as good as the best so far."""
         skill = self._looks[-1].skill
         self._best_skill = max(skill, self._best_skill)
-        if skill >= _AS_GOOD * self._best_skill:
+        if skill >= _AS_GOOD * self._best_skill and self._looks[-1].training.extreme < LARGE:
             snapshot = Snapshot(self.model, self._looks[-1].training.batch)
             if snapshot.finite:
                 self._healthy = snapshot
@@ -223,20 +226,22 @@ class CollapseDetector(keras.callbacks.Callback):
 
     def _recover(self) -> None:
         self.recoveries += 1
-        self._healthy.restore(self.model)
+        # Unless the run is healthy again in between, the next time begins at the first weights.
+        back_to, self._healthy = self._healthy, self._first
+        back_to.restore(self.model)
         rate = lower_learning_rate(self.model, _LOWER)
         renew_optimizer(self.model)
         done = [
             f"learning rate {'as it is, since its schedule is not one of Keras' if rate is None else f'{rate:.3g}'}"
         ]
         share = self._foreground / max(self._pixels, 1)
-        if not self._healthy.batch and 0 < share < 1:
+        if back_to is self._first and 0 < share < 1:
             done.append(self._start_at(share))
         self._reader.monitor.forget_not_finite()
         self._begin_anew()
         _log.warning(
             f"↩️  Recovery {self.recoveries} of {self.max_recoveries}: back to "
-            f"{f'batch {self._healthy.batch}' if self._healthy.batch else 'the first weights'}, "
+            f"{'the first weights' if back_to is self._first else f'batch {back_to.batch}'}, "
             f"{', '.join(done)}, optimizer fresh."
         )
 

@@ -1,14 +1,14 @@
 """From what was seen of a run to the one thing that is wrong with it, or to nothing.
 
-What tells the cases apart is not F1 at 0.5, nor the mean prediction: a healthy run may predict nothing for epochs. It is *skill*, how
-much better the best threshold is than predicting everything without looking at the image,
+What tells the cases apart is not F1 at 0.5, nor the mean prediction: a healthy run may predict nothing for epochs. It
+is *skill*, how much better the best threshold is than predicting everything without looking at the image,
 
     skill = (best F1 - blind F1) / (1 - blind F1),    blind F1 = 2 p / (1 + p) for a share p of foreground
 
 (0 knows nothing, 1 is perfect), together with the gap between the two kinds of pixels, and whether that grows.
 
-Each rule takes looks, oldest first, and answers with a clause of evidence, or None. The numbers in capitals were chosen on
-the even scenarios of `benchmarks/collapse.py` and are reported on the odd ones.
+Each rule takes looks, oldest first, and answers with a clause of evidence, or None. The numbers in capitals were
+chosen on the even scenarios of `benchmarks/collapse.py` and are reported on the odd ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,8 @@ NO_SKILL, SKILL = 0.1, 0.2
 NEARLY_ALL = 0.98
 # A gap that grew by this many standard deviations over the looks in question is learning.
 GROWTH = 0.12
-# Validation is collapsed below these shares of training's F1, at the threshold and at the best one. Overfitting is neither.
+# Validation is collapsed below these shares of training's F1, at the threshold and at the best one. A model that only
+# overfits keeps above the first.
 FAR_BELOW, BELOW = 0.3, 0.85
 # Looks, of at least ten batches each, that have to agree: that a model died, and that it will not learn or not cross.
 LOOKS, LOOKS_TO_LEARN = 3, 6
@@ -74,10 +75,11 @@ def not_finite(looks: Looks) -> str | None:
         return f"the images or masks of batch {now.bad_input} held NaN or infinity"
     if now.bad_prediction:
         return (
-            f"predictions are not finite from batch {now.bad_prediction} on, though its input was: the update before it "
-            "broke the weights, or values overflow in the model"
+            f"predictions are not finite from batch {now.bad_prediction} on, though its input was: the update before "
+            "it broke the weights, or values overflow in the model"
         )
-    return f"the loss is not finite in batches {now.batch - now.batches + 1} to {now.batch}, though input and predictions are"
+    first = now.batch - now.batches + 1
+    return f"the loss is not finite in batches {first} to {now.batch}, though input and predictions are"
 
 
 def exploding(looks: Looks) -> str | None:
@@ -203,11 +205,13 @@ def _one_sided(looks: Looks, side: str) -> str | None:
         if not stays or _batches(looks) < BATCHES or _growing(looks[-LOOKS - 1 :]) or _settled(recent):
             return None
     counts = now.training.counts
-    wrong = counts.predicted if side == "background" else counts.pixels - counts.predicted
+    other, wrong = "foreground", counts.predicted
+    if side == "foreground":
+        other, wrong = "background", counts.pixels - counts.predicted
     return (
-        f"{wrong} of {counts.pixels} pixels were predicted {'foreground' if side == 'background' else 'background'} in the "
-        f"last {now.training.batches} batches: pred_mean={counts.pred_mean:.6f}, target_mean={counts.target_mean:.4f}; "
-        f"the gap is {now.seen.gap:.2f} standard deviations{', after it had been larger' if fell else ' and not growing'}"
+        f"{wrong} of {counts.pixels} pixels were predicted {other} in the last {now.training.batches} batches: "
+        f"pred_mean={counts.pred_mean:.6f}, target_mean={counts.target_mean:.4f}; the gap is {now.seen.gap:.2f} "
+        f"standard deviations{', after it had been larger' if fell else ' and not growing'}"
     )
 
 
@@ -237,8 +241,9 @@ _SIDE = (
 CAUSES = (
     Cause(
         not_finite,
-        "If the input was not finite, mend the file: kseg.preflight looks at the first batches. Otherwise lower the learning "
-        "rate, clip the gradient (global_clipnorm=1.0), and in float16 use a loss of kseg, whose sums are float32.",
+        "If the input was not finite, mend the file: kseg.preflight looks at the first batches. Otherwise lower the "
+        "learning rate, clip the gradient (global_clipnorm=1.0), and in float16 use a loss of kseg, whose sums are "
+        "float32.",
         recoverable=True,
     ),
     Cause(
@@ -248,8 +253,8 @@ CAUSES = (
     ),
     Cause(
         constant_output,
-        "Activations are dead, or the model's input is not used: lower the learning rate, look at the initialisation, the "
-        "biases and the scale of the images.",
+        "Activations are dead, or the model's input is not used: lower the learning rate, look at the "
+        "initialisation, the biases and the scale of the images.",
         recoverable=True,
     ),
     Cause(
@@ -265,7 +270,8 @@ CAUSES = (
     ),
     Cause(
         over_confident,
-        "The model has learned: evaluate at that threshold (--threshold auto), or train longer, or weigh false positives more.",
+        "The model has learned: evaluate at that threshold (--threshold auto), or train longer, or weigh false "
+        "positives more.",
         harmful=False,
     ),
     Cause(
@@ -276,8 +282,8 @@ CAUSES = (
     Cause(all_foreground, _SIDE + "See that the masks are not inverted.", recoverable=True),
     Cause(
         not_learning,
-        "See that each image has its own mask (a shuffled file list looks like this), that weights are trainable, and that "
-        "the learning rate is not far too small.",
+        "See that each image has its own mask (a shuffled file list looks like this), that weights are trainable, and "
+        "that the learning rate is not far too small.",
     ),
 )
 

@@ -42,8 +42,8 @@ def renew_optimizer(model: keras.Model) -> None:
 def lower_learning_rate(model: keras.Model, factor: float) -> float | None:
     """Multiply the learning rate, or every rate of Keras's schedules, and return what it is now.
 
-    None if it cannot be done: a schedule of somebody's own, whose rates have other names. After a schedule was changed the
-    compiled step is made anew, since it holds the old one.
+    None if it cannot be done: a schedule of somebody's own, whose rates have other names. After a schedule was changed
+    the compiled step is made anew, since it holds the old one.
     """
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     schedule = optimizer._learning_rate  # the property gives its value only

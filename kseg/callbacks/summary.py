@@ -27,7 +27,8 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
 
     It takes the place of the bar that `fit` would add, so that its lines follow the finished bar, and keeps
     out of the bar what the lines say. What is not measured is left out: the lines need
-    `kseg.metrics.SegmentationMetrics` among the model's metrics, and those of the curve `ThresholdCurve`. With `fit(verbose=0)` only the lines remain.
+    `kseg.metrics.SegmentationMetrics` among the model's metrics, and those of the curve `ThresholdCurve`. With
+    `fit(verbose=0)` only the lines remain.
 
     Args:
         say: what takes each line.

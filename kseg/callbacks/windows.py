@@ -100,7 +100,10 @@ class Window:
 
     @property
     def skill(self) -> float:
-        """How much better the best threshold is than predicting everything, for the rarer kind; 0 for none, 1 for perfect."""
+        """How much better the best threshold is than predicting everything; 0 knows nothing, 1 is perfect.
+
+        Of the rarer kind of pixel: where most is foreground, predicting everything leaves nothing to be better than.
+        """
         best, blind = self._rarer
         return (best - blind) / (1 - blind)
 

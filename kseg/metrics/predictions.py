@@ -165,8 +165,8 @@ def _note_first(first: keras.Variable, bad: KerasTensor, step: KerasTensor) -> N
 def _constant(y_pred: KerasTensor, is_known: KerasTensor) -> KerasTensor:
     """1 for each image whose prediction depends on nothing in it, int32 `(B,)`.
 
-    That shows in one image where its prediction is the same everywhere, and in several where it is the same for all: zero
-    padding gives the output of a dead network a rim.
+    That shows in one image where its prediction is the same everywhere, and in several where it is the same for all:
+    zero padding gives the output of a dead network a rim.
     """
     within = tuple(range(1, len(y_pred.shape)))
     greatest = ops.max(ops.where(is_known, y_pred, -float("inf")), axis=within)
