@@ -43,7 +43,7 @@ QUICK = (
     "masks of 0 and 255, seed 0",
     "all masks but one empty, seed 0",
     "shapes, seed 0",
-    "95% foreground, seed 0",
+    "88% foreground, seed 0",
 )
 
 

@@ -278,7 +278,9 @@ def sabotaged() -> list[Scenario]:
     slow = Scenario("learning rate x 1e-4", "not_learning", within=6, lr=3e-7)
     frozen = Scenario("encoder and head frozen", "not_learning", within=6, model=frozen_unet)
     empty = Scenario("all masks but one empty", "all_background", within=5, sabotage=all_but(1))
-    full = Scenario("all masks but one full", "all_foreground or not_learning", within=7, sabotage=all_but(1, value=1))
+    full = Scenario(
+        "all masks but one full", "inverted_masks or all_foreground", within=7, sabotage=all_but(1, value=1)
+    )
     fast = Scenario(
         "learning rate x 100, no clipping",
         "exploding",
@@ -403,7 +405,11 @@ def healthy() -> list[Scenario]:
             0,
             1,
         ),
-        *with_seeds(replace(plain, sabotage=inverted, name="95% foreground"), 0, 1),
+        *with_seeds(
+            Scenario("88% foreground", data=shapes_of(empty=0.0, count=(2, 5), radius=(12, 30)), sabotage=inverted),
+            0,
+            1,
+        ),
         *with_seeds(replace(real, sabotage=inverted, name="85% foreground, nuclei"), 0, 1),
         replace(plain, data=shapes_of(contrast=(20, 90)), epochs=16, name="low contrast"),
         *with_seeds(replace(plain, model=prior_unet, name="output bias at the prior"), 0, 1),

@@ -1,4 +1,4 @@
-"""The quick slice of `benchmarks/collapse.py`: each kind of sabotage is named rightly and in time, and peace is kept."""
+"""The quick slice of `benchmarks/collapse.py`: sabotage is named rightly and in time, and peace is kept."""
 
 import pytest
 from collapse import QUICK, called, in_time, right, run

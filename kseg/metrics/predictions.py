@@ -175,4 +175,5 @@ def _constant(y_pred: KerasTensor, is_known: KerasTensor) -> KerasTensor:
     alike = ops.less_equal(ops.max(ops.abs(y_pred - y_pred[:1]), axis=within), _SAME)
     # The first image is like itself, which says nothing; it is alike if all the others are.
     others = ops.logical_and(ops.all(alike), y_pred.shape[0] is not None and y_pred.shape[0] > 1)
-    return ops.cast(ops.logical_or(flat, others), "int32")
+    seen = ops.any(is_known, axis=within)
+    return ops.cast(ops.logical_and(ops.logical_or(flat, others), seen), "int32")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from kseg.callbacks import EpochSummary, HistoryFile
+from kseg.callbacks.diagnosis import code_of
 from kseg.metrics import PredictionMonitor, SegmentationMetrics
 
 LOGS = {
@@ -43,6 +44,23 @@ def test_the_lines_of_an_epoch(said):
         "Train Metrics - Precision: 0.4234 | Recall: 0.4789 | F1: 0.4500 | IoU: 0.2893 | Accuracy: 0.9234",
         "Val Metrics - Precision: 0.4556 | Recall: 0.5123 | F1: 0.4823 | IoU: 0.3178 | Accuracy: 0.9312",
     ]
+
+
+def test_the_curve_has_lines_of_its_own(said):
+    curve = {"best_f1": 0.5, "best_threshold": 0.3123, "gap": 2.345}
+    lines = said({"loss": 0.5, **curve, **{f"val_{name}": value / 2 for name, value in curve.items()}})
+    assert lines[1:] == [
+        "Train Curve - Best F1: 0.5000 at threshold 0.312 | Gap: 2.35 sd",
+        "Val Curve - Best F1: 0.2500 at threshold 0.156 | Gap: 1.17 sd",
+    ]
+
+
+def test_history_names_the_finding_of_each_epoch(tmp_path):
+    history = HistoryFile(tmp_path / "history.csv")
+    for epoch, cause in enumerate([None, "all_background"]):
+        history.on_epoch_end(epoch, {"loss": 0.5, "finding": code_of(cause)})
+    with history.path.open() as file:
+        assert [row["finding"] for row in csv.DictReader(file)] == ["", "all_background"]
 
 
 def test_what_is_not_measured_is_left_out(said):

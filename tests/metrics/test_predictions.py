@@ -54,6 +54,58 @@ def test_sample_weight_zero_leaves_an_image_out():
     assert float(monitor.result()["pred_mean"]) == 0.25
 
 
+def constant(*images):
+    monitor = PredictionMonitor()
+    logits = np.float32(images)
+    monitor.update_state(np.zeros(logits.shape, np.uint8), logits)
+    counts = monitor.counts()
+    return counts.constant, counts.images
+
+
+def test_predictions_that_depend_on_nothing_are_counted():
+    flat, rim = [[-2.0] * 4] * 4, [[-1.0] * 4, [-1.0, -2, -2, -1], [-1.0, -2, -2, -1], [-1.0] * 4]
+    other = [[-2.0, 3.0, -2.0, -2.0]] * 4
+    assert constant(flat) == (1, 1)
+    assert constant(flat, flat, other) == (2, 3)
+    # Zero padding gives a dead network's output a rim, the same for all.
+    assert constant(rim, rim, rim) == (3, 3)
+    assert constant(rim) == (0, 1)
+    assert constant(rim, rim, other) == (0, 3)
+
+
+def test_ignored_pixels_and_images_say_nothing_of_a_constant():
+    monitor = PredictionMonitor()
+    mask, logits = np.uint8([[0, 0, 255], [255, 255, 255]]), np.float32([[-2, -2, 9], [1, 2, 3]])
+    monitor.update_state(mask, logits)
+    counts = monitor.counts()
+    assert (counts.constant, counts.images) == (1, 1)
+
+
+def test_hits_are_true_positives():
+    monitor = PredictionMonitor()
+    monitor.update_state(np.uint8([[1, 1, 0, 255]]), np.float32([[2, -2, 2, 2]]))
+    counts = monitor.counts()
+    assert (counts.hits, counts.predicted, counts.foreground) == (1, 2, 2)
+
+
+def test_the_first_step_that_was_not_finite():
+    monitor = PredictionMonitor()
+    good, bad = np.float32([[1.0, -1.0]]), np.float32([[np.inf, -1.0]])
+    mask = np.float32([[1, 0]])
+    for step, (images, logits) in enumerate([(good, good), (bad, good), (good, bad), (bad, bad)], start=1):
+        monitor.look_at_inputs(images, mask)
+        monitor.update_state(mask, logits)
+        assert monitor.steps() == step
+    assert monitor.first_not_finite() == (2, 3)
+    monitor.forget_not_finite()
+    assert monitor.first_not_finite() == (None, None)
+    monitor.look_at_inputs(good.astype(np.uint8), mask * np.nan)
+    monitor.update_state(mask, good)
+    assert monitor.first_not_finite() == (5, None)
+    monitor.reset_state()
+    assert (monitor.steps(), monitor.first_not_finite()) == (0, (None, None))
+
+
 def test_config_round_trip():
     monitor = PredictionMonitor(0.3, from_logits=False)
     again = keras.metrics.deserialize(keras.metrics.serialize(monitor))
