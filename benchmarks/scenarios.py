@@ -151,9 +151,10 @@ def times_255(data: Data) -> Data:
 
 
 def soft(data: Data) -> Data:
-    """Masks that were saved as JPEG: grey edges."""
-    noise = np.random.default_rng(0).integers(0, 40, data.masks.shape, np.uint8)
-    return data._replace(masks=np.where(data.masks == 1, 250 - noise, noise).astype(np.uint8))
+    """Masks of 0 and 255 that were resized with interpolation: grey edges."""
+    white = 255.0 * data.masks
+    around = [np.roll(white, (y, x), (1, 2)) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    return data._replace(masks=np.mean(around, axis=0).round().astype(np.uint8))
 
 
 def floats(data: Data) -> Data:
@@ -302,7 +303,10 @@ def sabotaged() -> list[Scenario]:
         model=functools.partial(batch_norm_convnet, 0.9999),
     )
     dead = Scenario(
-        "dead ReLU", "constant_output", sabotage=floats, model=functools.partial(convnet, norm=None, bias=-9.0)
+        "dead ReLU",
+        "no_gradient or constant_output",
+        sabotage=floats,
+        model=functools.partial(convnet, norm=None, bias=-9.0),
     )
     sunk = Scenario(
         "U-Net, learning rate x 100",
@@ -323,7 +327,9 @@ def sabotaged() -> list[Scenario]:
     )
     broken = Scenario("NaN pixels in one image", "not_finite", sabotage=bad_pixel(np.nan), model=convnet)
     overflow = Scenario("float16 overflows", "not_finite", sabotage=floats, model=float16)
-    alone = Scenario("Dice alone, half the masks empty", "all_background", within=6, data=rare, loss="dice")
+    alone = Scenario(
+        "Dice alone, most masks empty", "all_background", within=6, data=rare, sabotage=all_but(8), loss="dice"
+    )
     twice = Scenario("sigmoid twice", "sigmoid_twice", model=functools.partial(convnet, head="sigmoid"))
     as_255 = Scenario("masks of 0 and 255", "mask_values", sabotage=times_255)
     grey = Scenario("masks with grey edges", "soft_masks", sabotage=soft)

@@ -283,7 +283,7 @@ CAUSES = (
     Cause(
         not_learning,
         "See that each image has its own mask (a shuffled file list looks like this), that weights are trainable, and "
-        "that the learning rate is not far too small.",
+        "that the learning rate is not far too small or too large.",
     ),
 )
 

@@ -107,12 +107,13 @@ def inverted_masks(shares: np.ndarray) -> Finding | None:
     if len(shares) >= ENOUGH and np.median(shares) > 0.9:
         evidence = f"half of the {len(shares)} masks are foreground on more than {np.median(shares):.0%}"
         return Finding("inverted_masks", evidence, "If background and foreground are swapped, use 1 - mask.")
-    # A mask that is all foreground is no sign: there are tiles in the middle of a lake.
-    high = (shares > 0.8) & (shares < 1)
-    if 0 < high.sum() <= len(shares) / 4 and len(shares) >= 2 * ENOUGH and shares[~high].max() < 0.3:
+    # A mask that is all foreground is no sign either way: there are tiles in the middle of a lake, and empty masks that
+    # were inverted.
+    high, low = (shares > 0.8) & (shares < 1), shares[shares <= 0.8]
+    if 0 < high.sum() <= len(shares) / 4 and len(shares) >= 2 * ENOUGH and len(low) and low.max() < 0.3:
         evidence = (
-            f"{high.sum()} of {len(shares)} masks are foreground on more than 80%, and no other on more than "
-            f"{shares[~high].max():.0%}"
+            f"{high.sum()} of {len(shares)} masks are foreground on more than 80%, and no other, but full ones, on more "
+            f"than {low.max():.0%}"
         )
         return Finding("inverted_masks", evidence, "If background and foreground are swapped in those, use 1 - mask.")
     return None

@@ -22,7 +22,14 @@ def test_class_indices_are_not_soft():
 @pytest.mark.parametrize(
     ("shares", "match"),
     [
-        ([0.1] * 14 + [0.9] * 2, "2 of 16 masks are foreground on more than 80%, and no other on more than 10%"),
+        (
+            [0.1] * 14 + [0.9] * 2,
+            "2 of 16 masks are foreground on more than 80%, and no other, but full ones, on more than 10%",
+        ),
+        (
+            [0.1] * 12 + [0.9, 1.0] * 2,
+            "2 of 16 masks are foreground on more than 80%, and no other, but full ones, on more than 10%",
+        ),
         ([0.95] * 8, "half of the 8 masks are foreground on more than 95%"),
         ([0.1, 0.3, 0.5, 0.7, 0.75, 0.6, 0.85, 0.2], None),  # all kinds
         ([0.9] * 8 + [0.1] * 8, None),
