@@ -124,6 +124,9 @@ def run(name: str, action: str = "warn", twin: bool = False) -> Outcome:
     scenario = called(name)
     if twin:
         scenario = replace(scenario, **scenario.twin)
+    if twin or action == "recover":
+        # As long again, so that what is compared is where they end, and not the time that was lost.
+        scenario = replace(scenario, epochs=2 * scenario.epochs)
     try:
         detector, history, before = train(scenario, action, looked_at=True)
     except kseg.errors.KsegError as error:

@@ -18,6 +18,8 @@ from kseg.callbacks.windows import Window
 
 # Skill below the first is none, above the second a model clearly tells foreground from background.
 NO_SKILL, SKILL = 0.1, 0.2
+# So far apart, in standard deviations, they are told apart even where rare foreground gives no F1 yet.
+APART = 1.0
 # The share of images that have to get one prediction.
 NEARLY_ALL = 0.98
 # A gap that grew by this many standard deviations over the looks in question is learning.
@@ -53,9 +55,9 @@ class Look:
         return self.seen.skill
 
     @property
-    def any_skill(self) -> float:
-        """The better of training and validation, for those who say that there is none."""
-        return max(self.training.skill, self.seen.skill)
+    def blind(self) -> bool:
+        """Whether neither training nor validation tells foreground from background."""
+        return all(window.skill < NO_SKILL and window.gap < APART for window in (self.training, self.seen))
 
     @property
     def healthy(self) -> bool:
@@ -143,7 +145,7 @@ def not_learning(looks: Looks) -> str | None:
     recent = looks[-LOOKS_TO_LEARN:]
     if len(recent) < LOOKS_TO_LEARN or _batches(looks) < LOOKS_TO_LEARN * BATCHES // LOOKS or _growing(recent):
         return None
-    if max(look.any_skill for look in recent) > NO_SKILL or max(look.skill for look in looks) > SKILL:
+    if not all(look.blind for look in recent) or max(look.skill for look in looks) > SKILL:
         return None
     now = looks[-1].seen
     return (
@@ -195,13 +197,11 @@ def _never_crosses(looks: Looks, side: str) -> str | None:
 
 def _one_sided(looks: Looks, side: str) -> str | None:
     now, recent = looks[-1], looks[-LOOKS:]
-    if not (now.training.one_sided == side and now.seen.one_sided == side and now.any_skill < NO_SKILL):
+    if not (now.training.one_sided == side and now.seen.one_sided == side and now.blind):
         return None
     fell = max(look.skill for look in looks) > SKILL
     if not fell:
-        stays = len(recent) == LOOKS and all(
-            look.seen.one_sided == side and look.any_skill < NO_SKILL for look in recent
-        )
+        stays = len(recent) == LOOKS and all(look.seen.one_sided == side and look.blind for look in recent)
         if not stays or _batches(looks) < BATCHES or _growing(looks[-LOOKS - 1 :]) or _settled(recent):
             return None
     counts = now.training.counts
