@@ -112,8 +112,8 @@ def inverted_masks(shares: np.ndarray) -> Finding | None:
     high, low = (shares > 0.8) & (shares < 1), shares[shares <= 0.8]
     if 0 < high.sum() <= len(shares) / 4 and len(shares) >= 2 * ENOUGH and len(low) and low.max() < 0.3:
         evidence = (
-            f"{high.sum()} of {len(shares)} masks are foreground on more than 80%, and no other, but full ones, on more "
-            f"than {low.max():.0%}"
+            f"{high.sum()} of {len(shares)} masks are foreground on more than 80%, and no other, but full ones, on "
+            f"more than {low.max():.0%}"
         )
         return Finding("inverted_masks", evidence, "If background and foreground are swapped in those, use 1 - mask.")
     return None
