@@ -27,8 +27,10 @@ def test_own_model_own_fit(from_logits, rng, tmp_path, capsys):
         metrics=[
             kseg.metrics.SegmentationMetrics(from_logits=from_logits),
             kseg.metrics.PredictionMonitor(from_logits=from_logits),
+            kseg.metrics.ThresholdCurve(from_logits=from_logits),
         ],
     )
+    assert kseg.preflight(model, (images, masks)) == []
     history = model.fit(
         images[:24],
         masks[:24],
@@ -37,7 +39,7 @@ def test_own_model_own_fit(from_logits, rng, tmp_path, capsys):
         validation_data=(images[24:], masks[24:]),
         callbacks=[
             kseg.callbacks.EpochSummary(),
-            kseg.callbacks.CollapseDetector(),
+            kseg.callbacks.CollapseDetector(action="recover"),
             kseg.callbacks.BestF1Checkpoint(tmp_path / "best.keras"),
         ],
     ).history
