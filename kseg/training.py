@@ -99,13 +99,14 @@ def train(config: TrainConfig, checkpoint: Path | None = None) -> TrainingResult
         if keras.config.backend() == "jax":
             _log.info("The first step is compiled, which takes some seconds")
 
+        _log.info("Looking at the first batches and one gradient")
         with readable_errors(config.dataset):
             preflight(model, batches.dataset)
 
         score = "val_best_f1" if config.threshold == "auto" else "val_f1"
         state = TrainingState(state.history, config.settings() | {"run_dir": None}, score)
         state = _fit(model, batches, validation_set, config, run, state)
-        _draw(model, validation_set, run, state.threshold or threshold)
+        _draw(model, validation_set, run, threshold if state.threshold is None else state.threshold)
         result = TrainingResult(run, state)
         _say_what_it_gave(result, config)
     return result
@@ -256,6 +257,10 @@ def _say_what_it_gave(result: TrainingResult, config: TrainConfig) -> None:
     _log.info(f"Pictures:    {run.pictures}")
     _log.info(f"Go on:       {_go_on(run, 2 * config.epochs)}")
     model = run.best if run.best.exists() else run.last
+    if state.threshold is not None:
+        with np.errstate(divide="ignore"):  # of a model that has learned nothing it is 0: everything is foreground
+            logit = np.log(state.threshold) - np.log1p(-state.threshold)
+        _log.info(f"Threshold:   {state.threshold:.4g}, so masks are where logits > {logit:.4g}")
     _log.info(f"In Python:   import kseg.losses, kseg.metrics, keras; model = keras.models.load_model('{model}')")
 
 

@@ -172,6 +172,7 @@ def test_threshold_auto_the_prior_and_crops_around_foreground(folder, tmp_path, 
     assert f"Best F1:     {result.best_f1:.4f} at threshold {result.state.threshold:.3g} (epoch" in said
     assert f"✓ Saved best model (F1: {result.best_f1:.4f} at threshold {result.state.threshold:.3g})" in said
     assert "Val Curve - Best F1: " in said
+    assert f"Threshold:   {result.state.threshold:.4g}, so masks are where logits > " in said
 
 
 def test_data_that_cannot_work_is_refused_before_the_first_step(tmp_path, capsys):

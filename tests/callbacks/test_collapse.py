@@ -438,7 +438,7 @@ def test_recovery_brings_a_run_back(rng):
         )
         detector = CollapseDetector(action="recover")
         history = model.fit(
-            images, masks, batch_size=4, epochs=40, validation_data=(images, masks), callbacks=[detector], verbose=0
+            images, masks, batch_size=4, epochs=25, validation_data=(images, masks), callbacks=[detector], verbose=0
         )
         best[rate] = max(history.history["val_best_f1"])
         assert (detector.recoveries > 0) == (rate == 3.0)
