@@ -10,9 +10,15 @@ run is right if the first cause named is the one expected, and in time: by the e
 bites, or of the epoch stated in `scenarios.py` where a cause takes its number of looks. A healthy run is right if
 nothing is named.
 
-At the end stand the confusion table, the detection rate and the false alarms, for the even scenarios, on which the
-detector's numbers were chosen, and for the odd ones, on which they were not; and for those from which a run can
-recover, the F1 reached with `action="recover"` next to that of the healthy twin.
+At the end stand the confusion table, the detection rate and the false alarms, for the even scenarios, by whose traces
+the detector's numbers were chosen, and for the odd ones; and for those from which a run can recover, the F1 reached
+with `action="recover"` next to that of the healthy twin. The odd half is no blind test: its runs were seen while the
+scenarios were written.
+
+On JAX: 56 of 58 sabotaged runs named rightly, 55 of them in time; 1 false alarm in 50 healthy runs (odd half: 29 of
+29, 28 in time, none in 25). Wrong are: an early `all_background` where the run had not learned yet and validation was
+broken besides; `not_learning` for a U-Net at 100 times its learning rate; `all_background` on 0.2% foreground, which
+took 300 batches to be found.
 """
 
 import kseg  # isort: skip  (before keras: makes JAX the default)
@@ -234,12 +240,12 @@ def _summary(scenarios: list[Scenario], outcomes: list[Outcome]) -> str:
         lines.append(f"{row:{width}}" + "  ".join(f"{table[row, column] or '':>{len(column)}}" for column in columns))
     sabotage = [run for run in runs if run[0].expected]
     peace = [run for run in runs if not run[0].expected]
-    for half, start in (("even (tuned on)", 0), ("odd (held out)", 1)):
+    for half, start in (("even", 0), ("odd", 1)):
         named = [right(*run) for run in sabotage[start::2]]
         timely = [right(*run) and in_time(*run) for run in sabotage[start::2]]
         alarms = [not right(*run) for run in peace[start::2]]
         lines.append(
-            f"{half:16} {sum(named)} of {len(named)} sabotaged runs named rightly, {sum(timely)} of them in time; "
+            f"{half:5} {sum(named)} of {len(named)} sabotaged runs named rightly, {sum(timely)} of them in time; "
             f"{sum(alarms)} false alarms in {len(alarms)} healthy runs"
         )
     return "\n".join(lines)

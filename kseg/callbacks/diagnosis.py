@@ -7,8 +7,8 @@ is *skill*, how much better the best threshold is than predicting everything wit
 
 (0 knows nothing, 1 is perfect), together with the gap between the two kinds of pixels, and whether that grows.
 
-Each rule takes looks, oldest first, and answers with a clause of evidence, or None. The numbers in capitals were
-chosen on the even scenarios of `benchmarks/collapse.py` and are reported on the odd ones.
+Each rule takes looks, oldest first, and answers with a clause of evidence, or None. Where the numbers in capitals come
+from, and how well they do, stands in `benchmarks/collapse.py`.
 """
 
 from collections.abc import Callable, Sequence
