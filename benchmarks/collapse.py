@@ -18,7 +18,8 @@ scenarios were written.
 On JAX: 56 of 58 sabotaged runs named rightly, 55 of them in time; 1 false alarm in 50 healthy runs (odd half: 29 of
 29, 28 in time, none in 25). Wrong are: an early `all_background` where the run had not learned yet and validation was
 broken besides; `not_learning` for a U-Net at 100 times its learning rate; `all_background` on 0.2% foreground, which
-took 300 batches to be found.
+took 300 batches to be found. Ten runs at 100 times their learning rate recovered to 70% to 117% of their twins' F1,
+median 87%; three reached 95%.
 """
 
 import kseg  # isort: skip  (before keras: makes JAX the default)
