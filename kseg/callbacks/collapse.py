@@ -134,7 +134,7 @@ class CollapseDetector(keras.callbacks.Callback):
 
     def on_test_end(self, logs: Any = None) -> None:
         """Add the validation to the epoch's last look."""
-        validation = self._reader.read(self._epoch, self._batches_before, 0)
+        validation = self._reader.read(self._epoch, self._batches_before, 0).without_histogram()
         if self._looked_in_this_epoch() and validation.has_both_kinds:
             self._looks[-1] = replace(self._looks[-1], validation=validation)
 
@@ -178,7 +178,7 @@ class CollapseDetector(keras.callbacks.Callback):
         self._pending = window if self._pending is None else self._pending + window
         enough = self._pending.batches >= min(_LEAST_BATCHES, self.every) and self._pending.has_both_kinds
         if enough or not self._pending.finite:
-            self._looks.append(Look(self._pending))
+            self._looks.append(Look(self._pending.without_histogram()))
             self._pending = None
 
     def _looked_in_this_epoch(self) -> bool:

@@ -174,14 +174,9 @@ def _growing(looks: Looks) -> bool:
 
 def _settled(looks: Looks) -> bool:
     """Whether predictions stay where they are, as those of a model that found the best constant do."""
-    seen, training = (
-        [window.foreground_logit for window in windows] for windows in zip(*map(_both, looks), strict=True)
-    )
+    seen = [look.seen.foreground_logit for look in looks]
+    training = [look.training.foreground_logit for look in looks]
     return (max(seen) - min(seen) + max(training) - min(training)) / 2 < SETTLED
-
-
-def _both(look: Look) -> tuple[Window, Window]:
-    return look.seen, look.training
 
 
 def _never_crosses(looks: Looks, side: str) -> str | None:

@@ -59,14 +59,13 @@ class Window:
         """Whether the masks had foreground and background."""
         return 0 < self.counts.foreground < self.counts.pixels
 
-    @cached_property
-    def _rarer(self) -> tuple[float, float]:
-        """The best F1 of the rarer kind of pixel, and the F1 of predicting it everywhere."""
-        share, best = self.counts.target_mean, self.best_f1
-        if share > 0.5:
-            # Background, ranked from the other end.
-            share, best = 1 - share, float(read_histogram(self.histogram[::-1, ::-1].copy())[0])
-        return best, 2 * share / (1 + share)
+    def without_histogram(self) -> "Window":
+        """The same with all that the histogram says read from it: a run has thousands of windows to remember."""
+        for name in ("_curve", "skill", "extreme", "foreground_logit"):
+            getattr(self, name)
+        read = replace(self, histogram=np.empty((2, 0), np.int64))
+        read.__dict__.update({name: value for name, value in vars(self).items() if name not in vars(read)})
+        return read
 
     @cached_property
     def _curve(self) -> tuple[float, float, float]:
@@ -90,21 +89,24 @@ class Window:
     @property
     def blind_f1(self) -> float:
         """The F1 of predicting everything, without looking at the image: `2 p / (1 + p)`."""
-        share = self.counts.target_mean
-        return 2 * share / (1 + share)
+        return _blind_f1(self.counts.target_mean)
 
     @property
     def f1(self) -> float:
         """F1 at the monitor's threshold."""
         return 2 * self.counts.hits / max(self.counts.predicted + self.counts.foreground, 1)
 
-    @property
+    @cached_property
     def skill(self) -> float:
         """How much better the best threshold is than predicting everything; 0 knows nothing, 1 is perfect.
 
         Of the rarer kind of pixel: where most is foreground, predicting everything leaves nothing to be better than.
         """
-        best, blind = self._rarer
+        share, best = self.counts.target_mean, self.best_f1
+        if share > 0.5:
+            # Background, ranked from the other end.
+            share, best = 1 - share, float(read_histogram(self.histogram[::-1, ::-1].copy()).best_f1)
+        blind = _blind_f1(share)
         return (best - blind) / (1 - blind)
 
     @property
@@ -117,16 +119,20 @@ class Window:
             return "foreground"
         return None
 
-    @property
+    @cached_property
     def extreme(self) -> float:
         """The size that 1% of the logits exceed on either side."""
         both = self.histogram.sum(axis=0)
         return max(-logit_quantile(both, 0.01), logit_quantile(both, 0.99))
 
-    @property
+    @cached_property
     def foreground_logit(self) -> float:
         """The median logit of foreground pixels."""
         return logit_quantile(self.histogram[1], 0.5)
+
+
+def _blind_f1(share: float) -> float:
+    return 2 * share / (1 + share)
 
 
 # Fewer pixels than this share of those there should be are next to none.

@@ -122,6 +122,13 @@ def test_silent_on_one_bad_window_of_a_blind_start():
     assert causes([BLIND] * 40 + [HEALTHY] * 60) == []
 
 
+def test_a_long_run_is_not_remembered_pixel_by_pixel():
+    detector = act([HEALTHY] * 40, [HEALTHY] * 40, validation=[HEALTHY])
+    windows = [window for look in detector._looks for window in (look.training, look.seen)]
+    assert len(windows) == 8
+    assert all(window.histogram.size == 0 and window.skill > 0.9 for window in windows)
+
+
 # What is wrong, by its name
 
 
