@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from kseg.errors import KsegError
+from kseg.interval import Interval
 
 _IMAGE_MULTIPLE = 8  # the U-Net halves height and width three times
 
@@ -91,6 +92,12 @@ class TrainConfig(BaseModel):
         "recover", description="What to do when a run fails: say so, stop, or go back and lower the learning rate."
     )
     max_recoveries: int = Field(3, ge=0, description="How often to go back before the run is stopped.")
+    checkpoint_every: str = Field(
+        "auto",
+        description="How much work a kill may cost: auto (about a minute, more if writing held it up for over 2% of the "
+        "time), or '200 batches', '30 s', '5 minutes', '1 epoch'.",
+    )
+    keep: int = Field(2, ge=1, description="Checkpoints to keep; if the newest is damaged, the one before is used.")
     run_dir: Path | None = Field(
         None, description="Where the run goes; None: runs/<dataset>-<time>, or the folder of --checkpoint."
     )
@@ -112,6 +119,15 @@ class TrainConfig(BaseModel):
                 )
         return self
 
+    @field_validator("checkpoint_every")
+    @classmethod
+    def _is_an_interval(cls, text: str) -> str:
+        try:
+            Interval.parse(text)
+        except ValueError as error:
+            raise ValueError(f"checkpoint_every: {error}") from None
+        return text
+
     @property
     def image_shape(self) -> tuple[int, int]:
         """Height and width, in pixels."""
@@ -120,6 +136,45 @@ class TrainConfig(BaseModel):
     def settings(self) -> dict[str, Any]:
         """All settings as plain values, for YAML and JSON."""
         return self.model_dump(mode="json")
+
+
+# Without these a run that goes on would be another run.
+_FIXED = (
+    "val_fraction",
+    "foreground",
+    "image_size",
+    "dev_mode",
+    "dev_samples",
+    "filters",
+    "mixed_precision",
+    "batch_size",
+    "steps_per_execution",
+    "seed",
+)
+# Where a run goes and where its data lies may differ from machine to machine.
+_PLACES = ("dataset", "data_dir", "run_dir")
+
+
+def changed_settings(before: dict[str, Any], config: TrainConfig) -> list[str]:
+    """What differs from the settings of a checkpoint, as `lr 0.003 -> 0.001`.
+
+    Raises:
+        KsegError: a setting that cannot be changed in mid-run; names each, with both values.
+    """
+    now = config.settings()
+    changes = {
+        name: f"{name} {before[name]} -> {value}"
+        for name, value in now.items()
+        if name in before and before[name] != value and name not in _PLACES
+    }
+    refused = [change for name, change in changes.items() if name in _FIXED]
+    if refused:
+        raise KsegError(
+            "These settings cannot be changed in mid-run: "
+            + ", ".join(refused)
+            + ". Go on with those of the checkpoint, or start another run."
+        )
+    return list(changes.values())
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -6,9 +6,13 @@ import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from kseg.config import TrainConfig
+from kseg.checkpoints import checkpoints_in, lock, read_state
+from kseg.config import TrainConfig, read_yaml
 from kseg.errors import KsegError
+
+_RUNS = Path("runs")
 
 
 class _BesideTheBar(logging.Formatter):
@@ -58,11 +62,13 @@ class RunDirectory:
             logger.propagate = propagate
 
 
-def open_run(config: TrainConfig, checkpoint: Path | None) -> RunDirectory:
+def open_run(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool = False) -> RunDirectory:
     """The folder for a run, made if need be: the one asked for, the checkpoint's, or a new one under `runs/`.
 
+    It is this process's until that ends.
+
     Raises:
-        KsegError: the folder holds another run, or cannot be made.
+        KsegError: the folder holds another run, is in use, or cannot be made.
     """
     if config.run_dir is not None:
         path = config.run_dir
@@ -70,13 +76,35 @@ def open_run(config: TrainConfig, checkpoint: Path | None) -> RunDirectory:
         path = checkpoint.parent
     else:
         name = config.dataset.strip("./").replace("/", "-") or "run"
-        path = Path("runs") / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+        path = _RUNS / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     run = RunDirectory(path)
-    goes_on = checkpoint is not None and checkpoint.resolve().parent == path.resolve()
+    goes_on = resume or (checkpoint is not None and checkpoint.resolve().parent == path.resolve())
     if run.config.exists() and not goes_on:
-        raise KsegError(f"{path} holds a run already. Give another --run-dir, or go on with --checkpoint {run.last}.")
+        raise KsegError(f"{path} holds a run already. Go on with it: --run-dir {path} --resume. Or give another.")
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise KsegError(f"The run directory {path} cannot be made: {error.strerror}.") from error
+    lock(path)
     return run
+
+
+def newest_run() -> Path:
+    """The folder under `runs/` that was begun, or gone on with, last.
+
+    Raises:
+        KsegError: there is none.
+    """
+    begun = sorted(_RUNS.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
+    if not begun:
+        raise KsegError("There is no run under runs/ to go on with. Start one without --resume, or with --run-dir.")
+    return begun[-1].parent
+
+
+def settings_in(path: Path) -> dict[str, Any]:
+    """The settings of the run in a folder: those of its newest checkpoint, or of its start; none if it has none."""
+    for checkpoint in checkpoints_in(path):
+        with contextlib.suppress(KsegError):  # of a damaged one, more is said where it is used
+            return read_state(checkpoint).settings
+    config = RunDirectory(path).config
+    return read_yaml(config) if config.exists() else {}

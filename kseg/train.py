@@ -17,12 +17,17 @@ from kseg.errors import KsegError
 class Arguments(TrainConfig):
     """Train a segmentation model, and see every epoch how good its masks are.
 
-    Settings come from --checkpoint, then --config, then flags; the later ones win.
+    Settings come from --checkpoint or --resume, then --config, then flags; the later ones win. SIGTERM and Ctrl-C
+    finish the batch and write a checkpoint.
     """
 
     config: Path | None = Field(None, description="A YAML file of settings, by the names of these flags.")
     checkpoint: Path | None = Field(
         None, description="A run's last.keras or best.keras to go on from, with its settings."
+    )
+    resume: bool = Field(
+        False,
+        description="Go on with the run in --run-dir, or start it there; without --run-dir: the newest in runs/.",
     )
 
 
@@ -31,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         0 if it worked, 2 if something has to be put right, 3 if the run collapsed, 130 after Ctrl-C.
+
+    Raises:
+        SystemExit: 143, after SIGTERM.
     """
     quiet_tensorflow()
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -41,11 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             args=arguments,
             default=_defaults(arguments),
         )
-        config = TrainConfig(**given.model_dump(exclude={"config", "checkpoint"}))
+        config = TrainConfig(**given.model_dump(exclude={"config", "checkpoint", "resume"}))
 
         from kseg.training import train
 
-        train(config, given.checkpoint)
+        train(config, given.checkpoint, resume=given.resume)
     except KsegError as error:
         print(f"kseg: {error}", file=sys.stderr)
         return error.status
@@ -55,19 +63,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _defaults(arguments: Sequence[str]) -> Arguments:
-    """The settings before the flags: those of the checkpoint and of the YAML file that the flags name."""
+    """The settings before the flags: those of the run to go on with, and of the YAML file that the flags name."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", type=Path)
-    parser.add_argument("--checkpoint", type=Path)
-    named, _ = parser.parse_known_args(arguments)
-    settings = {}
-    if named.checkpoint:
+    for name in ("--config", "--checkpoint", "--run-dir"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--resume", action="store_true")
+    named, _ = parser.parse_known_args([argument.replace("run_dir", "run-dir") for argument in arguments])
+    given = read_yaml(named.config) if named.config else {}
+    before = {}
+    if named.resume:
+        from kseg.run_directory import newest_run, settings_in
+
+        if named.checkpoint:
+            raise KsegError("--resume finds the checkpoint itself; give either that or --checkpoint.")
+        run_dir = named.run_dir or given.get("run_dir") or newest_run()
+        before = settings_in(Path(run_dir)) | {"run_dir": run_dir}
+    elif named.checkpoint:
         from kseg.callbacks import read_state
 
-        settings |= read_state(named.checkpoint).settings
-    if named.config:
-        settings |= read_yaml(named.config)
-    return Arguments(**settings)
+        before = read_state(named.checkpoint).settings
+    return Arguments(**before | given)
 
 
 if __name__ == "__main__":

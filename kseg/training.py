@@ -11,17 +11,15 @@ import numpy as np
 
 from kseg import IGNORE, losses
 from kseg.callbacks import (
-    BestF1Checkpoint,
     CollapseDetector,
-    CollapseError,
     EpochSummary,
     HistoryFile,
-    LastCheckpoint,
+    RunCheckpoint,
     TrainingState,
     preflight,
-    read_state,
 )
-from kseg.config import TrainConfig, write_yaml
+from kseg.checkpoints import checkpoints_in
+from kseg.config import TrainConfig, changed_settings, write_yaml
 from kseg.data import Batches, Foreground, find_foreground, open_sources, training_batches, validation_batches
 from kseg.data.sources import Source, readable_errors
 from kseg.errors import KsegError
@@ -53,59 +51,68 @@ class TrainingResult:
         return best and best[self.state.score]
 
 
-def train(config: TrainConfig, checkpoint: Path | None = None) -> TrainingResult:
+def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool = False) -> TrainingResult:
     """Train one model and leave everything about it in its run directory.
 
     Args:
         config: the settings.
-        checkpoint: a `last.keras` or `best.keras` to go on from: with its weights, optimizer, epoch, history and
-            best F1. The loss, and the learning rate at the step that was reached, follow `config`.
+        checkpoint: a `last.keras` or `best.keras` to go on from. The loss, and the learning rate at the step that was
+            reached, follow `config`.
+        resume: go on from the newest checkpoint in `config.run_dir`, or start there if there is none. A run that is
+            finished is left as it is.
 
     Raises:
-        KsegError: something that a person can put right: the settings, the data, the checkpoint; what
+        KsegError: something that a person can put right: the settings, the data, the checkpoint, the disk; what
             `kseg.preflight` refuses.
         CollapseError: the run failed, and `on_collapse` says to stop, or has nothing left to try.
         KeyboardInterrupt: as it came, after saying what is kept and how to go on.
+        SystemExit: likewise, after SIGTERM.
     """
     _check_backend(config)
     loss = _loss(config)
-    state = _state(config, checkpoint)
     training, validation = _sources(config)
-    run = open_run(config, checkpoint)
+    foreground = find_foreground(training, config.foreground)
+    config = config.model_copy(update={"foreground": foreground.setting})
+    run = open_run(config, checkpoint, resume=resume)
     with run.logging():
         _log.info(f"Run directory: {run.path}  (Keras {keras.__version__} on {keras.config.backend()})")
-        keras.utils.set_random_seed(config.seed)
-
+        data = f"training on {training.contents()}, validating on {validation.contents()}"
+        saved = _checkpoints(config, run, checkpoint, data)
+        changes = _changes(saved.found, config, data)
+        if _is_over(saved, config, checkpoint):
+            return TrainingResult(run, saved.state)
+        write_yaml(config, run.config)
         _log.info(f"Training on {len(training)} images of {training.name}")
         _log.info(f"Validating on {len(validation)} images of {validation.name}")
-        foreground = find_foreground(training, config.foreground)
         _log.info(f"Foreground: {foreground}")
-        config = config.model_copy(update={"foreground": foreground.setting})
-        write_yaml(config, run.config)
-        batches, validation_set = _batches(config, training, validation, foreground, state.epoch)
+        keras.utils.set_random_seed(config.seed)
+        batches, validation_set = _batches(config, training, validation, foreground, saved.start)
 
-        model = keras.models.load_model(checkpoint, compile=False) if checkpoint else _new_model(config, batches)
+        model = unet(filters=config.filters, dtype="mixed_bfloat16" if config.mixed_precision else "float32")
+        if not saved.found:
+            _set_output_bias(model, config, batches)
+        schedule = _schedule(config, batches.steps)
         threshold = 0.5 if config.threshold == "auto" else config.threshold
         model.compile(
-            optimizer=_optimizer(config, batches.steps),
+            optimizer=keras.optimizers.AdamW(
+                schedule, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm
+            ),
             loss=loss,
             metrics=[SegmentationMetrics(threshold), PredictionMonitor(threshold), ThresholdCurve()],
             steps_per_execution=config.steps_per_execution,
         )
-        if checkpoint:
-            _load_optimizer(model, checkpoint)
-            _log.info(f"Going on from {checkpoint}: {state.epoch} epochs done, best F1 {_f1(state)}")
         _log.info(f"{model.count_params():,} parameters, {batches.steps} steps an epoch, {config.epochs} epochs")
         if keras.config.backend() == "jax":
             _log.info("The first step is compiled, which takes some seconds")
+        if saved.found:
+            _say_what_goes_on(saved, changes, config, batches.steps)
+        else:
+            _log.info("Looking at the first batches and one gradient")
+            with readable_errors(config.dataset):
+                preflight(model, batches.dataset)
 
-        _log.info("Looking at the first batches and one gradient")
-        with readable_errors(config.dataset):
-            preflight(model, batches.dataset)
-
-        score = "val_best_f1" if config.threshold == "auto" else "val_f1"
-        state = TrainingState(state.history, config.settings() | {"run_dir": None}, score)
-        state = _fit(model, batches, validation_set, config, run, state)
+        _fit(model, batches, validation_set, config, run, saved)
+        state = saved.state
         _draw(model, validation_set, run, threshold if state.threshold is None else state.threshold)
         result = TrainingResult(run, state)
         _say_what_it_gave(result, config)
@@ -133,13 +140,64 @@ def _loss(config: TrainConfig) -> keras.losses.Loss:
         raise KsegError(f"loss_arguments: {error}") from error
 
 
-def _state(config: TrainConfig, checkpoint: Path | None) -> TrainingState:
-    state = read_state(checkpoint) if checkpoint else TrainingState()
-    if state.epoch >= config.epochs:
-        raise KsegError(
-            f"{checkpoint} has {state.epoch} epochs done; --epochs is {config.epochs}, the number in all. Give more."
+def _checkpoints(config: TrainConfig, run: RunDirectory, checkpoint: Path | None, data: str) -> RunCheckpoint:
+    return RunCheckpoint(
+        run.path,
+        checkpoint=checkpoint,
+        every=config.checkpoint_every,
+        keep=config.keep,
+        score="val_best_f1" if config.threshold == "auto" else "val_f1",
+        settings=config.settings() | {"run_dir": None},
+        data=data,
+        say=_log.info,
+    )
+
+
+def _changes(found: TrainingState | None, config: TrainConfig, data: str) -> list[str]:
+    """What is set otherwise than in the checkpoint.
+
+    Raises:
+        KsegError: it is something that cannot be changed in mid-run.
+    """
+    if not found:
+        return []
+    changes = changed_settings(found.settings, config)
+    if found.data not in ("", data):
+        raise KsegError(f"The data cannot be changed in mid-run: {found.data} -> {data}. Start another run.")
+    return changes
+
+
+def _is_over(saved: RunCheckpoint, config: TrainConfig, checkpoint: Path | None) -> bool:
+    """Whether there is nothing left to do.
+
+    Raises:
+        KsegError: though a checkpoint was named to go on from.
+    """
+    if saved.state.epoch < config.epochs:
+        return False
+    more = f"{saved.state.epoch} epochs done; --epochs is {config.epochs}, the number in all. Give more to go on."
+    if checkpoint:
+        raise KsegError(f"{checkpoint} has {more}")
+    _log.info(f"The run is finished: {more}")
+    _log.info(f"Best F1:     {_f1(saved.state)}")
+    return True
+
+
+def _say_what_goes_on(saved: RunCheckpoint, changes: list[str], config: TrainConfig, steps: int) -> None:
+    _log.info(f"Going on from {saved.origin}: {saved.state.progress}, best F1 {_f1(saved.state)}")
+    for change in changes:
+        _log.info(f"Changed since: {change}")
+    before = saved.found.settings.get("epochs", config.epochs)
+    if before != config.epochs:
+        step = saved.state.epoch * steps + saved.state.batch
+        rate, former = (
+            float(_schedule(config.model_copy(update={"epochs": epochs}), steps)(step))
+            for epochs in (config.epochs, before)
         )
-    return state
+        _log.info(
+            f"Learning rate: it now falls to 0 at the end of epoch {config.epochs}, so it goes on with {rate:.3g} "
+            f"instead of {former:.3g}"
+        )
 
 
 def _sources(config: TrainConfig) -> tuple[Source, Source]:
@@ -152,7 +210,7 @@ def _sources(config: TrainConfig) -> tuple[Source, Source]:
 
 
 def _batches(
-    config: TrainConfig, training: Source, validation: Source, foreground: Foreground, start_epoch: int
+    config: TrainConfig, training: Source, validation: Source, foreground: Foreground, start: tuple[int, int]
 ) -> tuple[Batches, Batches]:
     size = {"image_size": config.image_shape, "batch_size": config.batch_size}
     batches = training_batches(
@@ -161,42 +219,34 @@ def _batches(
         **size,
         seed=config.seed,
         augmented=config.augment,
-        start_epoch=start_epoch,
+        start=start,
         foreground_crops=config.foreground_crops,
         steps_per_execution=config.steps_per_execution,
     )
     return batches, validation_batches(validation, foreground, **size)
 
 
-def _new_model(config: TrainConfig, batches: Batches) -> keras.Model:
-    """A U-Net, maybe with its output bias at the share of foreground."""
-    model = unet(filters=config.filters, dtype="mixed_bfloat16" if config.mixed_precision else "float32")
-    if config.output_bias != "zero":
-        masks = np.stack([mask for _, mask in batches.dataset.take(_BATCHES_FOR_PRIOR).as_numpy_iterator()])
-        share = (masks == 1).sum() / max((masks != IGNORE).sum(), 1)
-        if 0 < share < (_RARE if config.output_bias == "auto" else 1):
-            set_output_bias(model, share)
-            _log.info(f"Output bias at {share:.4g} foreground")
-    return model
+def _set_output_bias(model: keras.Model, config: TrainConfig, batches: Batches) -> None:
+    """Start at the share of foreground, if that is asked for or low."""
+    if config.output_bias == "zero":
+        return
+    masks = np.stack([mask for _, mask in batches.dataset.take(_BATCHES_FOR_PRIOR).as_numpy_iterator()])
+    share = (masks == 1).sum() / max((masks != IGNORE).sum(), 1)
+    if 0 < share < (_RARE if config.output_bias == "auto" else 1):
+        set_output_bias(model, share)
+        _log.info(f"Output bias at {share:.4g} foreground")
 
 
-def _optimizer(config: TrainConfig, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """AdamW whose learning rate rises from 0 to its peak, then falls along a cosine to 0 at the last step."""
+def _schedule(config: TrainConfig, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """From 0 to the peak, then along a cosine to 0 at the last step."""
     steps = config.epochs * steps_per_epoch
     warmup_steps = min(round(config.warmup * steps), steps - 1)
-    schedule = keras.optimizers.schedules.CosineDecay(
+    return keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=0.0 if warmup_steps else config.lr,
         decay_steps=steps - warmup_steps,
         warmup_target=config.lr if warmup_steps else None,
         warmup_steps=warmup_steps,
     )
-    return keras.optimizers.AdamW(schedule, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm)
-
-
-def _load_optimizer(model: keras.Model, checkpoint: Path) -> None:
-    """Moments and step count from the checkpoint; the schedule stays the new one."""
-    model.optimizer.build(model.trainable_variables)
-    model.load_weights(checkpoint)
 
 
 def _fit(
@@ -205,9 +255,8 @@ def _fit(
     validation: Batches,
     config: TrainConfig,
     run: RunDirectory,
-    state: TrainingState,
-) -> TrainingState:
-    last = LastCheckpoint(run.last, state)
+    saved: RunCheckpoint,
+) -> None:
     try:
         with readable_errors(config.dataset):
             model.fit(
@@ -215,28 +264,24 @@ def _fit(
                 shuffle=False,  # it is shuffled
                 steps_per_epoch=batches.steps,
                 validation_data=validation.dataset,
-                initial_epoch=state.epoch,
                 epochs=config.epochs,
                 callbacks=[
                     EpochSummary(_log.info),
                     CollapseDetector(config.collapse_every, config.on_collapse, config.max_recoveries),
-                    HistoryFile(run.history, state.history),
-                    BestF1Checkpoint(run.best, state, _log.info),
-                    last,
+                    HistoryFile(run.history),
+                    saved,
                 ],
             )
-    except (KeyboardInterrupt, CollapseError):
-        _log.info(f"\nStopped. {last.state.epoch} epochs are kept in {run.path}.")
-        if last.state.epoch:
-            _log.info(f"Go on:       {_go_on(run, config.epochs)}")
+    except BaseException:
+        if checkpoints_in(run.path):
+            _log.info(f"\nGo on:       {_go_on(run)}")
         raise
-    return last.state
 
 
 def _draw(model: keras.Model, validation: Batches, run: RunDirectory, threshold: float) -> None:
     """Draw what the best model, or the last if none is best, makes of the first validation images."""
     if run.best.exists():
-        model = keras.models.load_model(run.best, compile=False)
+        model.load_weights(run.best)
     examples = validation.dataset.unbatch().take(_PICTURES).as_numpy_iterator()
     images, masks = map(np.stack, zip(*examples, strict=True))
     probabilities = keras.ops.sigmoid(model(images, training=False))
@@ -255,7 +300,7 @@ def _say_what_it_gave(result: TrainingResult, config: TrainConfig) -> None:
     if run.best.exists():
         _log.info(f"Best model:  {run.best}")
     _log.info(f"Pictures:    {run.pictures}")
-    _log.info(f"Go on:       {_go_on(run, 2 * config.epochs)}")
+    _log.info(f"Go on:       {_go_on(run)} --epochs {2 * config.epochs}")
     model = run.best if run.best.exists() else run.last
     if state.threshold is not None:
         with np.errstate(divide="ignore"):  # of a model that has learned nothing it is 0: everything is foreground
@@ -272,5 +317,5 @@ def _f1(state: TrainingState) -> str:
     return f"{best[state.score]:.4f}{threshold} (epoch {best['epoch']})"
 
 
-def _go_on(run: RunDirectory, epochs: int) -> str:
-    return f"python -m kseg.train --checkpoint {run.last} --epochs {epochs}"
+def _go_on(run: RunDirectory) -> str:
+    return f"python -m kseg.train --run-dir {run.path} --resume"

@@ -1,15 +1,11 @@
 """Callbacks for anyone's `model.fit`: notice a collapse, keep the best model, say how it goes."""
 
-from kseg.callbacks.checkpoint import (
-    BestF1Checkpoint,
-    LastCheckpoint,
-    TrainingState,
-    read_state,
-    save_checkpoint,
-)
+from kseg.callbacks.best import BestF1Checkpoint
 from kseg.callbacks.collapse import CollapseDetector, CollapseError
 from kseg.callbacks.preflight import Preflight, preflight
+from kseg.callbacks.run_checkpoint import RunCheckpoint
 from kseg.callbacks.summary import EpochSummary, HistoryFile
+from kseg.checkpoints import TrainingState, read_state, save_checkpoint
 
 __all__ = [
     "BestF1Checkpoint",
@@ -17,8 +13,8 @@ __all__ = [
     "CollapseError",
     "EpochSummary",
     "HistoryFile",
-    "LastCheckpoint",
     "Preflight",
+    "RunCheckpoint",
     "TrainingState",
     "preflight",
     "read_state",

@@ -1,7 +1,7 @@
 """A run that fails without saying so: noticed while it happens, named, and where possible mended."""
 
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import keras
@@ -18,6 +18,9 @@ _log = logging.getLogger("kseg")
 _LEAST_BATCHES = 10  # of a look; shorter epochs are put together
 _LOWER = 0.1  # what a recovery multiplies the learning rate by
 _AS_GOOD = 0.8  # of the best skill so far, for a state to be worth going back to
+
+# What the detector counts with.
+_NUMBERS = ("epoch", "begun", "looked_at", "batches_before", "pixels", "foreground", "best_skill", "in_training")
 
 
 class CollapseError(KsegError):
@@ -102,9 +105,11 @@ class CollapseDetector(keras.callbacks.Callback):
         # On JAX, asking for `self.model` brings its state back from the device: not to be done at every batch.
         self._steps_per_execution = self.model.steps_per_execution
         self._to_act_on: Finding | None = None
+        self._epoch = self._begun = self._looked_at = 0
         self._batches_before = 0  # this epoch
         self._pixels = self._foreground = 0
-        self._first = self._healthy = Snapshot(self.model, 0)
+        # Of no use to an action that does not go back.
+        self._first = self._healthy = Snapshot.of(self.model, 0) if self.action == "recover" else None
         self._begin_anew()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -154,6 +159,39 @@ class CollapseDetector(keras.callbacks.Callback):
     def causes(self, epoch: int) -> list[str]:
         """The causes named in an epoch, counted from 1."""
         return [finding.cause for finding in self.findings if finding.epoch == epoch]
+
+    def get_state(self) -> dict[str, Any]:
+        """What it remembers, as plain data and arrays, for `RunCheckpoint`."""
+        return {
+            **{name: getattr(self, f"_{name}") for name in _NUMBERS},
+            "recoveries": self.recoveries,
+            "findings": [asdict(finding) for finding in self.findings],
+            "to_act_on": self._to_act_on and asdict(self._to_act_on),
+            "named": sorted(self._named),
+            "looks": [look.to_plain() for look in self._looks],
+            "pending": self._pending and self._pending.to_plain(),
+            "before": self._reader.get_state(),
+            "first": self._first and asdict(self._first),
+            "healthy": None if self._healthy is self._first else asdict(self._healthy),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Remember what `get_state` told, with the learning rate as low as it was."""
+        for _ in range(self.recoveries, state["recoveries"]):
+            lower_learning_rate(self.model, _LOWER)
+        for name in _NUMBERS:
+            setattr(self, f"_{name}", state[name])
+        self.recoveries = state["recoveries"]
+        self.findings = [Finding(**finding) for finding in state["findings"]]
+        self._to_act_on = state["to_act_on"] and Finding(**state["to_act_on"])
+        self._named = set(state["named"])
+        self._looks = [Look.from_plain(look) for look in state["looks"]]
+        self._pending = state["pending"] and Window.from_plain(state["pending"])
+        self._reader.set_state(state["before"])
+        if self.action == "recover" and state["first"]:
+            self._first = self._healthy = Snapshot(**state["first"])
+            if state["healthy"]:
+                self._healthy = Snapshot(**state["healthy"])
 
     def _begin_anew(self) -> None:
         self._looks: list[Look] = []
@@ -211,8 +249,8 @@ class CollapseDetector(keras.callbacks.Callback):
         """Keep this state to go back to, if it is sound, and about as good as the best so far."""
         skill = self._looks[-1].skill
         self._best_skill = max(skill, self._best_skill)
-        if skill >= _AS_GOOD * self._best_skill and self._looks[-1].training.extreme < LARGE:
-            snapshot = Snapshot(self.model, self._looks[-1].training.batch)
+        if self._first and skill >= _AS_GOOD * self._best_skill and self._looks[-1].training.extreme < LARGE:
+            snapshot = Snapshot.of(self.model, self._looks[-1].training.batch)
             if snapshot.finite:
                 self._healthy = snapshot
 

@@ -13,6 +13,7 @@ from, and how well they do, stands in `benchmarks/collapse.py`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kseg.callbacks.windows import Window
 
@@ -43,6 +44,16 @@ class Look:
 
     training: Window
     validation: Window | None = None
+
+    def to_plain(self) -> dict[str, Any]:
+        """As plain data and arrays."""
+        return {"training": self.training.to_plain(), "validation": self.validation and self.validation.to_plain()}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> "Look":
+        """The reverse."""
+        training, validation = plain["training"], plain["validation"]
+        return cls(Window.from_plain(training), validation and Window.from_plain(validation))
 
     @property
     def seen(self) -> Window:

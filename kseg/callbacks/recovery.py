@@ -1,5 +1,6 @@
 """Back to a state that was healthy, with a fresh optimizer and a lower learning rate."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -9,12 +10,18 @@ import numpy as np
 _RATES = ("initial_learning_rate", "warmup_target", "end_learning_rate", "values")
 
 
+@dataclass(frozen=True)
 class Snapshot:
-    """The weights of a model, kept in the host's memory. On JAX, inside a batch, sync the model's state first."""
+    """The weights of a model, kept in the host's memory."""
 
-    def __init__(self, model: keras.Model, batch: int) -> None:
-        self.weights = model.get_weights()
-        self.batch = batch
+    weights: list[np.ndarray]
+    batch: int
+    """After which batch they were so."""
+
+    @classmethod
+    def of(cls, model: keras.Model, batch: int) -> "Snapshot":
+        """Those that it has now. On JAX, inside a batch, sync the model's state first."""
+        return cls(model.get_weights(), batch)
 
     @property
     def finite(self) -> bool:

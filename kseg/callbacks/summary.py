@@ -2,15 +2,14 @@
 
 import csv
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from kseg.callbacks.diagnosis import cause_of
-
-Logs = dict[str, Any]
+from kseg.checkpoints import Logs, beside, put
 
 _METRICS = {
     "Precision": "precision",
@@ -89,22 +88,21 @@ class HistoryFile(keras.callbacks.Callback):
 
     Args:
         path: the file.
-        rows: the epochs of a run that goes on, each `{"epoch": 1, "loss": …}`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], rows: Sequence[Logs] = ()) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__()
         self.path = Path(path)
-        self.rows = list(rows)
+        self.rows: list[Logs] = []  # `RunCheckpoint` remembers them
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Add a row; the file is replaced, so a reader never meets half a line."""
         self.rows.append({"epoch": epoch + 1, **(logs or {})})
         rows = [row | ({"finding": cause_of(row["finding"])} if "finding" in row else {}) for row in self.rows]
         columns = dict.fromkeys(column for row in self.rows for column in row)
-        temporary = self.path.with_name(f".{self.path.name}.part")
+        temporary = beside(self.path)
         with temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(rows)
-        temporary.replace(self.path)
+        put(temporary, self.path)

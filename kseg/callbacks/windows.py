@@ -11,6 +11,9 @@ import numpy as np
 from kseg.metrics import PredictionCounts, PredictionMonitor, ThresholdCurve
 from kseg.metrics.curve import logit_quantile, read_histogram
 
+# What is read from a histogram once, and kept in its place.
+_READ = ("_curve", "skill", "extreme", "foreground_logit")
+
 
 @dataclass(frozen=True)
 class Window:
@@ -61,11 +64,23 @@ class Window:
 
     def without_histogram(self) -> "Window":
         """The same with all that the histogram says read from it: a run has thousands of windows to remember."""
-        for name in ("_curve", "skill", "extreme", "foreground_logit"):
+        for name in _READ:
             getattr(self, name)
         read = replace(self, histogram=np.empty((2, 0), np.int64))
         read.__dict__.update({name: value for name, value in vars(self).items() if name not in vars(read)})
         return read
+
+    def to_plain(self) -> dict[str, Any]:
+        """As plain data and arrays, with what was read from the histogram."""
+        return {**vars(self), "counts": list(self.counts)}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> "Window":
+        """The reverse."""
+        own = {name: value for name, value in plain.items() if name not in _READ}
+        window = cls(**own | {"counts": PredictionCounts(*plain["counts"])})
+        window.__dict__.update({name: plain[name] for name in _READ if name in plain})
+        return window
 
     @cached_property
     def _curve(self) -> tuple[float, float, float]:
@@ -160,6 +175,16 @@ class Reader:
     def begin(self) -> None:
         """The metrics are about to be reset, or have been."""
         self._before = (_NOTHING, 0, 0.0, 0.0)
+
+    def get_state(self) -> list[Any]:
+        """What the metrics had counted the last time."""
+        counts, *others = self._before
+        return [list(counts), *others]
+
+    def set_state(self, state: list[Any]) -> None:
+        """Count from there."""
+        counts, *others = state
+        self._before = (PredictionCounts(*counts), *others)
 
     def read(self, epoch: int, batch: int, batches: int) -> Window:
         """What came since the last time, or since `begin`. On JAX, inside a batch, sync the model's state first."""

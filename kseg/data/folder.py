@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from kseg.data.sources import Example
+from kseg.data.sources import Example, contents
 from kseg.errors import KsegError
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ class FolderSource:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def contents(self) -> str:
+        files = [*self.images, *self.masks]
+        return contents(len(self), ((path.parent.name, path.name, path.stat().st_size) for path in files))
 
     def take(self, count: int) -> "FolderSource":
         return self.subset(range(min(count, len(self))))

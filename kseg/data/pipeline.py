@@ -5,7 +5,7 @@
 
 Randomness is addressed, not drawn: the order of an epoch is a function of (seed, epoch), an augmentation of
 (seed, epoch, index), and whether it crops around foreground one of the position in the batch. Nothing depends on
-how many threads ran, or on the epoch that training began with.
+how many threads ran, or on where training began. What a run has done already is skipped before it is decoded.
 """
 
 import math
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kseg import IGNORE
 from kseg.data.augment import augment, crop_around_foreground
 from kseg.data.folder import shuffled
 from kseg.data.foreground import UNSAID, Foreground
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 # Decoded and resized examples are kept in memory up to this many bytes: 20,000 of 128 x 128.
 _MEMORY_BYTES = 2**30 + 2**28
 
-Ordered = Callable[["tf.Tensor | None"], "tf.data.Dataset"]
-"""From a key, (seed, epoch) or None, to (index, image, mask) in the order of that key."""
+Ordered = Callable[["tf.Tensor | None", "tf.Tensor | int"], "tf.data.Dataset"]
+"""From a key, (seed, epoch) or None, to (index, image, mask) in the order of that key, without the first so many."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def training_batches(
     seed: int,
     augmented: bool = True,
     foreground_crops: float = 0.0,
-    start_epoch: int = 0,
+    start: tuple[int, int] = (0, 0),
     steps_per_execution: int = 1,
 ) -> Batches:
     """Batches without end, epoch after epoch, each in its own order; pass `steps` as `steps_per_epoch`.
@@ -67,7 +68,10 @@ def training_batches(
         foreground_crops: share of each batch, rounded to whole images, that is cropped around a random foreground
             pixel, to half to all of height and width, whether or not it is augmented otherwise. An image without
             foreground among these is treated as the others are.
-        start_epoch: the epoch to begin with; the batches are those that a run from 0 sees in it.
+        start: how many epochs are done, and how many batches of the next one: `RunCheckpoint.start`. Its other
+            batches, and all epochs after it, are those that a run from the beginning sees. In the place of those that
+            are done, which are not read, stand blanks, all of whose pixels are ignored; `RunCheckpoint` passes them
+            over.
         steps_per_execution: as in `model.compile`; an epoch has a multiple of it, since Keras takes no fewer at
             once, and would begin an epoch with what belongs to the one before.
 
@@ -101,13 +105,20 @@ def training_batches(
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         key = tf.stack([tf.constant(seed, tf.int64), number])
-        examples = ordered(key).enumerate()
+        done = tf.where(number == start[0], tf.constant(start[1], tf.int64), 0)
+        examples = ordered(key, done * batch_size).enumerate()
         examples = examples.map(
             lambda position, example: change(key, position, *example), num_parallel_calls=tf.data.AUTOTUNE
         )
-        return examples.batch(batch_size, drop_remainder=True).take(steps)
+        return examples.batch(batch_size, drop_remainder=True).take(steps - done)
 
-    dataset = tf.data.Dataset.counter(start_epoch).flat_map(epoch)
+    dataset = tf.data.Dataset.counter(start[0]).flat_map(epoch)
+    if start[1]:
+        blank = (
+            tf.zeros((batch_size, *image_size, 3), tf.uint8),
+            tf.fill((batch_size, *image_size, 1), tf.constant(IGNORE, tf.uint8)),
+        )
+        dataset = tf.data.Dataset.from_tensors(blank).repeat(start[1]).concatenate(dataset)
     return Batches(dataset.prefetch(tf.data.AUTOTUNE), steps)
 
 
@@ -130,7 +141,7 @@ def validation_batches(
     """All examples once, in the source's order; the last batch may be short. Arguments as in `training_batches`."""
     import tensorflow as tf
 
-    examples = _decoded(source, foreground, image_size)(None).map(lambda index, image, mask: (image, mask))
+    examples = _decoded(source, foreground, image_size)(None, 0).map(lambda index, image, mask: (image, mask))
     dataset = examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
     return Batches(dataset, steps=math.ceil(len(source) / batch_size))
 
@@ -154,13 +165,13 @@ def _decoded(source: Source, foreground: Foreground, image_size: tuple[int, int]
         tf.debugging.assert_none_equal(mask, tf.constant(UNSAID, tf.uint8), message=unsaid)
         return index, image, mask
 
-    def streamed(key: tf.Tensor | None) -> tf.data.Dataset:
-        return source.examples(key).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
+    def streamed(key: tf.Tensor | None, done: tf.Tensor | int) -> tf.data.Dataset:
+        return source.examples(key).skip(done).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
 
     height, width = image_size
     if len(source) * height * width * 4 > _MEMORY_BYTES:
         return streamed
-    return _in_memory(source, streamed(None), image_size)
+    return _in_memory(source, streamed(None, 0), image_size)
 
 
 def _in_memory(source: Source, examples: "tf.data.Dataset", image_size: tuple[int, int]) -> Ordered:
@@ -176,8 +187,8 @@ def _in_memory(source: Source, examples: "tf.data.Dataset", image_size: tuple[in
             progress.update()
     images, masks = tf.constant(all_images), tf.constant(all_masks)
 
-    def ordered(key: tf.Tensor | None) -> tf.data.Dataset:
-        order = tf.data.Dataset.range(len(source))
+    def ordered(key: tf.Tensor | None, done: tf.Tensor | int) -> tf.data.Dataset:
+        order = tf.data.Dataset.range(len(source)).skip(done)
         if key is not None:
             order = order.map(lambda position: shuffled(position, key, len(source)))
         return order.map(lambda index: (index, images[index], masks[index]))

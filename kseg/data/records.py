@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kseg.data.folder import shuffled
-from kseg.data.sources import Example
+from kseg.data.sources import Example, contents
 from kseg.errors import KsegError
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ class RecordSource:
 
     def __len__(self) -> int:
         return self.stop - self.start
+
+    def contents(self) -> str:
+        split = self.builder.info.splits[self.split]
+        return contents(len(self), (self.name, split.num_bytes, *split.shard_lengths))
 
     def take(self, count: int) -> "RecordSource":
         return replace(self, stop=min(self.start + count, self.stop))

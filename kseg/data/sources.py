@@ -1,9 +1,10 @@
 """A name or a path to a source: what hands out examples, undecoded, each with its index."""
 
 import contextlib
+import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -23,6 +24,9 @@ class Source(Protocol):
 
     def __len__(self) -> int:
         """How many examples there are."""
+
+    def contents(self) -> str:
+        """What it holds: the number of examples, and a digest that changes when they are others."""
 
     def take(self, count: int) -> "Source":
         """The first `count` examples, or all if there are fewer."""
@@ -73,6 +77,12 @@ def open_sources(
         f"There is no data set {dataset!r}: no folder of that name here, and TFDS has none. Expected a "
         "folder with images/ and masks/ in it, 'shapes', 'shapes/rare', or a TFDS name such as 'oxford_iiit_pet'."
     )
+
+
+def contents(count: int, parts: Iterable[object]) -> str:
+    """How many examples there are, and a digest of what tells them from others."""
+    digest = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+    return f"{count} images ({digest[:8]})"
 
 
 @contextlib.contextmanager

@@ -1,0 +1,87 @@
+"""The model with the best validation F1."""
+
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kseg.checkpoints import Logs, TrainingState, save_checkpoint
+
+_log = logging.getLogger("kseg")
+
+
+class BestF1Checkpoint(keras.callbacks.Callback):
+    """Keeps the model with the best validation F1. NaN is never best, and neither is a model whose loss is NaN.
+
+    For a `fit` without `RunCheckpoint`, which keeps the best model too. Needs `kseg.metrics.SegmentationMetrics` (or
+    `F1Score`) among the model's metrics, and validation data. Epochs without validation are passed over; a run
+    without any is warned about at its end.
+
+    With `score="val_best_f1"` the model is best whose best threshold gives the best F1, and
+    `read_state(path).threshold` tells that threshold; needs `kseg.metrics.ThresholdCurve` among the metrics.
+
+    Args:
+        path: the file, ending in `.keras`; open it with `keras.models.load_model`.
+        score: the value of an epoch's logs by which it is best, greater being better.
+        say: what takes the line that a model was saved.
+
+    Raises:
+        ValueError: validation ran and did not measure the score.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], score: str = "val_f1", say: Callable[[str], Any] = print) -> None:
+        super().__init__()
+        self.path = Path(path)
+        self.state = TrainingState(score=score)
+        self.say = say
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Write the model if it is the best so far."""
+        logs = logs or {}
+        check_score("BestF1Checkpoint", self.state.score, logs)
+        best = self.state.best_epoch
+        self.state = self.state.after(epoch, logs)
+        if self.state.best_epoch != best:
+            save_checkpoint(self.model, self.path, self.state)
+            self.say(announce(self.state, logs))
+
+    def get_state(self) -> Logs:
+        """What it remembers, for `RunCheckpoint`."""
+        return {"history": self.state.history}
+
+    def set_state(self, state: Logs) -> None:
+        """Have the score from before beaten."""
+        self.state = replace(self.state, history=state["history"])
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Say so if there was nothing to choose by."""
+        if not any(self.state.score in row for row in self.state.history):
+            _log.warning("BestF1Checkpoint saved no model: there was no validation. Pass validation_data to fit.")
+
+
+def check_score(callback: str, name: str, logs: Logs) -> None:
+    """See that a validation, if there was one, measured the score.
+
+    Raises:
+        ValueError: it did not.
+    """
+    if name not in logs and any(key.startswith("val_") for key in logs):
+        metric = "ThresholdCurve" if name == "val_best_f1" else "SegmentationMetrics"
+        raise ValueError(
+            f"{callback} found no {name} among {', '.join(sorted(logs))}; expected model.compile(…, "
+            f"metrics=[kseg.metrics.{metric}()]), or another score."
+        )
+
+
+def announce(state: TrainingState, logs: Logs) -> str:
+    """The line that the best model was saved."""
+    more = ""
+    if state.threshold is not None:
+        more = f" at threshold {state.threshold:.3g}"
+    elif "val_iou" in logs:
+        more = f", IoU: {logs['val_iou']:.4f}"
+    return f"✓ Saved best model (F1: {logs[state.score]:.4f}{more})"

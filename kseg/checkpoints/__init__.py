@@ -1,0 +1,42 @@
+"""Checkpoints: what a run has to remember to go on, in files that are whole or absent and safe to open."""
+
+from kseg.checkpoints.extras import Extras, fitting, read_extras, write_extras
+from kseg.checkpoints.file import (
+    Checkpoint,
+    beside,
+    load_weights,
+    put,
+    read_checkpoint,
+    read_state,
+    save_checkpoint,
+    write_checkpoint,
+)
+from kseg.checkpoints.folder import checkpoints_in, newest_checkpoint, publish, set_aside_damaged
+from kseg.checkpoints.lock import lock, unlock
+from kseg.checkpoints.memory import Memory
+from kseg.checkpoints.state import Logs, TrainingState, score
+
+__all__ = [
+    "Checkpoint",
+    "Extras",
+    "Logs",
+    "Memory",
+    "TrainingState",
+    "beside",
+    "checkpoints_in",
+    "fitting",
+    "load_weights",
+    "lock",
+    "newest_checkpoint",
+    "publish",
+    "put",
+    "read_checkpoint",
+    "read_extras",
+    "read_state",
+    "save_checkpoint",
+    "score",
+    "set_aside_damaged",
+    "unlock",
+    "write_checkpoint",
+    "write_extras",
+]

@@ -1,0 +1,69 @@
+"""What Keras does not save of a model that is being trained, though the next step depends on it."""
+
+import logging
+
+import keras
+import numpy as np
+
+_log = logging.getLogger("kseg")
+
+Extras = dict[str, list[np.ndarray]]
+"""The states of seed generators, of metrics, and of torch's own generators, on the CPU and on each GPU."""
+
+
+def read_extras(model: keras.Model) -> Extras:
+    """Copies of the values. On JAX, inside a batch, sync the model's state first."""
+    values = {
+        kind: [np.array(keras.ops.convert_to_numpy(variable)) for variable in group]
+        for kind, group in _variables(model).items()
+    }
+    return values | {"generators": _generators()}
+
+
+def write_extras(model: keras.Model, extras: Extras) -> None:
+    """Put values back."""
+    for kind, variables in _variables(model).items():
+        for variable, value in zip(variables, extras[kind], strict=True):
+            variable.assign(value)
+    _set_generators(extras["generators"])
+
+
+def fitting(model: keras.Model, extras: Extras) -> Extras:
+    """The values in a checkpoint as far as they are those of this model, else its own; says so if not."""
+    fitted = {}
+    for kind, own in read_extras(model).items():
+        stored = extras.get(kind, [])
+        fits = [value.shape for value in own] == [np.shape(value) for value in stored]
+        fitted[kind] = stored if fits else own
+        if not fits:
+            _log.warning(f"⚠️  The {kind} of the checkpoint are not those of this model: they begin anew.")
+    return fitted
+
+
+def _variables(model: keras.Model) -> dict[str, list[keras.Variable]]:
+    saved = {id(variable) for variable in model.non_trainable_weights}
+    return {
+        "seeds": [variable for variable in model.non_trainable_variables if id(variable) not in saved],
+        "metrics": model.metrics_variables,
+    }
+
+
+def _generators() -> list[np.ndarray]:
+    """Of torch: Keras draws a Dropout that was given no seed from torch's own generator."""
+    if keras.config.backend() != "torch":
+        return []
+    import torch
+
+    gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return [state.numpy() for state in (torch.get_rng_state(), *gpus)]
+
+
+def _set_generators(states: list[np.ndarray]) -> None:
+    if not states:
+        return
+    import torch
+
+    cpu, *gpus = (torch.from_numpy(np.array(state)) for state in states)
+    torch.set_rng_state(cpu)
+    if gpus:
+        torch.cuda.set_rng_state_all(gpus)

@@ -1,0 +1,275 @@
+"""A checkpoint: a plain `.keras` file, whole or absent, that carries what Keras leaves out.
+
+Beside Keras's own entries it holds `kseg.json` (the state of the run, what callbacks remember) and, as
+`kseg/*.npy`, the state of seed generators and metrics and the arrays of callbacks. All entries are stored, none is
+compressed, so no entry is larger than the file.
+"""
+
+import io
+import json
+import os
+import re
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from kseg.checkpoints.extras import Extras, read_extras
+from kseg.checkpoints.memory import decode, encode
+from kseg.checkpoints.state import TrainingState
+from kseg.errors import KsegError
+
+_FORMAT = 2
+_STATE = "kseg.json"
+_WEIGHTS = "model.weights.h5"
+_ARRAY = "kseg/{:05}.npy"
+_NAMES = re.compile(r"metadata\.json|config\.json|model\.weights\.h5|kseg\.json|kseg/\d{5}\.npy")
+_EXPECTED = "Expected the last.keras or best.keras of a run."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds besides the model's weights and its optimizer's."""
+
+    path: Path
+    state: TrainingState
+    extras: Extras = field(default_factory=dict)
+    memories: list[dict[str, Any]] = field(default_factory=list)
+    """What callbacks remember; see `Memory`."""
+
+
+def write_checkpoint(
+    model: keras.Model,
+    path: Path,
+    state: TrainingState,
+    extras: Extras | None = None,
+    memories: Sequence[dict[str, Any]] = (),
+) -> None:
+    """Write a checkpoint, as fast as the disk's cache takes it, and do not wait for the disk.
+
+    Args:
+        model: whose weights and optimizer to write.
+        path: ends in `.keras`.
+        state: of the run.
+        extras: what Keras does not save of the model; by default as it is.
+        memories: what callbacks remember.
+
+    Raises:
+        OSError: it could not be written; what there is of it is gone.
+    """
+    if extras is None:
+        extras = read_extras(model)
+    arrays: list[np.ndarray] = []
+    content = {"format": _FORMAT, "state": asdict(state), "extras": extras, "memories": list(memories)}
+    text = json.dumps(encode(content, arrays))
+    try:
+        model.save(path)
+        with zipfile.ZipFile(path, "a") as archive:
+            for index, array in enumerate(arrays):
+                with archive.open(_ARRAY.format(index), "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, _bare(array), allow_pickle=False)
+            archive.writestr(_STATE, text)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def save_checkpoint(model: keras.Model, path: str | os.PathLike[str], state: TrainingState) -> None:
+    """Write model, optimizer and state as one file, which is either whole or not there.
+
+    It is written beside its place, synced and renamed, so a crash leaves the former file as it was.
+
+    Raises:
+        OSError: it could not be written; the former file is as it was.
+    """
+    path = Path(path)
+    temporary = beside(path)
+    write_checkpoint(model, temporary, state)
+    put(temporary, path)
+
+
+def beside(path: Path) -> Path:
+    """Where a file is written before it is whole."""
+    return path.with_name(f".{path.stem}.part{path.suffix}")
+
+
+def put(temporary: Path, path: Path) -> None:
+    """Give a file that was written its name, once it is on the disk."""
+    sync(temporary)
+    temporary.replace(path)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_state(path: str | os.PathLike[str]) -> TrainingState:
+    """The state in a checkpoint, without a look at the rest of the file.
+
+    Raises:
+        KsegError: there is no such file, or it is no checkpoint of kseg.
+    """
+    return _open(Path(path), lambda archive: _state(path, _content(path, archive)))
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """A checkpoint, once every byte of the file is known to be what was written.
+
+    No code in the file is run and nothing is unpacked to disk. Checked are the names, sizes and checksums of all
+    entries, the format, the types of what is in it, and, before any is allocated, the size of every array.
+
+    Raises:
+        KsegError: there is no such file, it is damaged, or it is no checkpoint of kseg; says what is wrong with it.
+    """
+
+    def read(archive: zipfile.ZipFile) -> Checkpoint:
+        _check_entries(archive)
+        _check_weights(archive)
+        content = _content(path, archive)
+        arrays = [_array(archive, name) for name in sorted(archive.namelist()) if name.endswith(".npy")]
+        try:
+            extras, memories = decode(content["extras"], arrays), decode(content["memories"], arrays)
+            _EXTRAS.validate_python(extras)
+            _MEMORIES.validate_python(memories)
+        except (LookupError, TypeError) as error:
+            raise ValueError(f"{_STATE} does not fit the arrays: {error!r}") from error
+        return Checkpoint(path, _state(path, content), extras, memories)
+
+    return _open(path, read)
+
+
+def load_weights(model: keras.Model, checkpoint: Checkpoint) -> None:
+    """Give a model, and its optimizer, the weights in a checkpoint.
+
+    Raises:
+        KsegError: they do not fit the model.
+    """
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    before = [tuple(variable.shape) for variable in model.optimizer.variables]
+    with zipfile.ZipFile(checkpoint.path) as archive, h5py.File(io.BytesIO(archive.read(_WEIGHTS))) as file:
+        saved = _optimizer_shapes(file)
+    if saved is not None and sorted(saved) != sorted(before):
+        raise KsegError(
+            f"{checkpoint.path} does not fit the optimizer: it holds {len(saved)} of its variables, the optimizer has "
+            f"{len(before)}, or their shapes differ. Compile the model as it was."
+        )
+    try:
+        model.load_weights(checkpoint.path)
+    except ValueError as error:
+        raise KsegError(f"{checkpoint.path} does not fit the model: {str(error).splitlines()[0]}") from error
+
+
+def _optimizer_shapes(file: h5py.File) -> list[tuple[int, ...]] | None:
+    """The shapes of the optimizer's variables; None if an optimizer of several parts keeps them elsewhere."""
+    group = file.get("optimizer/vars")
+    return None if group is None else [dataset.shape for dataset in group.values()]
+
+
+_EXTRAS = TypeAdapter(dict[str, list[Any]])
+_MEMORIES = TypeAdapter(list[dict[str, Any]])
+_ROWS = TypeAdapter(list[dict[str, float | int | str | None]])
+_TRAINING_STATE = TypeAdapter(TrainingState)
+
+
+def _open(path: str | os.PathLike[str], read: Callable[[zipfile.ZipFile], Any]) -> Any:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return read(archive)
+    except FileNotFoundError:
+        raise KsegError(f"There is no checkpoint {path}. {_EXPECTED}") from None
+    except IsADirectoryError:
+        raise KsegError(f"{path} is a folder, not a checkpoint. {_EXPECTED}") from None
+    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, KeyError, ValueError) as error:
+        reason = error.args[0] if isinstance(error, KeyError) else error
+        raise KsegError(f"{path} is damaged, or no checkpoint of kseg ({reason}). {_EXPECTED}") from error
+
+
+def _content(path: str | os.PathLike[str], archive: zipfile.ZipFile) -> dict[str, Any]:
+    if archive.getinfo(_STATE).file_size > _size(archive):
+        raise ValueError(f"{_STATE} says it is larger than the file")
+    content = json.loads(archive.read(_STATE))
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        version = content.get("format") if isinstance(content, dict) else None
+        raise KsegError(f"{path} has kseg's checkpoint format {version}; this version reads {_FORMAT}. {_EXPECTED}")
+    return content
+
+
+def _state(path: str | os.PathLike[str], content: dict[str, Any]) -> TrainingState:
+    try:
+        state = _TRAINING_STATE.validate_python(content["state"])
+        for count, row in enumerate(_ROWS.validate_python(state.history), start=1):
+            if row.get("epoch") != count:
+                raise ValueError(f"row {count} of the history is not of epoch {count}")
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        raise ValueError(f"{_STATE}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}") from error
+    return state
+
+
+def _check_entries(archive: zipfile.ZipFile) -> None:
+    names = archive.namelist()
+    for entry in archive.infolist():
+        if not _NAMES.fullmatch(entry.filename) or names.count(entry.filename) > 1:
+            raise ValueError(f"entry {entry.filename!r} does not belong in a checkpoint")
+        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
+            raise ValueError(f"entry {entry.filename!r} is compressed")
+        if entry.file_size > _size(archive):
+            raise ValueError(f"entry {entry.filename!r} says it is larger than the file")
+    broken = archive.testzip()
+    if broken:
+        raise ValueError(f"entry {broken!r} has a wrong checksum")
+
+
+def _size(archive: zipfile.ZipFile) -> int:
+    return Path(archive.filename).stat().st_size
+
+
+def _check_weights(archive: zipfile.ZipFile) -> None:
+    """See that the weights are plain arrays in this very file, and no larger than it."""
+    entry = archive.getinfo(_WEIGHTS)
+    with archive.open(entry) as stream, h5py.File(stream) as file:
+        total, groups = 0, [file]
+        while groups:
+            group = groups.pop()
+            for name in group:
+                if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                    raise ValueError(f"{_WEIGHTS}: {name} is a link to elsewhere")
+                item = group[name]
+                if isinstance(item, h5py.Group):
+                    groups.append(item)
+                    continue
+                if item.external or item.is_virtual or item.chunks:
+                    raise ValueError(f"{_WEIGHTS}: {item.name} is not stored as a plain array")
+                total += item.nbytes
+                if total > entry.file_size:
+                    raise ValueError(f"{_WEIGHTS}: {item.name} says it is larger than the file")
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    with archive.open(name) as stream:
+        version = np.lib.format.read_magic(stream)
+        if version != (1, 0):
+            raise ValueError(f"entry {name!r} is no plain array")
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+        body = stream.read()
+    if dtype.hasobject or np.prod(shape, dtype=object) * dtype.itemsize != len(body):
+        raise ValueError(f"entry {name!r} does not have the size that it says")
+    return np.frombuffer(body, dtype).reshape(shape, order="F" if fortran else "C").copy()
+
+
+def _bare(array: np.ndarray) -> np.ndarray:
+    """The array in a type that NumPy's files know."""
+    return array.view(f"u{array.itemsize}") if array.dtype.kind == "V" else array
