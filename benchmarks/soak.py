@@ -5,8 +5,8 @@
 
 Two runs are soaked: `command`, which is `python -m kseg.train` restarted with one unchanged command, and `own`, a
 `model.fit` with Dropout, BatchNormalization, mixed precision, an exponential moving average of the weights that is
-swapped in for validation, and a learning rate that a callback lowers. For each it prints the kills survived, the batches that were
-done twice, how many bits of weights, optimizer, random state, callbacks' memories and history differ from those of the
+swapped in for validation, and a learning rate that a callback lowers. For each it prints the kills survived, the
+batches that were done twice, how many bits of weights, optimizer, random state, callbacks' memories and history differ from those of the
 run that nobody touched (0 is the claim), the size of a checkpoint, how long it takes to write one, and for how
 long that holds training up.
 """

@@ -94,8 +94,8 @@ class TrainConfig(BaseModel):
     max_recoveries: int = Field(3, ge=0, description="How often to go back before the run is stopped.")
     checkpoint_every: str = Field(
         "auto",
-        description="How much work a kill may cost: auto (about a minute, more if writing held it up for over 2% of the "
-        "time), or '200 batches', '30 s', '5 minutes', '1 epoch'.",
+        description="How much work a kill may cost: auto (about a minute, more if writing held the run up for over 2% "
+        "of the time), or '200 batches', '30 s', '5 minutes', '1 epoch'.",
     )
     keep: int = Field(2, ge=1, description="Checkpoints to keep; if the newest is damaged, the one before is used.")
     run_dir: Path | None = Field(
