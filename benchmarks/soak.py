@@ -6,9 +6,9 @@
 Two runs are soaked: `command`, which is `python -m kseg.train` restarted with one unchanged command, and `own`, a
 `model.fit` with Dropout, BatchNormalization, mixed precision, an exponential moving average of the weights that is
 swapped in for validation, and a learning rate that a callback lowers. For each it prints the kills survived, the
-batches that were done twice, how many bits of weights, optimizer, random state, callbacks' memories and history differ from those of the
-run that nobody touched (0 is the claim), the size of a checkpoint, how long it takes to write one, and for how
-long that holds training up.
+batches that were done twice, how many bits of weights, optimizer, random state, callbacks' memories and history differ
+from those of the run that nobody touched (0 is the claim), the size of a checkpoint, how long it takes to write one,
+and for how long that holds training up.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-EPOCHS = 4
+EPOCHS = 6
 EVERY = "7 batches"
 IMAGES = 96
 FAULTS = ("inside the write", "between write and rename", "between two renames")
@@ -56,11 +56,11 @@ def soak(name: str, kills: int, chance: random.Random) -> None:
         untouched, killed = Path(folder, "untouched"), Path(folder, "killed")
         start(name, untouched).wait()
         timings = json.loads(Path(f"{untouched}.timings").read_text())
-        seconds = timings["seconds"]
+        delay = timings["seconds"] / kills
         faults = [*FAULTS, *[""] * (kills - len(FAULTS))]
         chance.shuffle(faults)
         for number, fault in enumerate(faults, 1):
-            kill_once(name, killed, fault, chance, seconds)
+            kill_once(name, killed, fault, chance, delay)
             print(f"\r{name}: killed {number} times", end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
         start(name, killed).wait()
@@ -84,7 +84,7 @@ def start(name: str, run_dir: Path, fault: str = "") -> subprocess.Popen:
         return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
 
 
-def kill_once(name: str, run_dir: Path, fault: str, chance: random.Random, seconds: float) -> None:
+def kill_once(name: str, run_dir: Path, fault: str, chance: random.Random, delay: float) -> None:
     """Let it get to its first new batch, or into its fault, then kill it."""
     batches = Path(f"{run_dir}.batches")
     before = batches.stat().st_size if batches.exists() else 0
@@ -94,7 +94,7 @@ def kill_once(name: str, run_dir: Path, fault: str, chance: random.Random, secon
     if fault:
         process.wait()
     else:
-        time.sleep(chance.uniform(0, seconds / 6))
+        time.sleep(chance.uniform(0, delay))
         process.kill()
         process.wait()
     if process.returncode != -signal.SIGKILL:
@@ -134,6 +134,7 @@ def child(name: str, run_dir: str, fault: str) -> None:
     kseg.data.quiet_tensorflow()
     writes: list[float] = []
     stalls: list[float] = []
+    begun: list[float] = []
     # Appended with each batch: what a killed process has written so far is in the file.
     batches = os.open(f"{run_dir}.batches", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     on_train_batch_begin, publish = RunCheckpoint.on_train_batch_begin, run_checkpoint.publish
@@ -141,6 +142,7 @@ def child(name: str, run_dir: str, fault: str) -> None:
     def told(self: RunCheckpoint, batch: int, logs: Any = None) -> None:
         on_train_batch_begin(self, batch, logs)
         if not self._passing:
+            begun.append(time.monotonic())
             os.write(batches, f"{self.state.epoch}/{batch}\n".encode())
 
     def timed(*arguments: Any) -> None:
@@ -151,16 +153,15 @@ def child(name: str, run_dir: str, fault: str) -> None:
     RunCheckpoint.on_train_batch_begin, run_checkpoint.publish = told, timed
     if fault:
         die(fault)
-    began = time.monotonic()
     RUNS[name](run_dir, stalls)
-    timings = {"stalls": stalls, "writes": writes, "seconds": time.monotonic() - began}
+    timings = {"stalls": stalls, "writes": writes, "seconds": begun[-1] - begun[1]}
     Path(f"{run_dir}.timings").write_text(json.dumps(timings))
 
 
 def die(fault: str) -> None:
-    """Have the process kill itself at its second checkpoint."""
+    """Have the process kill itself at its next checkpoint."""
     target, method = (zipfile.ZipFile, "writestr") if fault == FAULTS[0] else (Path, "replace")
-    original, seen = getattr(target, method), []
+    original = getattr(target, method)
 
     def fatal(self: Any, *arguments: Any, **keywords: Any) -> Any:
         name = str(arguments[0]) if target is zipfile.ZipFile else self.name
@@ -168,10 +169,8 @@ def die(fault: str) -> None:
         if fault == FAULTS[2] and self.name == "last.keras":
             original(self, *arguments, **keywords)  # the former one has its new name, the new one not yet its own
             os.kill(os.getpid(), signal.SIGKILL)
-        if name == wanted:
-            seen.append(name)
-            if len(seen) == 2 and fault != FAULTS[2]:
-                os.kill(os.getpid(), signal.SIGKILL)
+        if name == wanted and fault != FAULTS[2]:
+            os.kill(os.getpid(), signal.SIGKILL)
         return original(self, *arguments, **keywords)
 
     setattr(target, method, fatal)

@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from kseg.checkpoints import Logs, TrainingState, save_checkpoint
+from kseg.checkpoints import Logs, TrainingState, disk_errors, save_checkpoint
 
 _log = logging.getLogger("kseg")
 
@@ -30,6 +30,7 @@ class BestF1Checkpoint(keras.callbacks.Callback):
         say: what takes the line that a model was saved.
 
     Raises:
+        KsegError: the file could not be written; the former one is as it was.
         ValueError: validation ran and did not measure the score.
     """
 
@@ -46,7 +47,8 @@ class BestF1Checkpoint(keras.callbacks.Callback):
         best = self.state.best_epoch
         self.state = self.state.after(epoch, logs)
         if self.state.best_epoch != best:
-            save_checkpoint(self.model, self.path, self.state)
+            with disk_errors(self.path.parent):
+                save_checkpoint(self.model, self.path, self.state)
             self.say(announce(self.state, logs))
 
     def get_state(self) -> Logs:

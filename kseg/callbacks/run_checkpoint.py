@@ -1,13 +1,12 @@
 """A run that can be killed at any moment and goes on bit for bit."""
 
-import contextlib
 import importlib.metadata
 import inspect
 import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -25,6 +24,7 @@ from kseg.checkpoints import (
     Memory,
     TrainingState,
     beside,
+    disk_errors,
     fitting,
     load_weights,
     lock,
@@ -130,6 +130,8 @@ class RunCheckpoint(keras.callbacks.Callback):
         self.origin = self._found and self._found.path
         """The file that this is in."""
         state = self.found or TrainingState()
+        self.start = (state.epoch, state.batch)
+        """The epochs that are done, and the batches of the next one: where the data has to begin."""
         self.state = replace(
             state,
             settings=settings or state.settings,
@@ -137,11 +139,6 @@ class RunCheckpoint(keras.callbacks.Callback):
             data=data or state.data,
             made_with=made_with(),
         )
-
-    @property
-    def start(self) -> tuple[int, int]:
-        """The epochs that are done, and the batches of the next one."""
-        return self.state.epoch, self.state.batch
 
     def _lock(self) -> None:
         try:
@@ -326,8 +323,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         if self._signal:
             return True
         seconds, cost = time.monotonic() - self._at, self.stalls[-1] if self.stalls else 0.0
-        over = self.every.over(batches=self._batches_since, seconds=seconds, epochs=self._epochs_since, cost=cost)
-        return over and not self._writer.busy
+        return self.every.over(batches=self._batches_since, seconds=seconds, epochs=self._epochs_since, cost=cost)
 
     def _validating(self) -> TrainingState:
         return replace(self.state, batch=self._done, validating=True)
@@ -343,7 +339,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         began = time.monotonic()
         self._writer.wait()
         temporary = beside(self.run_dir / "last.keras")
-        with _readable_errors(self.run_dir):
+        with disk_errors(self.run_dir):
             # On JAX, asking for the model brings its state back from the device.
             write_checkpoint(
                 self.model, temporary, state, extras, self._memory.read() if memories is None else memories
@@ -405,18 +401,6 @@ def _list_of(callback: keras.callbacks.Callback) -> keras.callbacks.CallbackList
     return owner
 
 
-@contextlib.contextmanager
-def _readable_errors(run_dir: Path) -> Iterator[None]:
-    """Turn an error of the file system into what a person can do about it."""
-    try:
-        yield
-    except OSError as error:
-        raise KsegError(
-            f"A checkpoint could not be written to {run_dir}: {error.strerror or error}. Those written before are "
-            "whole. Make room, or mend the disk, and go on from the newest."
-        ) from error
-
-
 class _Writer:
     """Does one thing at a time in the background, and raises its error in the foreground."""
 
@@ -424,14 +408,10 @@ class _Writer:
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
 
-    @property
-    def busy(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
-
     def start(self, work: Callable[[], None], run_dir: Path) -> None:
         def run() -> None:
             try:
-                with _readable_errors(run_dir):
+                with disk_errors(run_dir):
                     work()
             except BaseException as error:
                 self._error = error

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from kseg.callbacks.diagnosis import cause_of
-from kseg.checkpoints import Logs, beside, put
+from kseg.checkpoints import Logs, beside, disk_errors, put
 
 _METRICS = {
     "Precision": "precision",
@@ -88,6 +88,9 @@ class HistoryFile(keras.callbacks.Callback):
 
     Args:
         path: the file.
+
+    Raises:
+        KsegError: it could not be written; the rows before are whole.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -101,8 +104,9 @@ class HistoryFile(keras.callbacks.Callback):
         rows = [row | ({"finding": cause_of(row["finding"])} if "finding" in row else {}) for row in self.rows]
         columns = dict.fromkeys(column for row in self.rows for column in row)
         temporary = beside(self.path)
-        with temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns, restval="")
-            writer.writeheader()
-            writer.writerows(rows)
-        put(temporary, self.path)
+        with disk_errors(self.path.parent):
+            with temporary.open("w", newline="") as file:
+                writer = csv.DictWriter(file, columns, restval="")
+                writer.writeheader()
+                writer.writerows(rows)
+            put(temporary, self.path)

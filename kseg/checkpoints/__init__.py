@@ -4,6 +4,7 @@ from kseg.checkpoints.extras import Extras, fitting, read_extras, write_extras
 from kseg.checkpoints.file import (
     Checkpoint,
     beside,
+    disk_errors,
     load_weights,
     put,
     read_checkpoint,
@@ -24,6 +25,7 @@ __all__ = [
     "TrainingState",
     "beside",
     "checkpoints_in",
+    "disk_errors",
     "fitting",
     "load_weights",
     "lock",

@@ -5,12 +5,13 @@ Beside Keras's own entries it holds `kseg.json` (the state of the run, what call
 compressed, so no entry is larger than the file.
 """
 
+import contextlib
 import io
 import json
 import os
 import re
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,18 @@ def put(temporary: Path, path: Path) -> None:
     sync(temporary)
     temporary.replace(path)
     sync(path.parent)
+
+
+@contextlib.contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn an error of the file system into what a person can do about it."""
+    try:
+        yield
+    except OSError as error:
+        raise KsegError(
+            f"A file of the run could not be written to {folder}: {error.strerror or error}. Those written before are "
+            "whole. Make room, or mend the disk, and go on from the newest checkpoint."
+        ) from error
 
 
 def sync(path: Path) -> None:

@@ -13,8 +13,9 @@ _log = logging.getLogger("kseg")
 
 _ARRAY = "__array__"
 
-# What Keras sets, and what is shown and not remembered.
-_NOT_MEMORY = ("_model", "params", "validation_data")
+# What Keras sets; `min_delta`, whose sign its callbacks turn when they first compare, in every process anew.
+_NOT_MEMORY = ("_model", "params", "validation_data", "min_delta")
+# What is shown and not remembered.
 _SHOW = (keras.callbacks.ProgbarLogger, keras.callbacks.History)
 
 

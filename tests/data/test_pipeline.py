@@ -47,7 +47,44 @@ def test_batches_are_uint8_and_every_epoch_sees_every_image_in_another_order(sou
 
 
 def test_a_run_that_starts_at_an_epoch_sees_what_a_whole_run_sees_in_it(source):
-    assert same(batches_of(source, 9)[6:], batches_of(source, 3, start_epoch=2))
+    assert same(batches_of(source, 9)[6:], batches_of(source, 3, start=(2, 0)))
+
+
+def test_a_run_that_starts_inside_an_epoch_sees_blanks_and_then_what_a_whole_run_sees(source):
+    whole, started = batches_of(source, 9), batches_of(source, 6, start=(1, 2))
+    assert same(started[2:], whole[5:])
+    for images, masks in started[:2]:
+        assert (images.shape, images.dtype, images.max()) == ((3, 16, 24, 3), np.uint8, 0)
+        assert (masks.shape, masks.dtype, masks.min()) == ((3, 16, 24, 1), np.uint8, 255)
+    # All of an epoch, when its validation comes next; and crops, which go by the place in the batch.
+    assert same(batches_of(source, 6, start=(1, 3))[3:], whole[6:])
+    crops = {"foreground_crops": 0.6}
+    assert same(batches_of(source, 3, start=(0, 1), **crops)[1:], batches_of(source, 3, **crops)[1:])
+
+
+def test_what_is_done_is_not_read_again(make_folder, pairs, monkeypatch):
+    monkeypatch.setattr(pipeline, "_MEMORY_BYTES", 0)
+    folder = make_folder(pairs)
+    source = open_sources(str(folder), val_fraction=0.01)[0]
+    rule = find_foreground(source)
+    whole = batches_of(source, 3)
+    keys = [int(index) for index, _ in source.examples((5, 0))]
+    for index in keys[:6]:
+        source.images[index].unlink()
+    started = training_batches(source, rule, **SETTINGS, seed=5, start=(0, 2)).dataset.take(3)
+    assert same([(np.asarray(x), np.asarray(y)) for x, y in started][2:], whole[2:])
+
+
+def test_contents_change_with_the_files(make_folder, pairs):
+    folder = make_folder(pairs)
+    training, validation = open_sources(str(folder))
+    said = training.contents()
+    assert said.startswith(f"{len(training)} images (")
+    assert open_sources(str(folder))[0].contents() == said
+    assert len({said, validation.contents(), training.take(3).contents()}) == 3
+    with training.images[0].open("ab") as file:
+        file.write(b"more")
+    assert training.contents() != said
 
 
 def test_order_and_augmentation_follow_the_seed(source):
@@ -97,7 +134,7 @@ def test_foreground_crops_follow_the_seed_and_not_where_training_starts(source):
     settings = {"foreground_crops": 0.6, "augmented": False}
     batches = batches_of(source, 9, **settings)
     assert same(batches, batches_of(source, 9, **settings))
-    assert same(batches[6:], batches_of(source, 3, **settings, start_epoch=2))
+    assert same(batches[6:], batches_of(source, 3, **settings, start=(2, 0)))
     assert not same(batches, batches_of(source, 9, **settings, seed=6))
 
 
@@ -146,7 +183,7 @@ def test_an_epoch_has_whole_executions(source):
     batches = training_batches(source, rule, **settings, steps_per_execution=3)
     assert batches.steps == 3  # of four
     second_epoch = [np.asarray(x) for x, _ in batches.dataset.take(6)][3:]
-    expected = training_batches(source, rule, **settings, start_epoch=1).dataset.take(3)
+    expected = training_batches(source, rule, **settings, start=(1, 0)).dataset.take(3)
     for images, (others, _) in zip(second_epoch, expected, strict=True):
         np.testing.assert_array_equal(images, others)
     with pytest.raises(KsegError, match=r"steps_per_execution: 5 is not allowed; .* has 4 batches an epoch"):

@@ -104,10 +104,18 @@ def test_streamed_batches_start_at_any_epoch(sources, monkeypatch):
     settings = {"image_size": (16, 16), "batch_size": 5, "seed": 3}
     rule = find_foreground(sources[0], (1,))
     whole = list(training_batches(sources[0], rule, **settings).dataset.take(9))[6:]
-    from_epoch_2 = list(training_batches(sources[0], rule, **settings, start_epoch=2).dataset.take(3))
-    for (images, masks), (images_2, masks_2) in zip(whole, from_epoch_2, strict=True):
-        np.testing.assert_array_equal(images, images_2)
-        np.testing.assert_array_equal(masks, masks_2)
+    from_epoch_2 = list(training_batches(sources[0], rule, **settings, start=(2, 0)).dataset.take(3))
+    inside = list(training_batches(sources[0], rule, **settings, start=(1, 2)).dataset.take(6))[3:]
+    for some in (from_epoch_2, inside):
+        for (images, masks), (images_2, masks_2) in zip(whole, some, strict=True):
+            np.testing.assert_array_equal(images, images_2)
+            np.testing.assert_array_equal(masks, masks_2)
+
+
+def test_contents_tell_one_part_from_another(sources):
+    training, validation = sources
+    assert training.contents().startswith("15 images (")
+    assert len({training.contents(), validation.contents(), training.take(5).contents()}) == 3
 
 
 def test_what_is_foreground_can_be_said_and_has_to_be(sources):
