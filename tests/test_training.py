@@ -1,5 +1,12 @@
 import csv
+import os
+import platform
 import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import keras
 import numpy as np
@@ -8,10 +15,11 @@ import yaml
 from PIL import Image
 
 from kseg import train as command
+from kseg import training
 from kseg.callbacks import read_state
 from kseg.config import TrainConfig
 from kseg.errors import KsegError
-from kseg.training import _optimizer, train
+from kseg.training import _schedule, train
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +53,7 @@ def finished(folder, tmp_path_factory):
 @pytest.mark.slow
 def test_what_a_run_leaves(finished, folder):
     run = finished.run
-    names = ["best.keras", "config.yaml", "history.csv", "last.keras", "predictions.png", "train.log"]
+    names = [".lock", "best.keras", "config.yaml", "history.csv", "last-1.keras", "last.keras", "predictions.png", "train.log"]
     assert sorted(path.name for path in run.path.iterdir()) == names
     config = yaml.safe_load(run.config.read_text())
     assert set(config) == set(TrainConfig.model_fields)
@@ -92,46 +100,220 @@ def test_going_on_from_a_checkpoint(finished, folder, tmp_path, capsys):
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3", "4"]
 
 
+# Going on
+
+
+def flags_of(values):
+    return [f"--{key.replace('_', '-')}={value}" for key, value in values.items()]
+
+
+def weights_in(path):
+    model = keras.models.load_model(path)
+    return [keras.ops.convert_to_numpy(variable) for variable in [*model.weights, *model.optimizer.variables]]
+
+
+class Interrupt(keras.callbacks.Callback):
+    """Sends this process a signal in the second epoch."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = number
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if (self.epoch, batch) == (1, 2):
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Have every run get a signal in its second epoch, until this is undone."""
+
+    def with_signal(number):
+        original = training.EpochSummary
+
+        def both(say):
+            summary, interrupt = original(say), Interrupt(number)
+            summary.on_train_batch_begin = lambda batch, logs=None: interrupt.on_train_batch_begin(batch)
+            begin = summary.on_epoch_begin
+            summary.on_epoch_begin = lambda epoch, logs=None: (interrupt.on_epoch_begin(epoch), begin(epoch, logs))
+            return summary
+
+        monkeypatch.setattr(training, "EpochSummary", both)
+
+    yield with_signal
+    monkeypatch.undo()
+
+
 @pytest.mark.slow
-def test_weights_and_moments_are_those_of_the_checkpoint(finished, folder, tmp_path, monkeypatch):
-    # Stop before the first step, and look at what training would have begun with.
-    def stop(model, *arguments, **keywords):
-        stop.model = model
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(keras.Model, "fit", stop)
-    config = TrainConfig(**settings(folder, tmp_path / "on", epochs=9))
-    with pytest.raises(KeyboardInterrupt):
-        train(config, finished.run.last)
-    saved = keras.models.load_model(finished.run.last)
-    for found, expected in (
-        (stop.model.weights, saved.weights),
-        (stop.model.optimizer.variables, saved.optimizer.variables),
-    ):
-        for ours, theirs in zip(found, expected, strict=True):
-            np.testing.assert_array_equal(keras.ops.convert_to_numpy(ours), keras.ops.convert_to_numpy(theirs))
-
-
-def test_ctrl_c_says_what_is_kept_and_how_to_go_on(folder, tmp_path, monkeypatch, capsys):
-    def stop(model, *arguments, callbacks, initial_epoch, **keywords):
-        callbacks[-1].set_model(model)
-        callbacks[-1].on_epoch_end(0, {"loss": 1.0})
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(keras.Model, "fit", stop)
-    flags = [f"--{key.replace('_', '-')}={value}" for key, value in settings(folder, tmp_path / "run").items()]
-    assert command.main(flags) == 130
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_asked_to_stop_it_says_how_to_go_on_and_that_ends_with_the_same_bits(
+    number, status, finished, folder, tmp_path, interrupted, monkeypatch, capsys
+):
+    run = tmp_path / "run"
+    command_line = [*flags_of(settings(folder, run)), "--resume"]
+    interrupted(number)
+    try:
+        ended = command.main(command_line)
+    except SystemExit as exit:
+        ended = exit.code
+    assert ended == status
     said = capsys.readouterr().out
-    assert f"Stopped. 1 epochs are kept in {tmp_path / 'run'}" in said
-    assert f"python -m kseg.train --checkpoint {tmp_path / 'run/last.keras'} --epochs 2" in said
+    assert f"Stopped. {run / 'last.keras'} has everything up to here." in said
+    assert f"Go on:       python -m kseg.train --run-dir {run} --resume\n" in said
+    assert (read_state(run / "last.keras").epoch, read_state(run / "last.keras").batch) == (1, 2)
+
+    monkeypatch.undo()
+    assert command.main(command_line) == 0
+    assert f"Going on from {run / 'last.keras'}: epoch 2, after 2 batches, best F1" in capsys.readouterr().out
+    for name in ("last.keras", "best.keras"):
+        for ours, theirs in zip(weights_in(run / name), weights_in(finished.run.path / name), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert (run / "history.csv").read_text() == finished.run.history.read_text()
+
+    # Once more, as a restart loop does: it is finished, and stays as it is.
+    before = (run / "last.keras").read_bytes()
+    assert command.main(command_line) == 0
+    assert "The run is finished: 2 epochs done; --epochs is 2" in capsys.readouterr().out
+    assert (run / "last.keras").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_killed_at_any_moment_it_ends_with_the_same_bits(finished, folder, tmp_path):
+    # Four processes: two are killed, one somewhere in its start and one a moment after its first checkpoint.
+    run = tmp_path / "run"
+    line = [sys.executable, "-m", "kseg.train", *flags_of(settings(folder, run)), "--resume"]
+    line += ["--checkpoint-every", "2 batches"]
+    for wait_for in ("config.yaml", "last.keras"):
+        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and not (run / wait_for).exists():
+            time.sleep(0.01)
+        process.kill()
+        assert process.wait() in (-signal.SIGKILL, 0)
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name in ("last.keras", "best.keras"):
+        for ours, theirs in zip(weights_in(run / name), weights_in(finished.run.path / name), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+    assert (run / "history.csv").read_text() == finished.run.history.read_text()
+
+
+@pytest.mark.slow
+def test_another_backend_goes_on_with_the_weights_and_says_that_it_is_not_the_same(finished, tmp_path):
+    other = "torch" if keras.config.backend() == "jax" else "jax"
+    line = [sys.executable, "-m", "kseg.train", "--checkpoint", str(finished.run.last), "--epochs", "3"]
+    done = subprocess.run(
+        [*line, "--run-dir", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"KERAS_BACKEND": other},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"Made on {keras.config.backend()}, going on with {other}: weights, optimizer and history" in done.stdout
+    state = read_state(tmp_path / "last.keras")
+    assert state.epoch == 3
+    assert state.history[2]["val_f1"] > 0.9 * state.history[1]["val_f1"]
+    assert int(keras.models.load_model(tmp_path / "last.keras").optimizer.iterations) == 3 * 5
+
+
+@pytest.mark.slow
+def test_what_changed_is_said(finished, folder, tmp_path, capsys):
+    copied = tmp_path / "elsewhere.keras"
+    shutil.copy(finished.run.last, copied)
+    flags = ["--checkpoint", str(copied), "--run-dir", str(tmp_path / "on"), "--epochs", "4", "--weight-decay", "0"]
+    assert command.main(flags) == 0
+    said = capsys.readouterr().out
+    assert f"Going on from {copied}: 2 epochs done" in said
+    assert "Changed since: epochs 2 -> 4\n" in said
+    assert "Changed since: weight_decay 0.0001 -> 0.0\n" in said
+    rates = [float(_schedule(TrainConfig(epochs=epochs), 5)(10)) for epochs in (4, 2)]
+    assert (
+        f"Learning rate: it now falls to 0 at the end of epoch 4, so it goes on with {rates[0]:.3g} instead of "
+        f"{rates[1]:.3g}" in said
+    )
+
+
+@pytest.mark.slow
+def test_what_cannot_change_is_refused_with_both_values(finished, folder, refused, tmp_path):
+    checkpoint = ["--checkpoint", str(finished.run.last), "--epochs", "3", "--run-dir", str(tmp_path / "on")]
+    message = refused(*checkpoint, "--filters", "16", "--seed", "1", "--image-size", "64")
+    assert "These settings cannot be changed in mid-run: image_size 32 -> 64, filters 8 -> 16, seed 0 -> 1." in message
+    other = tmp_path / "squares"
+    shutil.copytree(folder, other)
+    assert command.main([*checkpoint, "--dataset", str(other)]) == 0  # the same data elsewhere
+    for kind in ("images", "masks"):
+        (other / kind / "0.png").unlink()
+    message = refused(*checkpoint[:-1], str(tmp_path / "more"), "--dataset", str(other))
+    assert "The data cannot be changed in mid-run: training on 10 images (" in message
+    assert ") -> training on 9 images (" in message
+    assert not (tmp_path / "more/config.yaml").exists()
+
+
+@pytest.mark.slow
+def test_the_newest_run_is_found(finished, folder, tmp_path, monkeypatch, refused, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert "There is no run under runs/ to go on with. Start one without --resume" in refused("--resume")
+    for name, age in (("newer", 0), ("older", 999)):
+        shutil.copytree(finished.run.path, tmp_path / "runs" / name)
+        seconds = time.time() - age
+        os.utime(tmp_path / "runs" / name / "config.yaml", (seconds, seconds))
+    assert command.main(["--resume"]) == 0
+    assert "Run directory: runs/newer" in capsys.readouterr().out
+    assert "--resume finds the checkpoint itself" in refused("--resume", "--checkpoint", "x.keras")
+
+
+def test_a_run_that_never_wrote_a_checkpoint_is_started_with_its_settings(tmp_path):
+    (tmp_path / "config.yaml").write_text("epochs: 7\nlr: 0.5\n")
+    defaults = command._defaults(["--resume", "--run-dir", str(tmp_path)])
+    assert (defaults.epochs, defaults.lr, defaults.run_dir) == (7, 0.5, tmp_path)
+    assert command._defaults(["--resume", "--run-dir", str(tmp_path / "new")]).epochs == 50
+
+
+@pytest.mark.slow
+def test_two_runs_cannot_have_one_folder(folder, tmp_path, refused):
+    code = "import sys, time, pathlib\nfrom kseg.checkpoints import lock\nlock(pathlib.Path(sys.argv[1]))\n"
+    code += "print('held', flush=True)\ntime.sleep(60)"
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert holder.stdout.readline() == "held\n"
+        message = refused(*flags_of(settings(folder, tmp_path)), "--resume")
+        assert f"The run directory {tmp_path} is in use by process {holder.pid} on {platform.node()}." in message
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_with_status_2_and_how_to_go_on(folder, tmp_path, monkeypatch, capsys):
+    original = os.fsync
+    calls = []
+
+    def full(descriptor):
+        calls.append(descriptor)
+        if len(calls) > 12:
+            raise OSError(28, "No space left on device")
+        return original(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
+    flags = flags_of(settings(folder, tmp_path / "run"))
+    assert command.main([*flags, "--checkpoint-every", "1 batch"]) == 2
+    output = capsys.readouterr()
+    assert f"could not be written to {tmp_path / 'run'}: No space left on device. Those written before" in output.err
+    assert f"python -m kseg.train --run-dir {tmp_path / 'run'} --resume" in output.out
+
+
+# Other ways to train
 
 
 def test_the_learning_rate_warms_up_and_falls_to_zero():
     config = TrainConfig(epochs=10, lr=0.01, warmup=0.1)
-    rate = _optimizer(config, steps_per_epoch=20)._learning_rate
+    rate = _schedule(config, steps_per_epoch=20)
     rates = [float(rate(step)) for step in (0, 10, 20, 110, 200)]
     assert rates == pytest.approx([0, 0.005, 0.01, 0.005, 0], abs=1e-6)
-    at_once = _optimizer(TrainConfig(epochs=1, lr=0.01, warmup=0), steps_per_epoch=1)._learning_rate
+    at_once = _schedule(TrainConfig(epochs=1, lr=0.01, warmup=0), steps_per_epoch=1)
     assert float(at_once(0)) == pytest.approx(0.01)
 
 
@@ -153,7 +335,6 @@ def test_a_run_that_collapses_ends_with_status_3_and_keeps_its_files(folder, tmp
     assert re.search(r"\n⚠️  Epoch 1, batch 5: not_finite: predictions are not finite from batch \d on", output.out)
     assert "↩️  Recovery 1 of 1: back to the first weights, learning rate" in output.out
     assert "kseg: The run was stopped after 1 recoveries, in epoch 2 at batch 10. not_finite: " in output.err
-    assert read_state(tmp_path / "run/last.keras").epoch == 2
     with (tmp_path / "run/history.csv").open() as file:
         assert [row["finding"] for row in csv.DictReader(file)] == ["not_finite", "not_finite"]
 
@@ -247,7 +428,7 @@ def test_yaml_is_checked_like_flags_and_flags_win(refused, tmp_path):
 
 
 def test_a_finished_run_is_not_overwritten(finished, folder):
-    with pytest.raises(KsegError, match="holds a run already. Give another --run-dir, or go on with --checkpoint"):
+    with pytest.raises(KsegError, match="holds a run already. Go on with it: --run-dir .* --resume. Or give another"):
         train(TrainConfig(**settings(folder, finished.run.path)))
 
 

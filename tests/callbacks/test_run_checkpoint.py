@@ -34,13 +34,13 @@ class Killer(keras.callbacks.Callback):
         return {}
 
     def set_state(self, state):
-        self.begun = 0
+        pass
 
     def on_train_begin(self, logs=None):
         self.begun = 0
 
     def on_train_batch_begin(self, batch, logs=None):
-        self.begun += 1
+        self.begun += not self.checkpoint._passing
         if self.begun > self.batches:
             raise Killed
 
@@ -101,6 +101,8 @@ class Subject:
         self.said = []
         self.checkpoint = RunCheckpoint(self.folder, every=self.every, say=self.said.append, **keywords)
         self.others = [*self.callbacks(), HistoryFile(self.folder / "history.csv")]
+        for helper in first:
+            helper.checkpoint = self.checkpoint
         model = self.model()
         x, y = data or (self.x, self.y)
         model.fit(
@@ -189,7 +191,7 @@ SUBJECTS = {
 def test_killed_and_restarted_it_ends_with_the_same_bits(name, tmp_path):
     untouched, killed = (Subject(tmp_path / folder, **SUBJECTS[name]) for folder in ("untouched", "killed"))
     expected = untouched.fit()
-    model, starts = killed.killed_every(7)
+    model, starts = killed.killed_every(5)
     assert any(batch for _, batch in starts)
     assert_same(expected, model, untouched.folder, killed.folder)
     if name.startswith("plateau"):
