@@ -42,6 +42,11 @@ from kseg.interval import Interval
 
 _log = logging.getLogger("kseg")
 
+# JAX computes behind the loop, dozens of steps behind: who asks a run to stop would wait for all of them. Two keep the
+# device busy.
+_STEPS_AHEAD = 2
+_LONGEST_WAIT = 60.0  # seconds, for the end of a step that an error may have kept from being told
+
 
 class RunCheckpoint(keras.callbacks.Callback):
     """Writes checkpoints of a run, and goes on with it from the newest one, to the bit.
@@ -94,6 +99,8 @@ class RunCheckpoint(keras.callbacks.Callback):
     >>> sorted(path.name for path in checkpoint.run_dir.glob("*.keras"))
     ['last-1.keras', 'last.keras']
     """
+
+    async_safe = True  # all that it does at the end of a batch is to count
 
     def __init__(
         self,
@@ -192,20 +199,26 @@ class RunCheckpoint(keras.callbacks.Callback):
             self._forget()
         self._done = 0
         self._in_epoch = self._in_training = True
+        self._ahead = threading.Semaphore(_STEPS_AHEAD)
 
-    # Weights are read where Keras calls from the thread that trains, which it does not at a batch's end.
+    # Weights are read where Keras calls from the thread that trains, which at a batch's end it need not.
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Write, if it is time: `batch` batches are done."""
         self._count(batch)
-        if self._passing:
-            if batch < self.state.batch:
-                return
+        if self._passing and batch >= self.state.batch:
             self._arrive()
+        if self._passing:
+            return
         self._writer.raise_if_failed()
         if batch and self._is_time():
             self._save(replace(self.state, batch=batch))
             self._stop_if_asked()
+        self._ahead.acquire(timeout=_LONGEST_WAIT)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Let another step begin. On JAX this comes in another thread, once the step is computed."""
+        self._ahead.release()
 
     def on_test_begin(self, logs: Any = None) -> None:
         """Write, if it is time, and remember what validation is going to change."""
@@ -336,6 +349,8 @@ class RunCheckpoint(keras.callbacks.Callback):
         *,
         best: bool = False,
     ) -> None:
+        # On JAX, asking for the model brings its state back from the device, and a value of it waits for the batch.
+        keras.ops.convert_to_numpy(self.model.optimizer.iterations)
         began = time.monotonic()
         self._writer.wait()
         temporary = beside(self.run_dir / "last.keras")
@@ -366,7 +381,7 @@ class RunCheckpoint(keras.callbacks.Callback):
             return
         self._writer.wait()
         newest = self.run_dir / "last.keras"
-        self.say(f"Stopped. {newest} has everything up to here.")
+        self.say(f"\nStopped. {newest} has everything up to here.")
         unlock(self.run_dir)
         raise KeyboardInterrupt if self._signal == signal.SIGINT else SystemExit(128 + self._signal)
 

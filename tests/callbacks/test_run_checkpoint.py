@@ -1,6 +1,7 @@
 import os
 import shutil
 import signal
+import time
 import zipfile
 from pathlib import Path
 
@@ -236,7 +237,7 @@ def test_asked_to_stop_it_loses_nothing(hook, number, ends, start, tmp_path):
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
     assert number == signal.SIGINT or stopped.value.code == 143
     assert f"\n{number.name}: finishing the batch, then writing a checkpoint. Again" in two.said[-2]
-    assert two.said[-1] == f"Stopped. {two.folder / 'last.keras'} has everything up to here."
+    assert two.said[-1] == f"\nStopped. {two.folder / 'last.keras'} has everything up to here."
     model = two.fit()
     assert two.checkpoint.start == start
     assert_same(expected, model, one.folder, two.folder)
@@ -263,6 +264,26 @@ def test_a_fit_that_is_over_takes_no_signals(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@pytest.mark.slow
+def test_the_loop_runs_no_further_ahead_than_two_steps(tmp_path):
+    ahead, most = [], []
+
+    class Count(keras.callbacks.Callback):
+        async_safe = True
+
+        def on_train_batch_begin(self, batch, logs=None):
+            most.append(len(ahead))
+            ahead.append(batch)
+
+        def on_train_batch_end(self, batch, logs=None):
+            time.sleep(0.01)
+            ahead.pop()
+
+    Subject(tmp_path, every="99 epochs").fit(Count())
+    assert max(most) <= 2
+    assert len(most) == EPOCHS * STEPS
 
 
 # Faults of the disk
@@ -342,6 +363,20 @@ def test_where_none_is_whole_nothing_is_begun(tmp_path):
         RunCheckpoint(tmp_path)
     with pytest.raises(KsegError, match="last-1.keras is a folder"):
         RunCheckpoint(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_run_directory_may_be_on_another_file_system(tmp_path):
+    elsewhere = Path("/dev/shm") / f"kseg-{os.getpid()}"
+    if not elsewhere.parent.is_dir() or elsewhere.parent.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("there is no other file system at /dev/shm")
+    try:
+        one, two = Subject(tmp_path), Subject(elsewhere)
+        expected = one.fit()
+        model, _ = two.killed_every(5)
+        assert_same(expected, model, one.folder, two.folder)
+    finally:
+        shutil.rmtree(elsewhere, ignore_errors=True)
 
 
 # Not by accident

@@ -2,7 +2,9 @@ import contextlib
 import io
 import json
 import math
+import os
 import zipfile
+from pathlib import Path
 
 import h5py
 import keras
@@ -73,6 +75,27 @@ def test_a_failed_write_leaves_the_former_file_and_nothing_else(saved, monkeypat
         assert [path.name for path in saved.parent.iterdir()] == ["last.keras"]
 
 
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_former_is_never_written_to(saved, monkeypatch):
+    calls = []
+    fsync, replace = os.fsync, Path.replace
+
+    def synced(descriptor):
+        calls.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        fsync(descriptor)
+
+    def replaced(path, target):
+        calls.append(f"{path.name} -> {target.name}")
+        return replace(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "replace", replaced)
+    with saved.open("rb") as former:
+        before = saved.read_bytes()
+        save_checkpoint(small_model(), saved, TrainingState())
+        assert former.read() == before
+    assert calls == [".last.part.keras", ".last.part.keras -> last.keras", saved.parent.name]
+
+
 # What is damaged
 
 
@@ -97,6 +120,16 @@ def test_any_flipped_bit_is_found_or_harmless(saved, rng):
             np.testing.assert_array_equal(found.extras["seeds"][0], before.extras["seeds"][0])
             with zipfile.ZipFile(saved) as archive, zipfile.ZipFile(io.BytesIO(whole)) as original:
                 assert archive.read("model.weights.h5") == original.read("model.weights.h5")
+
+
+def test_a_flipped_bit_among_many_weights_is_found(tmp_path):
+    path = tmp_path / "last.keras"
+    save_checkpoint(small_model(filters=4096), path, STATE)
+    flipped = bytearray(path.read_bytes())
+    flipped[len(flipped) // 2] ^= 1
+    path.write_bytes(flipped)
+    with pytest.raises(KsegError, match="model.weights.h5' has a wrong checksum"):
+        read_checkpoint(path)
 
 
 def test_what_is_there_in_its_place_is_named(tmp_path):

@@ -58,6 +58,9 @@ def test_a_run_that_starts_inside_an_epoch_sees_blanks_and_then_what_a_whole_run
         assert (masks.shape, masks.dtype, masks.min()) == ((3, 16, 24, 1), np.uint8, 255)
     # All of an epoch, when its validation comes next; and crops, which go by the place in the batch.
     assert same(batches_of(source, 6, start=(1, 3))[3:], whole[6:])
+    # What an epoch leaves over is no part of it, wherever it is begun.
+    twos = {"batch_size": 2}
+    assert same(batches_of(source, 6, start=(0, 1), **twos)[1:], batches_of(source, 6, **twos)[1:])
     crops = {"foreground_crops": 0.6}
     assert same(batches_of(source, 3, start=(0, 1), **crops)[1:], batches_of(source, 3, **crops)[1:])
 
