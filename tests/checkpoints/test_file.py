@@ -80,7 +80,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_former_is_never_wr
     fsync, replace = os.fsync, Path.replace
 
     def synced(descriptor):
-        calls.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).name)
+        calls.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
         fsync(descriptor)
 
     def replaced(path, target):
