@@ -81,7 +81,8 @@ def _defaults(arguments: Sequence[str]) -> Arguments:
     elif named.checkpoint:
         from kseg.callbacks import read_state
 
-        before = read_state(named.checkpoint).settings
+        # Where to write is not for a file to say.
+        before = read_state(named.checkpoint).settings | {"run_dir": None}
     return Arguments(**before | given)
 
 

@@ -78,7 +78,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
         _log.info(f"Run directory: {run.path}  (Keras {keras.__version__} on {keras.config.backend()})")
         data = f"training on {training.contents()}, validating on {validation.contents()}"
         saved = _checkpoints(config, run, checkpoint, data)
-        changes = _changes(saved.found, config, data)
+        changes = _changes(saved, config, data)
         if _is_over(saved, config, checkpoint):
             return TrainingResult(run, saved.state)
         write_yaml(config, run.config)
@@ -153,14 +153,18 @@ def _checkpoints(config: TrainConfig, run: RunDirectory, checkpoint: Path | None
     )
 
 
-def _changes(found: TrainingState | None, config: TrainConfig, data: str) -> list[str]:
+def _changes(saved: RunCheckpoint, config: TrainConfig, data: str) -> list[str]:
     """What is set otherwise than in the checkpoint.
 
     Raises:
-        KsegError: it is something that cannot be changed in mid-run.
+        KsegError: it is something that cannot be changed in mid-run, or a model that cannot be in that file.
     """
+    found = saved.found
     if not found:
         return []
+    # Before so large a model is made: each of its first convolutions has 3 x 3 x filters x filters weights.
+    if 9 * config.filters**2 * 4 > saved.origin.stat().st_size:
+        raise KsegError(f"{saved.origin} is too small a file for a U-Net of {config.filters} filters.")
     changes = changed_settings(found.settings, config)
     if found.data not in ("", data):
         raise KsegError(f"The data cannot be changed in mid-run: {found.data} -> {data}. Start another run.")

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import os
 import platform
 import re
@@ -16,7 +17,7 @@ from PIL import Image
 
 from kseg import train as command
 from kseg import training
-from kseg.callbacks import read_state
+from kseg.callbacks import read_state, save_checkpoint
 from kseg.config import TrainConfig
 from kseg.errors import KsegError
 from kseg.training import _schedule, train
@@ -251,6 +252,18 @@ def test_what_cannot_change_is_refused_with_both_values(finished, folder, refuse
     assert "The data cannot be changed in mid-run: training on 10 images (" in message
     assert ") -> training on 9 images (" in message
     assert not (tmp_path / "more/config.yaml").exists()
+
+
+@pytest.mark.slow
+def test_a_strangers_settings_neither_choose_the_folder_nor_fill_the_memory(finished, tmp_path, refused):
+    state = dataclasses.replace(read_state(finished.run.last), batch=0)
+    hostile = {**state.settings, "run_dir": str(tmp_path / "elsewhere"), "filters": 8 * 10**6, "epochs": 9}
+    path = tmp_path / "gift/best.keras"
+    path.parent.mkdir()
+    save_checkpoint(keras.models.load_model(finished.run.last), path, dataclasses.replace(state, settings=hostile))
+    assert command._defaults(["--checkpoint", str(path)]).run_dir is None
+    assert "best.keras is too small a file for a U-Net of 8000000 filters" in refused("--checkpoint", str(path))
+    assert not (tmp_path / "elsewhere").exists()
 
 
 @pytest.mark.slow

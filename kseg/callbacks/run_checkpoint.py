@@ -17,12 +17,14 @@ import numpy as np
 
 from kseg import __version__
 from kseg.callbacks.best import announce, check_score
+from kseg.callbacks.signals import Signals
 from kseg.checkpoints import (
     Checkpoint,
     Extras,
     Logs,
     Memory,
     TrainingState,
+    Writer,
     beside,
     disk_errors,
     fitting,
@@ -124,7 +126,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         self.stalls: list[float] = []
         """How many seconds each checkpoint held training up."""
         self._keeps_best = score is not None
-        self._writer = _Writer()
+        self._writer = Writer()
         self._fitted: keras.Model | None = None
         self._passing = self._in_epoch = self._in_training = False
         self._done = 0  # batches of the epoch under way
@@ -189,7 +191,7 @@ class RunCheckpoint(keras.callbacks.Callback):
             self._fitted.train_function = self._pass_over
         # As Keras's own BackupAndRestore does it.
         self._fitted._initial_epoch = self.params["epochs"] if self.state.stopped else self.state.epoch
-        self._signals = _Signals(self._asked_to_stop)
+        self._signals = Signals(self._asked_to_stop)
         self._at = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -208,10 +210,8 @@ class RunCheckpoint(keras.callbacks.Callback):
         self._count(batch)
         if self._passing and batch >= self.state.batch:
             self._arrive()
-        if self._passing:
-            return
         self._writer.raise_if_failed()
-        if batch and self._is_time():
+        if batch and not self._passing and self._is_time():
             self._save(replace(self.state, batch=batch))
             self._stop_if_asked()
         self._ahead.acquire(timeout=_LONGEST_WAIT)
@@ -354,11 +354,9 @@ class RunCheckpoint(keras.callbacks.Callback):
         began = time.monotonic()
         self._writer.wait()
         temporary = beside(self.run_dir / "last.keras")
+        memories = self._memory.read() if memories is None else memories
         with disk_errors(self.run_dir):
-            # On JAX, asking for the model brings its state back from the device.
-            write_checkpoint(
-                self.model, temporary, state, extras, self._memory.read() if memories is None else memories
-            )
+            write_checkpoint(self._fitted, temporary, state, extras, memories)
         self._writer.start(lambda: publish(temporary, self.keep, best), self.run_dir)
         self._batches_since, self._epochs_since, self._at = 0, 0, time.monotonic()
         self.stalls.append(self._at - began)
@@ -414,49 +412,3 @@ def _list_of(callback: keras.callbacks.Callback) -> keras.callbacks.CallbackList
     if behind:
         raise ValueError(f"RunCheckpoint stands before {', '.join(behind)}; expected it last, to see what they do.")
     return owner
-
-
-class _Writer:
-    """Does one thing at a time in the background, and raises its error in the foreground."""
-
-    def __init__(self) -> None:
-        self._thread: threading.Thread | None = None
-        self._error: BaseException | None = None
-
-    def start(self, work: Callable[[], None], run_dir: Path) -> None:
-        def run() -> None:
-            try:
-                with disk_errors(run_dir):
-                    work()
-            except BaseException as error:
-                self._error = error
-
-        self._thread = threading.Thread(target=run, name="kseg-checkpoint")
-        self._thread.start()
-
-    def wait(self) -> None:
-        if self._thread is not None:
-            self._thread.join()
-        self.raise_if_failed()
-
-    def raise_if_failed(self) -> None:
-        if self._error is not None:
-            error, self._error = self._error, None
-            raise error
-
-
-class _Signals:
-    """SIGINT and SIGTERM, taken in the main thread only, where they are not ignored."""
-
-    def __init__(self, handler: Callable[[int, FrameType | None], None]) -> None:
-        self._former: dict[int, Any] = {}
-        if threading.current_thread() is not threading.main_thread():
-            return
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if signal.getsignal(number) != signal.SIG_IGN:
-                self._former[number] = signal.signal(number, handler)
-
-    def restore(self) -> None:
-        """Give them back."""
-        while self._former:
-            signal.signal(*self._former.popitem())

@@ -16,6 +16,7 @@ from kseg.checkpoints.folder import checkpoints_in, newest_checkpoint, publish, 
 from kseg.checkpoints.lock import lock, unlock
 from kseg.checkpoints.memory import Memory
 from kseg.checkpoints.state import Logs, TrainingState, score
+from kseg.checkpoints.writer import Writer
 
 __all__ = [
     "Checkpoint",
@@ -23,6 +24,7 @@ __all__ = [
     "Logs",
     "Memory",
     "TrainingState",
+    "Writer",
     "beside",
     "checkpoints_in",
     "disk_errors",

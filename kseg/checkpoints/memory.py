@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from kseg.errors import KsegError
+
 _log = logging.getLogger("kseg")
 
 _ARRAY = "__array__"
@@ -85,14 +87,21 @@ class Memory:
         return {name: value for name, value in _own(callback).items() if _fixed(value) != at_first.get(name)}
 
     def write(self, memories: Sequence[dict[str, Any]]) -> None:
-        """Give the callbacks back what they remembered; those that are new begin as they are."""
+        """Give the callbacks back what they remembered; those that are new begin as they are.
+
+        Raises:
+            KsegError: a callback cannot make anything of it.
+        """
         stored = {key: entry["memory"] for key, entry in zip(_names(memories), memories, strict=True)}
         now = [{"callback": type(callback).__name__} for callback in self._callbacks]
         for key, callback, at_first in zip(_names(now), self._callbacks, self._at_first_encoded, strict=True):
             if key not in stored:
                 _log.warning(f"⚠️  The checkpoint knows of no {key[0]}: its memory begins anew.")
             elif _tells(callback):
-                callback.set_state(stored[key])
+                try:
+                    callback.set_state(stored[key])
+                except (LookupError, TypeError, ValueError, AttributeError) as error:
+                    raise KsegError(f"What the checkpoint says of {key[0]} does not fit it ({error!r}).") from error
             else:
                 for name, (text, arrays) in at_first.items():
                     setattr(callback, name, decode(json.loads(text), [array.copy() for array in arrays]))

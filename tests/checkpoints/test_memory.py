@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kseg.checkpoints.memory import Memory, decode, encode
+from kseg.errors import KsegError
 
 
 class Own(keras.callbacks.Callback):
@@ -87,6 +88,11 @@ def test_a_callback_that_tells_is_asked():
     tells.seen = ()
     memory.write(stored)
     assert tells.seen == (1, 2)
+
+
+def test_what_a_callback_can_make_nothing_of_is_named():
+    with pytest.raises(KsegError, match=r"What the checkpoint says of Tells does not fit it \(KeyError"):
+        Memory([Tells()]).write([{"callback": "Tells", "memory": {"other": 1}}])
 
 
 def test_a_file_cannot_change_where_a_callback_writes(tmp_path):
