@@ -39,6 +39,11 @@ class TrainConfig(BaseModel):
     image_size: int | tuple[int, int] = Field(
         128, description="Side, or height and width, that images are resized to: pixels, multiples of 8."
     )
+    resize: Literal["stretch", "pad", "crop"] = Field(
+        "stretch",
+        description="How images come to that size. pad: keep the aspect ratio, ignore what is left over; crop: keep "
+        "it, cut off what is too much.",
+    )
     augment: bool = Field(True, description="Flip, turn, crop, brighten and stretch the contrast of training images.")
     foreground_crops: float = Field(
         0.0,
@@ -143,6 +148,7 @@ _FIXED = (
     "val_fraction",
     "foreground",
     "image_size",
+    "resize",
     "dev_mode",
     "dev_samples",
     "filters",

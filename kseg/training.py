@@ -216,7 +216,7 @@ def _sources(config: TrainConfig) -> tuple[Source, Source]:
 def _batches(
     config: TrainConfig, training: Source, validation: Source, foreground: Foreground, start: tuple[int, int]
 ) -> tuple[Batches, Batches]:
-    size = {"image_size": config.image_shape, "batch_size": config.batch_size}
+    size = {"image_size": config.image_shape, "resize": config.resize, "batch_size": config.batch_size}
     batches = training_batches(
         training,
         foreground,

@@ -1,0 +1,163 @@
+"""How fast images reach the model, over how fast they can be decoded at all.
+
+    python benchmarks/pipeline.py --dataset path/to/nuclei
+
+Rates of one process on the same cores, in images a second, taken in turns; a ratio is one turn over the turn beside
+it, its median is printed with the quartiles. `decoding` reads and decodes every image and mask with Pillow in as many
+threads as there are cores, and does nothing else. `streamed` is kseg's training pipeline when a data set is too large
+to keep in memory: read, decode, resize, augment, batch. `from memory` is the same once decoded images are kept, as they
+are where they fit. `albumentations` is a torch DataLoader with as many workers, doing the same work, where torch and
+albumentations are installed.
+
+Then the share of a training step that is spent waiting for data: the time in the iterator over the time of the epoch.
+"""
+
+import kseg  # isort: skip  (before keras: makes JAX the default)
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+from PIL import Image
+
+from kseg.data import Foreground, find_foreground, open_sources, pipeline, training_batches
+from kseg.data.folder import FolderSource
+
+_CORES = len(os.sched_getaffinity(0))
+
+
+def main(dataset: Path, size: int = 256, batch_size: int = 4, turns: int = 5) -> None:
+    """Print the rates and their ratios.
+
+    Args:
+        dataset: A folder with images/ and masks/, or train/ and val/ with those.
+        size: Side that images are resized to, in pixels.
+        batch_size: Images a batch.
+        turns: How often each is measured, after a turn to warm up.
+    """
+    kseg.data.quiet_tensorflow()
+    source, _ = open_sources(str(dataset))
+    foreground = find_foreground(source)
+    ways: dict[str, Callable[[], Iterator[Any]]] = {
+        "decoding": lambda: _decode(source),
+        "streamed": lambda: _batches(source, foreground, size, batch_size, memory=0),
+        "from memory": lambda: _batches(source, foreground, size, batch_size, memory=2**40),
+    }
+    loader = _albumentations(source, size, batch_size)
+    if loader is None:
+        print("albumentations or torch is not installed, and left out")
+    else:
+        ways["albumentations"] = lambda: iter(loader)
+
+    running = {name: way() for name, way in ways.items() if name in ("streamed", "from memory")}
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(turns + 1):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            count = sum(1 for _ in way()) if name not in running else _epoch(running[name], len(source) // batch_size)
+            unit = 1 if name == "decoding" else batch_size
+            rates[name].append(count * unit / (time.perf_counter() - start))
+    for name in ways:
+        print(f"{name:15} {statistics.median(rates[name][1:]):6.0f} images a second")
+    for name, under in (("streamed", "decoding"), ("streamed", "albumentations"), ("from memory", "decoding")):
+        if under in rates:
+            ratios = [one / other for one, other in zip(rates[name][1:], rates[under][1:], strict=True)]
+            low, median, high = statistics.quantiles(ratios, n=4)
+            print(f"{name} / {under} = {median:.2f} (quartiles {low:.2f} to {high:.2f})")
+    _wait(source, foreground, size, batch_size)
+
+
+def _decode(source: FolderSource) -> Iterator[None]:
+    """Decode every pair in threads: Pillow lets go of Python while it decodes."""
+
+    def decode(paths: tuple[Path, Path]) -> None:
+        for path in paths:
+            with Image.open(path) as file:
+                file.load()
+
+    with ThreadPoolExecutor(_CORES) as threads:
+        yield from threads.map(decode, zip(source.images, source.masks, strict=True))
+
+
+def _batches(
+    source: FolderSource, foreground: Foreground, size: int, batch_size: int, memory: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    kept, pipeline._MEMORY_BYTES = pipeline._MEMORY_BYTES, memory
+    batches = training_batches(source, foreground, image_size=(size, size), batch_size=batch_size, seed=0)
+    pipeline._MEMORY_BYTES = kept
+    return batches.dataset.as_numpy_iterator()
+
+
+def _epoch(batches: Iterator[Any], steps: int) -> int:
+    for _ in range(steps):
+        next(batches)
+    return steps
+
+
+def _albumentations(source: FolderSource, size: int, batch_size: int) -> Any:
+    """A loader that flips, turns, scales, crops, brightens and stretches contrast, as kseg does."""
+    try:
+        import albumentations
+        import torch
+    except ImportError:
+        return None
+    change = albumentations.Compose(
+        [
+            albumentations.Resize(size, size),
+            albumentations.HorizontalFlip(),
+            albumentations.VerticalFlip(),
+            albumentations.RandomRotate90(),
+            albumentations.RandomResizedCrop((size, size), scale=(0.5, 1.0)),
+            albumentations.RandomBrightnessContrast(),
+        ]
+    )
+
+    class Pairs(torch.utils.data.Dataset):
+        def __len__(self) -> int:
+            return len(source)
+
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            with Image.open(source.images[index]) as image, Image.open(source.masks[index]) as mask:
+                changed = change(image=np.asarray(image.convert("RGB")), mask=np.asarray(mask))
+            return changed["image"], changed["mask"]
+
+    return torch.utils.data.DataLoader(Pairs(), batch_size, shuffle=True, num_workers=_CORES, drop_last=True)
+
+
+def _wait(source: FolderSource, foreground: Foreground, size: int, batch_size: int) -> None:
+    """Train for an epoch after one that compiles, and say what part of it was spent waiting for a batch."""
+    import keras
+
+    from kseg.losses import CombinedSegmentationLoss
+    from kseg.models import unet
+
+    model = unet()
+    model.compile(keras.optimizers.AdamW(1e-3), CombinedSegmentationLoss())
+    for name, memory in (("streamed", 0), ("from memory", 2**40)):
+        batches = _batches(source, foreground, size, batch_size, memory)
+        waited: list[float] = []
+
+        def timed(batches: Iterator[Any] = batches, waited: list[float] = waited) -> Iterator[Any]:
+            while True:
+                start = time.perf_counter()
+                batch = next(batches)
+                waited.append(time.perf_counter() - start)
+                yield batch
+
+        data = timed()
+        model.fit(data, steps_per_epoch=5, shuffle=False, verbose=0)
+        waited.clear()
+        start = time.perf_counter()
+        model.fit(data, steps_per_epoch=20, shuffle=False, verbose=0)
+        share = sum(waited) / (time.perf_counter() - start)
+        print(f"{name}: {share:.1%} of a training step is spent waiting for data")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
