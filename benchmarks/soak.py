@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -57,10 +58,10 @@ def soak(name: str, kills: int, chance: random.Random) -> None:
         start(name, untouched).wait()
         timings = json.loads(Path(f"{untouched}.timings").read_text())
         delay = timings["seconds"] / kills
-        faults = [*FAULTS, *[""] * (kills - len(FAULTS))]
-        chance.shuffle(faults)
-        for number, fault in enumerate(faults, 1):
-            kill_once(name, killed, fault, chance, delay)
+        ends = [*FAULTS, *(str(chance.uniform(0, delay)) for _ in range(kills - len(FAULTS)))]
+        chance.shuffle(ends)
+        for number, end in enumerate(ends, 1):
+            kill_once(name, killed, end)
             print(f"\r{name}: killed {number} times", end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
         start(name, killed).wait()
@@ -77,29 +78,19 @@ def soak(name: str, kills: int, chance: random.Random) -> None:
         print(f"  stall                  {stall:.3f} s each; at one a minute {stall / 60:.2%} of the time")
 
 
-def start(name: str, run_dir: Path, fault: str = "") -> subprocess.Popen:
-    """A child that runs it, quietly."""
-    command = [sys.executable, __file__, "--child", name, str(run_dir), fault]
+def start(name: str, run_dir: Path, end: str = "") -> subprocess.Popen:
+    """A child that runs it, quietly, until the end that is told."""
+    command = [sys.executable, __file__, "--child", name, str(run_dir), end]
     with Path(f"{run_dir}.output").open("a") as output:
         return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
 
 
-def kill_once(name: str, run_dir: Path, fault: str, chance: random.Random, delay: float) -> None:
-    """Let it get to its first new batch, or into its fault, then kill it."""
-    batches = Path(f"{run_dir}.batches")
-    before = batches.stat().st_size if batches.exists() else 0
-    process = start(name, run_dir, fault)
-    while process.poll() is None and (not batches.exists() or batches.stat().st_size == before):
-        time.sleep(0.01)
-    if fault:
-        process.wait()
-    else:
-        time.sleep(chance.uniform(0, delay))
-        process.kill()
-        process.wait()
-    if process.returncode != -signal.SIGKILL:
+def kill_once(name: str, run_dir: Path, end: str) -> None:
+    """Let it run into its end: a fault, or so many seconds after its first new batch."""
+    status = start(name, run_dir, end).wait()
+    if status != -signal.SIGKILL:
         output = Path(f"{run_dir}.output").read_text()
-        raise SystemExit(f"{name} ended with {process.returncode} before it was killed:\n{output[-3000:]}")
+        raise SystemExit(f"{name} ended with {status} before it was killed:\n{output[-3000:]}")
 
 
 def differing_bits(one: Path, two: Path) -> int:
@@ -126,7 +117,7 @@ def contents(path: Path) -> Iterator[np.ndarray]:
                 yield np.frombuffer(archive.read(name), np.uint8)
 
 
-def child(name: str, run_dir: str, fault: str) -> None:
+def child(name: str, run_dir: str, end: str) -> None:
     """Run it, telling which batches it does and how long its checkpoints take, and die where it is told to."""
     import kseg
     from kseg.callbacks import RunCheckpoint, run_checkpoint
@@ -143,6 +134,8 @@ def child(name: str, run_dir: str, fault: str) -> None:
         on_train_batch_begin(self, batch, logs)
         if not self._passing:
             begun.append(time.monotonic())
+            if len(begun) == 1 and end not in ("", *FAULTS):
+                threading.Timer(float(end), os.kill, (os.getpid(), signal.SIGKILL)).start()
             os.write(batches, f"{self.state.epoch}/{batch}\n".encode())
 
     def timed(*arguments: Any) -> None:
@@ -151,8 +144,8 @@ def child(name: str, run_dir: str, fault: str) -> None:
         writes.append(time.monotonic() - began)
 
     RunCheckpoint.on_train_batch_begin, run_checkpoint.publish = told, timed
-    if fault:
-        die(fault)
+    if end in FAULTS:
+        die(end)
     RUNS[name](run_dir, stalls)
     timings = {"stalls": stalls, "writes": writes, "seconds": begun[-1] - begun[1]}
     Path(f"{run_dir}.timings").write_text(json.dumps(timings))
@@ -234,6 +227,7 @@ def own(run_dir: str, stalls: list[float]) -> None:
         steps_per_epoch=batches.steps,
         validation_data=validation_batches(validation, foreground, image_size=(64, 64), batch_size=4).dataset,
         epochs=EPOCHS,
+        shuffle=False,
         verbose=0,
         callbacks=[
             keras.callbacks.SwapEMAWeights(),

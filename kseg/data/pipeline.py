@@ -19,7 +19,7 @@ from kseg import IGNORE
 from kseg.data.augment import augment, crop_around_foreground
 from kseg.data.folder import shuffled
 from kseg.data.foreground import UNSAID, Foreground
-from kseg.data.resize import Resize, resized
+from kseg.data.resize import Resize, centred, scaled
 from kseg.data.sources import Source, readable_errors
 from kseg.errors import KsegError
 
@@ -70,7 +70,8 @@ def training_batches(
         foreground_crops: share of each batch, rounded to whole images, that is cropped around a random foreground
             pixel, to half to all of height and width, whether or not it is augmented otherwise. An image without
             foreground among these is treated as the others are.
-        resize: "stretch", "pad" or "crop"; see `kseg.data.resize.resized`.
+        resize: "stretch" changes the aspect ratio if need be; "pad" keeps it, and ignores what is left over around the
+            image; "crop" keeps it, and cuts off what is too much around the middle.
         start: how many epochs are done, and how many batches of the next one: `RunCheckpoint.start`. Its other
             batches, and all epochs after it, are those that a run from the beginning sees. In the place of those that
             are done, which are not read, stand blanks, all of whose pixels are ignored; `RunCheckpoint` passes them
@@ -163,13 +164,14 @@ def _decoded(source: Source, foreground: Foreground, image_size: tuple[int, int]
     table = foreground.table()
 
     def prepare(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        image, mask = scaled(image, mask, image_size, how)
         mask = table[mask]
         if (mask == UNSAID).any():
             raise KsegError(
                 f"A mask of {source.name} holds a value besides {foreground.only}, unlike those looked at "
                 "first. Say which values are foreground with --foreground."
             )
-        return resized(image, mask, image_size, how)
+        return centred(image, image_size, 0), centred(mask, image_size, IGNORE)
 
     def decode(index: tf.Tensor, example: dict) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         # Pillow resizes several times as fast as tf.image does with antialias.

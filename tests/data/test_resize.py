@@ -3,9 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kseg.data.resize import resized
+from kseg import IGNORE
+from kseg.data.resize import centred, scaled
 
 pytestmark = pytest.mark.backend_free
+
+
+def resized(image, mask, size, how):
+    image, mask = scaled(image, mask, size, how)
+    return centred(image, size, 0), centred(mask, size, IGNORE)
 
 
 def grid(height, width, cell):
@@ -51,10 +57,15 @@ def test_an_image_of_that_size_stays_as_it_is(rng):
             np.testing.assert_array_equal(one, other)
 
 
+def test_a_mask_of_instance_ids_keeps_them():
+    mask = np.int32([[0, 70000], [255, 3]])[..., None]
+    assert scaled(np.zeros((2, 2, 3), np.uint8), mask, (4, 4), "stretch")[1][::2, ::2].tolist() == mask.tolist()
+
+
 def test_where_an_image_shrinks_every_pixel_counts():
     image = np.zeros((64, 64, 3), np.uint8)
     image[::8, ::8] = 255  # one in 64
-    assert resized(image, image[..., :1], (8, 8))[0].mean() == pytest.approx(255 / 64, rel=0.2)
+    assert resized(image, image[..., :1], (8, 8), "stretch")[0].mean() == pytest.approx(255 / 64, rel=0.2)
 
 
 @given(
