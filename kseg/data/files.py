@@ -294,7 +294,7 @@ def _check_header(path: str, picture: Image.Image) -> None:
         _check_channels(path, picture.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1))
     if ";16" in _stored_as(picture) and picture.mode not in _MODES_OF_16_BITS:
         raise KsegError(
-            f"{path} holds colours of 16 bits a channel, of which Pillow reads 8; expected 8 bits, or grey of 16. "
+            f"{path} holds channels of 16 bits, of which Pillow reads 8; expected 8 bits, or grey of 16. "
             "Save it with 8 bits, or as NPY."
         )
 
@@ -307,7 +307,7 @@ def _upright(picture: Image.Image) -> np.ndarray:
 def _stored_as(picture: Image.Image) -> str:
     """The layout of a pixel in the file, in Pillow's words, where it says so before reading it."""
     arguments = picture.tile[0].args if picture.tile else ""
-    return arguments if isinstance(arguments, str) else str(arguments[0])
+    return arguments if isinstance(arguments, str) else str(next(iter(arguments), ""))
 
 
 def _tiff_channels(file: BinaryIO) -> int:

@@ -6,6 +6,7 @@ Nothing is guessed: a folder that can be read in two ways, or a file that pairs 
 """
 
 import csv
+import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -238,7 +239,7 @@ def _read_text(path: Path) -> Callable[[Path], Layout]:
 
 
 def _listed(folder: Path, path: Path) -> Part:
-    entries = {number: line.strip() for number, line in enumerate(_lines(path), start=1) if line.strip()}
+    entries = {number: line.strip() for number, line in enumerate(_text(path).splitlines(), start=1) if line.strip()}
     pair_of = _pairs_by_stem(folder) if any(len(entry.split()) != 2 for entry in entries.values()) else {}
     pairs = []
     for number, entry in entries.items():
@@ -259,7 +260,7 @@ def _pairs_by_stem(folder: Path) -> dict[str, Pair]:
     """The images of a folder that have a mask; what has none is not for a list to name."""
     images = next((found for name in _IMAGE_FOLDERS if (found := _pictures(folder / name))), [])
     image_of = _by_stem(images)
-    mask_of = _masks_by_stem(_pictures(_mask_folder(folder)), image_of)
+    mask_of = _masks_by_stem(_pictures(_mask_folder(folder)), image_of) if images else {}
     return {stem: (path, mask_of[stem]) for stem, path in image_of.items() if stem in mask_of}
 
 
@@ -284,15 +285,16 @@ def _read_csv(path: Path) -> Callable[[Path], Layout]:
 
 
 def _columns(path: Path) -> list[str]:
-    """The columns of a CSV; none where it cannot be read, which is no matter if another layout fits."""
+    """The columns of a CSV; none of what cannot be opened, or begins otherwise, and is no list."""
     try:
-        return [name.strip().lower() for name in next(csv.reader(_lines(path)), [])]
-    except (KsegError, csv.Error):
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
+            return [name.strip().lower() for name in next(csv.reader(file), [])]
+    except (OSError, csv.Error):
         return []
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
-    reader = csv.DictReader(_lines(path), _columns(path))
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""), _columns(path))
     next(reader)  # the names of the columns
     try:
         for row in reader:
@@ -301,9 +303,9 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
         raise KsegError(f"{path}, line {reader.line_num} is not CSV: {error}.") from error
 
 
-def _lines(path: Path) -> list[str]:
+def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig").splitlines(keepends=True)
+        return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise KsegError(f"{path} cannot be read: {error}. Expected text in UTF-8.") from error
 

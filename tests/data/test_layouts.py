@@ -1,6 +1,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from PIL import Image
 
 from kseg.data.layouts import find_layout
@@ -257,3 +259,41 @@ def test_absolute_paths_into_the_folder_are_fine(folder):
     layout = find_layout(made)
     assert [path.resolve() for path in layout.training.pairs[0]] == [made / "a.png", made / "b.png"]
     assert isinstance(layout.training.pairs[0][0], Path)
+
+
+STEMS = st.sampled_from(["a", "a_mask", "a_seg", "a_mask_gt", "b", "b-mask", "mask", "_mask", "c.d", "c.d_mask"])
+
+
+@given(st.sets(STEMS), st.sets(STEMS), st.booleans())
+def test_no_mask_is_given_to_an_image_of_another_stem(tmp_path_factory, images, masks, beside):
+    folder = tmp_path_factory.mktemp("pairs")
+    for kind, stems in (("images", images), ("masks", masks)):
+        where = folder if beside else folder / kind
+        where.mkdir(exist_ok=True)
+        for stem in stems:
+            (where / f"{stem}.png").touch()
+    try:
+        pairs = find_layout(folder).training.pairs
+    except KsegError:
+        return
+    assert all(mask.stem.startswith(image.stem) for image, mask in pairs)
+    assert all(mask.stem[len(image.stem) :] in ("", "_mask", "_seg", "-mask", "_gt") for image, mask in pairs)
+    files = [path for pair in pairs for path in pair]
+    assert len(files) == len(set(files)) == (len(images | masks) if beside else len(images) + len(masks))
+
+
+@given(st.binary(max_size=60) | st.text('a.png,"\n\r\t /~\0\ufeff', max_size=60).map(str.encode), st.booleans())
+@example(b"image,mask\n" + b"a" * 5000 + b".png,a.png", True)
+@example(b"a.png " + b"a/" * 3000 + b".png", False)
+def test_lists_of_anything_are_read_or_refused_by_name(tmp_path_factory, content, table):
+    folder = tmp_path_factory.getbasetemp() / f"lists{table}"
+    folder.mkdir(exist_ok=True)
+    (folder / "a.png").touch()
+    path = folder / ("x.csv" if table else "train.txt")
+    path.write_bytes(b"image,mask\n" + content if table else content)
+    said = str(path)
+    try:
+        assert find_layout(folder).training.pairs
+    except KsegError as error:
+        said = str(error)
+    assert str(path) in said
