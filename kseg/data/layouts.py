@@ -54,8 +54,15 @@ def find_layout(folder: Path) -> Layout:
 
     Raises:
         KsegError: no layout fits, or two do; an image or a mask is without the other, or has two; a list names what
-            is not there, what lies outside of the folder, or something twice.
+            is not there, what lies outside of the folder, or something twice; a folder may not be read.
     """
+    try:
+        return _find_layout(folder)
+    except OSError as error:
+        raise KsegError(f"{error.filename} cannot be read: {error.strerror}. See to its permissions.") from error
+
+
+def _find_layout(folder: Path) -> Layout:
     lists, splits, whole = _lists(folder), _splits(folder), _pairs_begin(folder)
     fitting = [*lists, *splits, *([] if lists else whole)]
     if not fitting:
@@ -160,7 +167,7 @@ def _part(folder: Path) -> Part:
         return Part(str(folder), _between(begin[0], _mask_folder(folder)).pairs)
     beside = _pictures(folder)
     masks = [path for path in beside if _SUFFIX.search(path.stem)]
-    image_of = _by_stem(path for path in beside if path not in masks)
+    image_of = _by_stem(path for path in beside if not _SUFFIX.search(path.stem))
     return Part(str(folder), _matched(image_of, _masks_by_stem(masks, image_of), folder, folder))
 
 

@@ -241,6 +241,17 @@ def test_lists_that_are_no_text(folder):
         find_layout(made)
 
 
+def test_folders_that_may_not_be_read(folder, monkeypatch):
+    made = folder("images/a.png", "masks/a.png")
+
+    def iterdir(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(KsegError, match=r"/test_folders.* cannot be read: Permission denied. See to its permissions"):
+        find_layout(made)
+
+
 def test_links_may_lead_to_the_folder_and_not_out_of_it(folder, tmp_path):
     folder("set/a.png", "set/b.png", "elsewhere/c.png", set__train_txt="a.png b.png\n")
     (tmp_path / "link").symlink_to(tmp_path / "set")
