@@ -120,6 +120,7 @@ def test_the_bit_depth_is_the_smallest_that_holds_every_value(written, largest, 
     paths = [written("a.png", np.uint8([[255]])), written("b.png", np.uint16([[3]])), written("c.png", b"broken")]
     for name in ("d.png", "d.tif", "d.npy"):
         assert find_bit_depth([*paths, written(name, np.uint16([[largest]]))]) == bits
+    assert find_bit_depth([written("e.npy", np.array([[largest]], ">u2"))]) == bits
     assert find_bit_depth([]) == 8
 
 
