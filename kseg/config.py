@@ -1,12 +1,14 @@
 """Every setting of a training run: its default, its unit, its check."""
 
 import difflib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from kseg import IGNORE
 from kseg.errors import KsegError
 from kseg.interval import Interval
 
@@ -35,6 +37,16 @@ class TrainConfig(BaseModel):
         "auto",
         description="Mask values that are foreground. any: all but 0; classes: all but 0, 255 ignored; "
         "auto: 255 if the masks hold 0 and 255 only, else classes.",
+    )
+    colours: Literal["auto"] | tuple[str, ...] = Field(
+        "auto",
+        description="Colours of a folder's masks as '#ff0000', quoted, in the order of the classes; auto: there are "
+        "none, and masks in colours are refused with a list of them.",
+    )
+    bit_depth: Literal["auto", 8, 10, 12, 14, 16] = Field(
+        "auto",
+        description="Bits that hold the largest value of a folder's 16-bit images, for scaling them to 8; auto: as few "
+        "as hold those of 64 training images.",
     )
     image_size: int | tuple[int, int] = Field(
         128, description="Side, or height and width, that images are resized to: pixels, multiples of 8."
@@ -124,6 +136,21 @@ class TrainConfig(BaseModel):
                 )
         return self
 
+    @field_validator("colours")
+    @classmethod
+    def _are_colours(cls, colours: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if colours == "auto":
+            return colours
+        colours = tuple(colour.lower() for colour in colours)
+        for colour in colours:
+            if not re.fullmatch("#[0-9a-f]{6}", colour):
+                raise ValueError(f"colours: {colour!r} is not allowed; expected auto, or colours such as '#ff0000'.")
+        if not 2 <= len(set(colours)) == len(colours) <= IGNORE:
+            raise ValueError(
+                f"colours: {', '.join(colours)} is not allowed; expected 2 to {IGNORE}, each of them once."
+            )
+        return colours
+
     @field_validator("checkpoint_every")
     @classmethod
     def _is_an_interval(cls, text: str) -> str:
@@ -147,6 +174,8 @@ class TrainConfig(BaseModel):
 _FIXED = (
     "val_fraction",
     "foreground",
+    "colours",
+    "bit_depth",
     "image_size",
     "resize",
     "dev_mode",
@@ -222,6 +251,8 @@ def _line(fault: Any, known: list[str]) -> str:
     allowed = fault["msg"].removeprefix("Input should be ")
     if key == "foreground":
         allowed = "auto, any, classes, or whole numbers"
+    if key == "colours":
+        allowed = "auto, or colours such as '#000000' '#ff0000'"
     if key == "image_size":
         allowed = "a whole number of pixels, or two"
     if key == "threshold":

@@ -72,7 +72,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
     loss = _loss(config)
     training, validation = _sources(config)
     foreground = find_foreground(training, config.foreground)
-    config = config.model_copy(update={"foreground": foreground.setting})
+    config = config.model_copy(update={"foreground": foreground.setting, "bit_depth": training.bit_depth})
     run = open_run(config, checkpoint, resume=resume)
     with run.logging():
         _log.info(f"Run directory: {run.path}  (Keras {keras.__version__} on {keras.config.backend()})")
@@ -84,6 +84,9 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
         write_yaml(config, run.config)
         _log.info(f"Training on {len(training)} images of {training.name}")
         _log.info(f"Validating on {len(validation)} images of {validation.name}")
+        _log.info(f"Layout: {training.layout}")
+        if training.bit_depth > 8:
+            _log.info(f"Images: 16 bits a channel, where 0 to {2**training.bit_depth - 1} become 0 to 255")
         _log.info(f"Foreground: {foreground}")
         keras.utils.set_random_seed(config.seed)
         batches, validation_set = _batches(config, training, validation, foreground, saved.start)
@@ -205,12 +208,15 @@ def _say_what_goes_on(saved: RunCheckpoint, changes: list[str], config: TrainCon
 
 
 def _sources(config: TrainConfig) -> tuple[Source, Source]:
-    training, validation = open_sources(
-        config.dataset, data_dir=config.data_dir, val_fraction=config.val_fraction, seed=config.seed
+    return open_sources(
+        config.dataset,
+        data_dir=config.data_dir,
+        val_fraction=config.val_fraction,
+        seed=config.seed,
+        take=config.dev_samples if config.dev_mode else None,
+        bit_depth=config.bit_depth,
+        colours=config.colours,
     )
-    if config.dev_mode:
-        return training.take(config.dev_samples), validation.take(config.dev_samples)
-    return training, validation
 
 
 def _batches(

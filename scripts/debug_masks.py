@@ -19,6 +19,7 @@ def main(
     dataset: str,
     data_dir: Path | None = None,
     foreground: Literal["auto", "any", "classes"] | tuple[int, ...] = "auto",
+    colours: Literal["auto"] | tuple[str, ...] = "auto",
 ) -> int:
     """Say what is in the masks of a data set; exit status 1 if no mask has any foreground.
 
@@ -26,10 +27,12 @@ def main(
         dataset: A folder with images/ and masks/, the built-in shapes or shapes/rare, or a TFDS name.
         data_dir: Where TFDS keeps its data sets; None: ~/tensorflow_datasets.
         foreground: Mask values that are foreground, as for kseg train.
+        colours: Colours of the masks in the order of the classes, as for kseg train.
     """
     quiet_tensorflow()
     try:
-        audits = [audit_masks(source, foreground) for source in open_sources(dataset, data_dir=data_dir)]
+        sources = open_sources(dataset, data_dir=data_dir, colours=colours)
+        audits = [audit_masks(source, foreground) for source in sources]
     except KsegError as error:
         print(f"kseg: {error}", file=sys.stderr)
         return 2

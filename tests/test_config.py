@@ -29,6 +29,14 @@ RECIPES = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
         ({"image_size": "big"}, "image_size: 'big' is not allowed; expected a whole number of pixels, or two"),
         ({"image_size": 100}, "image_size: 100 is not a multiple of 8; near it are 96 and 104"),
         ({"image_size": (128, 3)}, "image_size: 3 is not a multiple of 8; near it are 8 and 16"),
+        ({"colours": "red"}, "colours: 'red' is not allowed; expected auto, or colours such as '#000000' '#ff0000'."),
+        (
+            {"colours": ("#000000", "red")},
+            "colours: 'red' is not allowed; expected auto, or colours such as '#ff0000'.",
+        ),
+        ({"colours": ("#FF0000", "#ff0000")}, "colours: #ff0000, #ff0000 is not allowed; expected 2 to 255, each of "),
+        ({"colours": ("#ff0000",)}, "colours: #ff0000 is not allowed; expected 2 to 255, each of them once."),
+        ({"bit_depth": 9}, "bit_depth: 9 is not allowed; expected 'auto', 8, 10, 12, 14 or 16"),
         ({"filters": 12}, "filters: 12 is not allowed; expected a multiple of 8"),
         ({"threshold": 1.5}, "threshold: 1.5 is not allowed; expected auto, or a probability above 0 and below 1"),
         (
@@ -52,7 +60,14 @@ def test_everything_that_is_wrong_is_named_at_once():
 
 
 def test_yaml_round_trip(tmp_path):
-    config = TrainConfig(image_size=(64, 96), foreground=(1, 3), loss="tversky", loss_arguments={"alpha": 0.2})
+    config = TrainConfig(
+        image_size=(64, 96),
+        foreground=(1, 3),
+        colours=("#000000", "#00ff00"),
+        bit_depth=12,
+        loss="tversky",
+        loss_arguments={"alpha": 0.2},
+    )
     write_yaml(config, tmp_path / "config.yaml")
     assert TrainConfig(**read_yaml(tmp_path / "config.yaml")) == config
 

@@ -59,13 +59,14 @@ def test_what_a_run_leaves(finished, folder):
     assert sorted(path.name for path in run.path.iterdir()) == names
     config = yaml.safe_load(run.config.read_text())
     assert set(config) == set(TrainConfig.model_fields)
-    assert (config["epochs"], config["foreground"]) == (2, [255])
+    assert (config["epochs"], config["foreground"], config["bit_depth"]) == (2, [255], 8)
     with run.history.open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert float(rows[-1]["val_f1"]) == read_state(run.last).history[-1]["val_f1"]
     log = run.log.read_text()
     assert "Epoch 2/2 Complete - Train Loss: " in log
+    assert "Layout: images/ and masks/ by stem" in log
     assert "Foreground: value 255 (the masks hold 0 and 255)" in log
     assert f"Best F1:     {finished.best_f1:.4f}" in log
     with Image.open(run.pictures) as picture:

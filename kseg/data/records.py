@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from kseg.data.folder import shuffled
 from kseg.data.sources import Example, contents
@@ -29,10 +29,15 @@ class RecordSource:
     stop: int
     image_feature: str
     mask_feature: str
+    bit_depth: ClassVar[int] = 8
 
     @property
     def name(self) -> str:
         return f"{self.builder.info.full_name} {self._spec}"
+
+    @property
+    def layout(self) -> str:
+        return f"TFDS, features {self.image_feature} and {self.mask_feature}"
 
     @property
     def _spec(self) -> str:

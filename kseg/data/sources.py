@@ -4,9 +4,9 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from kseg.errors import KsegError
 
@@ -21,6 +21,10 @@ class Source(Protocol):
 
     name: str
     """What to call it in a message."""
+    layout: str
+    """How images and masks were found, for the log."""
+    bit_depth: int
+    """Bits that hold the largest value of an image; those of more than 8 are scaled to 8."""
 
     def __len__(self) -> int:
         """How many examples there are."""
@@ -45,7 +49,14 @@ class Source(Protocol):
 
 
 def open_sources(
-    dataset: str, *, data_dir: str | Path | None = None, val_fraction: float = 0.2, seed: int = 0
+    dataset: str,
+    *,
+    data_dir: str | Path | None = None,
+    val_fraction: float = 0.2,
+    seed: int = 0,
+    take: int | None = None,
+    bit_depth: int | Literal["auto"] = "auto",
+    colours: Sequence[str] | Literal["auto"] = "auto",
 ) -> tuple[Source, Source]:
     """The training and the validation source of a data set.
 
@@ -55,6 +66,11 @@ def open_sources(
         data_dir: where TFDS keeps its data sets; None is `~/tensorflow_datasets`.
         val_fraction: the share of the examples to validate on where the data set has no split for it.
         seed: decides which they are, in a folder.
+        take: at most so many examples of each; no others are read.
+        bit_depth: of images of 16 bits a channel in a folder, `2**bit_depth - 1` becomes 255. `auto`: the smallest of
+            8, 10, 12, 14, 16 with room for the values of 64 training images, evenly spread.
+        colours: of the masks of a folder, such as `#ff0000`, in the order of the classes. `auto`: there are none;
+            masks in colours are refused, and the colours in them listed.
 
     Raises:
         KsegError: there is no such data set, or it cannot be read as images with masks.
@@ -68,9 +84,17 @@ def open_sources(
     with contextlib.suppress(RuntimeError):
         tf.config.set_visible_devices([], "GPU")
     if is_record_set(dataset):
-        return open_records(dataset, data_dir=data_dir, val_fraction=val_fraction)
+        if bit_depth not in ("auto", 8) or colours != "auto":
+            raise KsegError(
+                f"bit_depth {bit_depth} and colours {colours} are not allowed for {dataset}: images of TFDS have 8 "
+                "bits, and masks hold values. Expected auto for both."
+            )
+        training, validation = open_records(dataset, data_dir=data_dir, val_fraction=val_fraction)
+        return (training, validation) if take is None else (training.take(take), validation.take(take))
     if Path(dataset).is_dir():
-        return open_folder(Path(dataset), val_fraction=val_fraction, seed=seed)
+        return open_folder(
+            Path(dataset), val_fraction=val_fraction, seed=seed, take=take, bit_depth=bit_depth, colours=colours
+        )
     if os.sep in dataset or dataset.startswith((".", "~")):
         raise KsegError(f"There is no folder {dataset}. Expected one with images/ and masks/ in it.")
     raise KsegError(

@@ -1,9 +1,12 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from kseg.data import open_sources
-from kseg.data.folder import read_image, read_mask
+from kseg.data import find_foreground, open_sources
+from kseg.data.foreground import stored_masks
+from kseg.data.sources import readable_errors
 from kseg.errors import KsegError
 
 pytestmark = pytest.mark.backend_free
@@ -98,51 +101,67 @@ def test_other_things_that_are_no_data_set(make_folder, pairs, tmp_path):
         open_sources(str(make_folder(dict(list(pairs.items())[:1]))))
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "I;16", "RGB"])
-def test_masks_are_read_as_they_were_stored(mode, tmp_path):
-    values = np.uint8([[0, 1, 2], [1, 1, 0]])
-    if mode == "1":
-        values, picture = values > 0, Image.fromarray(values > 0)
-    elif mode == "P":
-        picture = Image.fromarray(values)
-        picture = picture.convert("P")
-        picture.putdata(values.ravel().tolist())
-        picture.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])  # as in Pascal VOC
-    elif mode == "I;16":
-        values = values.astype(np.uint16) * 300
-        picture = Image.fromarray(values)
-    elif mode == "RGB":
-        picture = Image.fromarray(np.repeat(values[..., None], 3, -1))
-    else:
-        picture = Image.fromarray(values)
-    assert picture.mode == mode
-    picture.save(tmp_path / "mask.png")
-    found = read_mask(str(tmp_path / "mask.png"))
-    assert found.dtype == np.int32
-    np.testing.assert_array_equal(found[..., 0], values)
+def test_taking_at_opening_looks_at_nothing_else(make_folder, pairs, monkeypatch):
+    seen = []
+    monkeypatch.setattr("kseg.data.files._largest_value", lambda path: seen.append(path) or 0)
+    taken = open_sources(str(make_folder(pairs)), take=2)
+    assert [len(source) for source in taken] == [2, 2]
+    assert seen == [str(path) for path in taken[0].images]
+    assert stems(taken[0]) == stems(open_sources(str(make_folder(pairs)))[0])[:2]
 
 
-def test_bad_files_are_named(tmp_path):
-    path = str(tmp_path / "bad.png")
-    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
-    for read in (read_image, read_mask):
-        with pytest.raises(KsegError, match=r"bad.png cannot be read: cannot identify image"):
-            read(path)
-        with pytest.raises(KsegError, match=r"none.png cannot be read: .*No such file"):
-            read(str(tmp_path / "none.png"))
-    Image.fromarray(np.uint8([[[255, 0, 0], [0, 0, 255]]])).save(path)
-    with pytest.raises(KsegError, match=r"bad.png is a mask in colours; expected one channel"):
-        read_mask(path)
-    Image.fromarray(np.uint16([[300, 70]])).save(path)
-    with pytest.raises(KsegError, match=r"bad.png has Pillow's mode 'I;16'; expected 8 bits a channel"):
-        read_image(path)
-    whole = tmp_path / "cut.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)).save(whole)
-    whole.write_bytes(whole.read_bytes()[:1000])
-    with pytest.raises(KsegError, match=r"cut.png cannot be read: .*truncated"):
-        read_mask(str(whole))
+def decoded(source):
+    return list(source.examples().map(lambda index, example: source.decode(example)))
 
 
-def test_grey_images_become_three_equal_channels(tmp_path):
-    Image.fromarray(np.uint8([[7, 200]])).save(tmp_path / "grey.png")
-    assert read_image(str(tmp_path / "grey.png")).tolist() == [[[7] * 3, [200] * 3]]
+def test_one_bit_depth_for_training_and_validation(make_folder, tmp_path):
+    mask = np.zeros((2, 2), np.uint8)
+    make_folder({"a": (np.full((2, 2), 4000, np.uint16), mask), "b": (np.full((2, 2), 7, np.uint8), mask)}, "train")
+    folder = str(make_folder({"c": (np.full((2, 2), 2048, np.uint16), mask)}, "val"))
+    sources = open_sources(folder)
+    assert [source.bit_depth for source in sources] == [12, 12]
+    assert [int(image[0, 0, 0]) for source in sources for image, _ in decoded(source)] == [249, 7, 128]
+    assert [int(image[0, 0, 0]) for source in open_sources(folder, bit_depth=16) for image, _ in decoded(source)] == [
+        *(16, 7, 8)
+    ]
+    Image.fromarray(np.full((2, 2), 5000, np.uint16)).save(tmp_path / "val/images/c.png")
+    with (
+        pytest.raises(KsegError, match=r"val/images/c.png holds 5000; .* Give --bit-depth 14"),
+        readable_errors(folder),
+    ):
+        decoded(open_sources(folder)[1])
+
+
+def test_masks_in_colours_need_to_be_told_and_then_are_class_indices(make_folder):
+    colours = np.uint8([[[0, 0, 0], [255, 0, 0]], [[0, 0, 255], [255, 0, 0]]])
+    pair = (np.zeros((2, 2, 3), np.uint8), colours)
+    folder = str(make_folder({"a": pair, "b": pair}))
+    with pytest.raises(KsegError, match=r"masks in colours, .* --colours '#000000' '#ff0000' '#0000ff'$"):
+        open_sources(folder)
+    training, validation = open_sources(folder, colours=["#000000", "#ff0000", "#0000ff"])
+    for source in (training, validation):
+        assert [mask[..., 0].numpy().tolist() for _, mask in decoded(source)] == [[[0, 1], [2, 1]]]
+        assert [mask[..., 0].tolist() for mask in stored_masks(source)] == [[[0, 1], [2, 1]]]
+    assert find_foreground(training).setting == "classes"
+
+
+def test_the_layout_is_said(make_folder, pairs):
+    make_folder(dict(list(pairs.items())[:6]), "train")
+    for source in open_sources(str(make_folder(dict(list(pairs.items())[6:]), "val"))):
+        assert source.layout == "train/images/ and train/masks/ by stem"
+
+
+def test_names_that_are_no_utf_8(make_folder, pairs):
+    folder = make_folder(pairs)
+    for kind in ("images", "masks"):
+        (folder / kind / "picture3.png").rename(folder / kind / os.fsdecode(b"caf\xe9.png"))
+    for source in open_sources(str(folder)):
+        assert len(decoded(source)) == len(source)
+
+
+def test_nothing_is_written(make_folder, pairs):
+    folder = make_folder(pairs)
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")}
+    for source in open_sources(str(folder)):
+        decoded(source)
+    assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")} == before

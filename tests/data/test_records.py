@@ -191,3 +191,11 @@ def test_shapes_can_be_opened_by_name(data_dir, monkeypatch):
     assert (len(training), len(validation)) == (6, 3)
     image, mask = training.decode(next(iter(training.examples()))[1])
     assert (image.shape, mask.shape) == ((128, 128, 3), (128, 128, 1))
+
+
+def test_what_is_for_folders_is_refused(data_dir):
+    for setting in ({"bit_depth": 12}, {"colours": ("#000000", "#ff0000")}):
+        with pytest.raises(
+            KsegError, match=r"bit_depth .* and colours .* are not allowed for twenty_pictures: images of"
+        ):
+            open_sources("twenty_pictures", data_dir=data_dir, **setting)
