@@ -9,7 +9,7 @@ from kseg.audits.measures import ImageLook
 _BITS_APART = 10  # of 128
 _WINDOW = 24  # how many neighbours a picture is compared with, in each of eight orders
 _LIKE = 0.985  # correlation of the small pictures
-_GREY_APART = 12  # of 255, mean difference of the small pictures
+_GREY_APART = 25  # of 255, mean difference of the small pictures
 
 
 def exact_groups(images: Sequence[ImageLook]) -> list[list[int]]:
@@ -37,8 +37,9 @@ def near_groups(images: Sequence[ImageLook]) -> list[list[int]]:
             parent[index] = index = parent[parent[index]]
         return index
 
-    for one, other in _candidates(bits):
-        if root(one) != root(other) and _alike(small[one], small[other]):
+    for ones, others in _candidates(bits):
+        alike = _alike(small[ones], small[others])
+        for one, other in zip(ones[alike].tolist(), others[alike].tolist(), strict=True):
             parent[root(one)] = root(other)
     groups: dict[int, list[int]] = {}
     for index in range(len(images)):
@@ -46,19 +47,20 @@ def near_groups(images: Sequence[ImageLook]) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def _candidates(bits: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Pairs whose hashes, uint64 `(N, 2)`, differ in few bits."""
+def _candidates(bits: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Indices of pictures, and of as many others, whose hashes, uint64 `(N, 2)`, differ in few bits."""
     for part in bits.view(np.uint16).T:
         order = np.lexsort((bits[:, 1], bits[:, 0], part))
         for step in range(1, min(_WINDOW, len(order) - 1) + 1):
             one, other = order[:-step], order[step:]
             one, other = one[same := part[one] == part[other]], other[same]
-            apart = np.bitwise_count(bits[one] ^ bits[other]).sum(1)
-            yield from zip(one[apart <= _BITS_APART].tolist(), other[apart <= _BITS_APART].tolist(), strict=True)
+            close = np.bitwise_count(bits[one] ^ bits[other]).sum(1) <= _BITS_APART
+            yield one[close], other[close]
 
 
-def _alike(one: np.ndarray, other: np.ndarray) -> bool:
-    if np.abs(one - other).mean() > _GREY_APART:
-        return False
-    one, other = one - one.mean(), other - other.mean()
-    return float(one @ other) >= _LIKE * float(np.linalg.norm(one) * np.linalg.norm(other))
+def _alike(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Which of the pictures `(N, P)` are nearly those beside them, bool `(N,)`."""
+    apart = np.abs(ones - others).mean(1)
+    ones, others = ones - ones.mean(1, keepdims=True), others - others.mean(1, keepdims=True)
+    lengths = np.linalg.norm(ones, axis=1) * np.linalg.norm(others, axis=1)
+    return (apart <= _GREY_APART) & ((ones * others).sum(1) >= _LIKE * lengths)
