@@ -89,7 +89,6 @@ def look_at_mask(mask: np.ndarray, table: np.ndarray | None, thumbnail: bool) ->
     foreground = _where_one(mask, values, table)
     kinds = table[values]
     edges = (foreground[0], foreground[-1], foreground[1:-1, 0], foreground[1:-1, -1])
-    share = Image.fromarray(foreground.view(np.uint8) * np.uint8(255))
     return MaskLook(
         size=mask.shape,
         digest=_digest(np.packbits(foreground)),
@@ -98,7 +97,7 @@ def look_at_mask(mask: np.ndarray, table: np.ndarray | None, thumbnail: bool) ->
         share=float(counts[kinds == 1].sum() / max(counts[kinds != IGNORE].sum(), 1)),
         border=float(np.concatenate(edges).mean()),
         specks=count_specks(foreground),
-        thumbnail=np.asarray(share.resize((SIDE, SIDE), Image.Resampling.BOX)) if thumbnail else None,
+        thumbnail=_thumbnail_of(foreground) if thumbnail else None,
     )
 
 
@@ -144,11 +143,12 @@ def count_specks(foreground: np.ndarray) -> int:
     2
     """
     around = _around(foreground)
-    single = foreground & (around == 0)
-    # A pixel with one neighbour, which has one neighbour: they have each other.
+    single = int((foreground & (around == 0)).sum())
     ends = foreground & (around == 1)
-    double = ends & (_around(ends) == 1)
-    return int(single.sum()) + int(double.sum()) // 2
+    if not ends.any():
+        return single
+    # A pixel with one neighbour, which has one neighbour: they have each other.
+    return single + int((ends & (_around(ends) == 1)).sum()) // 2
 
 
 def _values_of(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -156,6 +156,11 @@ def _values_of(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     counts = np.bincount(mask.ravel())
     values = np.flatnonzero(counts)
     return values, counts[values]
+
+
+def _thumbnail_of(foreground: np.ndarray) -> np.ndarray:
+    whole = Image.fromarray(foreground.view(np.uint8) * np.uint8(255))
+    return np.asarray(whole.resize((SIDE, SIDE), Image.Resampling.BOX))
 
 
 def _where_one(mask: np.ndarray, values: np.ndarray, table: np.ndarray) -> np.ndarray:
@@ -166,7 +171,8 @@ def _where_one(mask: np.ndarray, values: np.ndarray, table: np.ndarray) -> np.nd
 
 def _around(where: np.ndarray) -> np.ndarray:
     """How many of a pixel's eight neighbours are True."""
-    padded = np.pad(where.view(np.uint8), 1)
+    padded = np.zeros((where.shape[0] + 2, where.shape[1] + 2), np.uint8)
+    padded[1:-1, 1:-1] = where
     rows = padded[:-2] + padded[1:-1] + padded[2:]
     return rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:] - where
 

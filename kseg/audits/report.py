@@ -123,6 +123,9 @@ def audit(
 ) -> Audit:
     """Look at every image and every mask of a data set once.
 
+    A script calls this under `if __name__ == "__main__":`, since a larger folder is read by fresh processes, and they
+    import the script.
+
     Args:
         dataset: a folder, faulty or not, the built-in `shapes`, or the name of a TFDS data set.
         data_dir: where TFDS keeps its data sets.
