@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from kseg.data import quiet_tensorflow
 from kseg.errors import KsegError
@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data_dir: Path | None = None,
         foreground: Literal["auto", "any", "classes"] | tuple[int, ...] = "auto",
         output: Path | None = None,
-        workers: Annotated[int, tyro.conf.arg(metavar="N")] | None = None,
+        workers: int | None = None,
     ) -> int:
         """Say what is wrong with a data set, in words, as JSON, and on a page of pictures.
 

@@ -29,7 +29,7 @@ b { text-transform: uppercase; font-size: .75rem; letter-spacing: .05em; }
 code, summary, figcaption { font-size: .82rem; } code { color: var(--soft); }
 .pictures { display: flex; flex-wrap: wrap; gap: .8rem; margin-top: .7rem; }
 figure { margin: 0; width: 9.6rem; } figcaption { color: var(--soft); overflow-wrap: anywhere; line-height: 1.3; }
-figure img, figure div { width: 9.6rem; height: 9.6rem; object-fit: contain; background: var(--line);
+figure img, figure div { display: block; width: 9.6rem; height: 9.6rem; object-fit: contain; background: var(--line);
   border-radius: .25rem; }
 figure div { display: grid; place-items: center; color: var(--soft); font-size: .8rem; }
 details { margin-top: .6rem; } details li { font-size: .82rem; overflow-wrap: anywhere; }
@@ -60,7 +60,7 @@ def page(found: Audit) -> str:
 def _finding(found: Audit, finding: Finding, indices: list[int]) -> str:
     details = dict(zip(finding.files, finding.details, strict=True))
     named = "".join(f"<li>{escape(f'{file}  {detail}'.strip())}</li>" for file, detail in details.items())
-    files = f"<details><summary>All {finding.count} files</summary><ul>{named}</ul></details>"
+    files = f"<details><summary>All files: {finding.count}</summary><ul>{named}</ul></details>"
     title = finding.evidence[0].upper() + finding.evidence[1:]
     return (
         f'<section class="{finding.severity}"><b>{finding.severity}</b> <code>{escape(finding.check)}</code>'
