@@ -57,8 +57,8 @@ def soak(name: str, kills: int, chance: random.Random) -> None:
         untouched, killed = Path(folder, "untouched"), Path(folder, "killed")
         start(name, untouched).wait()
         timings = json.loads(Path(f"{untouched}.timings").read_text())
-        delay = timings["seconds"] / kills
-        ends = [*FAULTS, *(str(chance.uniform(0, delay)) for _ in range(kills - len(FAULTS)))]
+        longest = timings["seconds"] / kills / 2  # so that it is not through before it was killed so often
+        ends = [*FAULTS, *(str(chance.uniform(0, longest)) for _ in range(kills - len(FAULTS)))]
         chance.shuffle(ends)
         for number, end in enumerate(ends, 1):
             kill_once(name, killed, end)
@@ -135,7 +135,9 @@ def child(name: str, run_dir: str, end: str) -> None:
         if not self._passing:
             begun.append(time.monotonic())
             if len(begun) == 1 and end not in ("", *FAULTS):
-                threading.Timer(float(end), os.kill, (os.getpid(), signal.SIGKILL)).start()
+                timer = threading.Timer(float(end), os.kill, (os.getpid(), signal.SIGKILL))
+                timer.daemon = True
+                timer.start()
             os.write(batches, f"{self.state.epoch}/{batch}\n".encode())
 
     def timed(*arguments: Any) -> None:

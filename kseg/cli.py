@@ -2,9 +2,9 @@
 
 import sys
 
-from kseg import train
+from kseg import audit, train
 
-_COMMANDS = {"train": train.main}
+_COMMANDS = {"train": train.main, "audit": audit.main}
 
 
 def main() -> int:
@@ -12,5 +12,8 @@ def main() -> int:
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in _COMMANDS:
         return _COMMANDS[name](arguments)
-    print(f"usage: kseg {{{','.join(_COMMANDS)}}} …\n\n  kseg train --help\n\ntrain: {train.__doc__}")
+    print(
+        f"usage: kseg {{{','.join(_COMMANDS)}}} …\n\n  kseg train --help\n  kseg audit --help\n\n"
+        f"train: {train.__doc__}\naudit: {audit.__doc__}"
+    )
     return 0 if name in ("-h", "--help") else 2

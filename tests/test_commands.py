@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kseg import cli
+from kseg import audit, cli
 from kseg.pictures import save_predictions
 from kseg.run_directory import RunDirectory
 
@@ -33,16 +33,57 @@ def folder_of(folder, *shares):
     return str(folder)
 
 
-def test_debug_masks_reports_both_splits(debug_masks, tmp_path, capsys):
-    assert debug_masks(folder_of(tmp_path, 0, 0.5)) == 0
+def test_debug_masks_reports_both_splits(debug_masks, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert debug_masks(folder_of(tmp_path / "set", 0, 0.5)) == 0
     report = capsys.readouterr().out
-    assert report.count("empty:       1 (50%)") == 2
+    assert "pairs:       4 (train 2, val 2)" in report
+    assert "empty:       2 of 4 masks (50%)" in report
     assert "values:      0, 255" in report
 
 
-def test_debug_masks_ends_with_1_when_no_mask_has_foreground(debug_masks, tmp_path, capsys):
-    assert debug_masks(folder_of(tmp_path, 0, 0)) == 1
+def test_debug_masks_ends_with_1_when_no_mask_has_foreground(debug_masks, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert debug_masks(folder_of(tmp_path / "set", 0, 0)) == 1
     assert "No mask has any foreground" in capsys.readouterr().out
+
+
+def test_audit_writes_its_two_files_beside_and_not_into_the_data_set(tmp_path, monkeypatch, capsys):
+    folder = folder_of(tmp_path / "set", 0.5)
+    held = sorted(Path(folder).rglob("*"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["kseg", "audit", folder])
+    assert cli.main() == 0
+    assert sorted(path.name for path in (tmp_path / "audit-set").iterdir()) == ["audit.html", "audit.json"]
+    monkeypatch.chdir(folder)
+    assert audit.main(["."]) == 2
+    assert "audit-set lies in the data set ., where kseg writes nothing" in capsys.readouterr().err
+    assert sorted(Path(folder).rglob("*")) == held
+
+
+def test_audit_ends_with_2_when_nothing_can_be_read(tmp_path, capsys):
+    (tmp_path / "set/images").mkdir(parents=True)
+    assert audit.main([str(tmp_path / "set"), "--output", str(tmp_path / "out")]) == 2
+    assert f"There is no folder {tmp_path / 'set/masks'}. Expected" in capsys.readouterr().err
+    (tmp_path / "set/images/a.png").write_text("no picture")
+    assert audit.main([str(tmp_path / "set"), "--output", str(tmp_path / "out")]) == 2
+    assert (
+        "ERROR  files that cannot be read: 1  [unreadable]\n    images/a.png  cannot be read: cannot identify"
+        in capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "rule"),
+    [
+        (["--foreground", "1", "3"], 1, "value 1, 3; ignored: 255 (as set)"),
+        (["--foreground", "any"], 0, "every value but 0 (as set)"),
+        (["--workers", "1"], 0, "value 255 (the masks hold 0 and 255)"),
+    ],
+)
+def test_audit_takes_the_foreground_as_kseg_train_does(arguments, status, rule, tmp_path, capsys):
+    assert audit.main([folder_of(tmp_path / "set", 0.5), "--output", str(tmp_path / "out"), *arguments]) == status
+    assert f"foreground is {rule}" in capsys.readouterr().out
 
 
 def test_debug_masks_ends_with_2_when_there_is_nothing_to_read(debug_masks, capsys):
@@ -54,7 +95,7 @@ def test_debug_masks_ends_with_2_when_there_is_nothing_to_read(debug_masks, caps
 def test_kseg_says_what_it_can_do(arguments, status, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["kseg", *arguments])
     assert cli.main() == status
-    assert "kseg train --help" in capsys.readouterr().out
+    assert "kseg train --help\n  kseg audit --help" in capsys.readouterr().out
 
 
 def test_kseg_train_is_the_command(monkeypatch, capsys):

@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "metrics": {"masks"},
     "models": set(),
     "data": set(),
+    "audits": {"data"},
     "pictures": set(),
     "checks": {"findings"},
     "callbacks": {"checkpoints", "checks", "findings", "interval", "metrics", "models"},
@@ -39,7 +40,8 @@ MAY_IMPORT = {
         "run_directory",
     },
     "train": {"callbacks", "config", "data", "run_directory", "training"},
-    "cli": {"train"},
+    "audit": {"audits", "data"},
+    "cli": {"audit", "train"},
 }
 
 
@@ -98,6 +100,26 @@ print(next(iter(batches.dataset))[0].shape)
 """
     code = f"import os; os.chdir({str(tmp_path)!r})\n" + code
     assert python(code, HOME=str(tmp_path), TF_CPP_MIN_LOG_LEVEL="2", TF_ENABLE_ONEDNN_OPTS="0") == "(2, 8, 8, 3)"
+
+
+@pytest.mark.slow
+def test_a_folder_is_audited_without_keras_and_without_tensorflow(tmp_path):
+    code = """
+import sys
+sys.modules["keras"] = sys.modules["jax"] = sys.modules["tensorflow"] = None
+from kseg.audits import audit
+from PIL import Image
+import pathlib
+for kind in ("images", "masks"):
+    pathlib.Path(kind).mkdir()
+    for name in "ab":
+        picture = Image.new("L", (8, 8))
+        picture.paste(255, (0, 0, 4, 4))
+        picture.save(f"{kind}/{name}.png")
+print([finding.check for finding in audit("./").findings])
+"""
+    code = f"import os; os.chdir({str(tmp_path)!r})\n" + code
+    assert python(code, HOME=str(tmp_path)) == "['duplicate']"
 
 
 @pytest.mark.slow

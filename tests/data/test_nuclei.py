@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kseg.audits import audit
 from kseg.data import find_foreground, open_sources, validation_batches
-from kseg.data.audit import audit_masks
 
 NUCLEI = Path(__file__).parents[3] / "shared/data/nuclei"
 
@@ -17,20 +17,31 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def sources():
-    return open_sources(str(NUCLEI))
+def audited():
+    return audit(str(NUCLEI), workers=2)
 
 
-def test_what_their_readme_says(sources):
-    audits = [audit_masks(source) for source in sources]
-    assert [len(audit.shares) for audit in audits] == [499, 82]
-    assert np.concatenate([audit.shares for audit in audits]).mean() == pytest.approx(0.139, abs=5e-4)
-    assert all(audit.values == [0, 255] and audit.empty == 0 for audit in audits)
+def test_what_their_readme_says(audited):
+    facts = audited.facts()
+    assert facts["pairs"] == "581 (train 499, val 82)"
+    assert np.mean(list(audited.shares.values())) == pytest.approx(0.139, abs=5e-4)
+    assert (facts["values"], facts["empty"]) == ("0, 255", "0 of 581 masks (0%)")
 
 
-def test_resizing_keeps_the_share_of_foreground(sources):
-    _, validation = sources
+def test_the_audit_finds_what_is_true_of_them(audited):
+    # Checked by eye: 95 are stained tissue in colour among grey fluorescence, and 6 show whole embryos.
+    assert {finding.check: (finding.severity, finding.count) for finding in audited.findings} == {
+        "mixed_channels": ("warning", 95),
+        "odd_aspect": ("warning", 6),
+    }
+    assert audited.alignment.better > 0.98
+    assert audited.status == 0
+
+
+def test_resizing_keeps_the_share_of_foreground(audited):
+    _, validation = open_sources(str(NUCLEI))
     batches = validation_batches(validation, find_foreground(validation), image_size=(128, 128), batch_size=8)
     masks = np.concatenate([masks for _, masks in batches.dataset])
+    shares = [share for index, share in audited.shares.items() if audited.looks[index].split == "val"]
     assert len(masks) == 82
-    np.testing.assert_allclose(masks.mean(axis=(1, 2, 3)), audit_masks(validation).shares, atol=0.01)
+    np.testing.assert_allclose(masks.mean(axis=(1, 2, 3)), shares, atol=0.01)

@@ -1,0 +1,112 @@
+"""One look at a pair: what its files say of themselves, and what was measured in them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from kseg.audits.measures import ImageLook, MaskLook, look_at_image, look_at_mask
+from kseg.audits.pairs import Pair
+from kseg.data.files import read_image, read_mask
+from kseg.errors import KsegError
+
+_ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself before its pixels are read."""
+
+    format: str
+    """Pillow's name: PNG, JPEG, …"""
+    mode: str
+    """Pillow's mode: L, RGB, …"""
+    bits: int
+    """A channel's."""
+    orientation: int
+    """EXIF's: 1 is upright, 5 to 8 lie on their side."""
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """What was seen of an image and its mask; None is what could not be seen."""
+
+    split: str
+    image_name: str | None
+    mask_name: str | None
+    rivals: tuple[str, ...] = ()
+    image_header: Header | None = None
+    mask_header: Header | None = None
+    image: ImageLook | None = None
+    mask: MaskLook | None = None
+    image_problem: str = ""
+    """Why the image file cannot be read."""
+    mask_problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """What to call the pair: its image, or else its mask."""
+        return self.image_name or self.mask_name
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the files of a data set are read."""
+
+    bit_depth: int = 8
+    colours: tuple[str, ...] = ()
+
+    def image(self, path: str) -> np.ndarray:
+        """See `kseg.data.files.read_image`."""
+        return read_image(path, self.bit_depth)
+
+    def mask(self, path: str) -> np.ndarray:
+        """See `kseg.data.files.read_mask`."""
+        return read_mask(path, self.colours)
+
+
+def look_at_pair(pair: Pair, reading: Reading, table: np.ndarray | None, thumbnail: bool) -> Look:
+    """Read and measure both files of a pair. Whatever is wrong with a file is in what is returned."""
+    seen = Look(pair.split, pair.name(pair.image), pair.name(pair.mask), tuple(pair.name(path) for path in pair.rivals))
+    if pair.image:
+        header, image, problem = _read(pair.image, reading.image, lambda pixels: look_at_image(pixels, thumbnail))
+        seen = replace(seen, image_header=header, image=image, image_problem=problem)
+    if pair.mask:
+        header, mask, problem = _read(pair.mask, reading.mask, lambda pixels: look_at_mask(pixels, table, thumbnail))
+        seen = replace(seen, mask_header=header, mask=mask, mask_problem=problem)
+    return seen
+
+
+def _read(path: Path, read: Callable, measure: Callable) -> tuple[Header | None, Any, str]:
+    """The header, the measures and the problem of a file."""
+    header = None
+    try:
+        header = read_header(path)
+        return header, measure(read(str(path))), ""
+    except KsegError as error:
+        return header, None, str(error).removeprefix(f"{path} ").replace(str(path), path.name)
+    # Of a damaged file a decoder raises all sorts of things; the others are still to be read.
+    except Exception as error:
+        return header, None, f"cannot be read: {type(error).__name__}: {error}"
+
+
+def read_header(path: Path) -> Header | None:
+    """What an image file says of itself, pixels unread; None where Pillow does not know the format."""
+    try:
+        with Image.open(path) as file:
+            # Pillow reads a whole PNG to look for EXIF behind its pixels.
+            has_exif = "exif" in file.info or file.format == "TIFF"
+            orientation = file.getexif().get(_ORIENTATION, 1) if has_exif else 1
+            return Header(file.format, file.mode, _bits(file), orientation)
+    except (OSError, Image.DecompressionBombError):
+        return None
+
+
+def _bits(file: Image.Image) -> int:
+    stored = str(file.tile[0].args) if file.tile else ""
+    if file.mode.startswith("I;16") or ";16" in stored:
+        return 16
+    return {"1": 1, "I": 32, "F": 32}.get(file.mode, 8)

@@ -1,0 +1,104 @@
+"""The audit as one page: no scripts, nothing from a network, light or dark as the reader has it."""
+
+from html import escape
+
+import numpy as np
+
+from kseg.audits.findings import Finding
+from kseg.audits.report import Audit, pictured
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1b1f24; --soft: #5a636e; --paper: #fff; --card: #f5f6f8; --line: #d9dde2;
+  --error: #b3261e; --warning: #8a5a00; --note: #2f5f9e; --bar: #2a7f62; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e8eaed; --soft: #9aa4af; --paper: #15181c; --card: #1e2227;
+  --line: #343a41; --error: #ff8a80; --warning: #f0b429; --note: #8ab4f8; --bar: #4fb892; } }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 2rem auto;
+  max-width: 68rem; padding: 0 1.25rem; }
+h1 { font-size: 1.6rem; margin: 0; overflow-wrap: anywhere; }
+h1 + p { margin: .2rem 0 1.2rem; color: var(--soft); }
+h2 { font-size: 1.1rem; margin: 0 0 .3rem; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.2rem; margin: 0 0 1.2rem; }
+dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }
+section { background: var(--card); border: 1px solid var(--line); border-left: .3rem solid var(--line);
+  border-radius: .4rem; padding: .9rem 1.1rem; margin: 1rem 0; }
+section p { margin: .2rem 0; max-width: 60rem; }
+.error { border-left-color: var(--error); } .error b { color: var(--error); }
+.warning { border-left-color: var(--warning); } .warning b { color: var(--warning); }
+.note { border-left-color: var(--note); } .note b { color: var(--note); }
+b { text-transform: uppercase; font-size: .75rem; letter-spacing: .05em; }
+code, summary, figcaption { font-size: .82rem; } code { color: var(--soft); }
+.pictures { display: flex; flex-wrap: wrap; gap: .8rem; margin-top: .7rem; }
+figure { margin: 0; width: 9.6rem; } figcaption { color: var(--soft); overflow-wrap: anywhere; line-height: 1.3; }
+figure img, figure div { display: block; width: 9.6rem; height: 9.6rem; object-fit: contain; background: var(--line);
+  border-radius: .25rem; }
+figure div { display: grid; place-items: center; color: var(--soft); font-size: .8rem; }
+details { margin-top: .6rem; } details li { font-size: .82rem; overflow-wrap: anywhere; }
+svg { width: 100%; max-width: 40rem; height: 9rem; display: block; } svg rect { fill: var(--bar); }
+svg text { fill: var(--soft); font-size: 11px; }
+"""
+_BARS = 20
+
+
+def page(found: Audit) -> str:
+    """The whole page, as HTML."""
+    shown = pictured(found)
+    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(fact)}</dd>" for name, fact in found.facts().items())
+    parts = [_finding(found, finding, shown[finding.check]) for finding in found.findings]
+    for which in ("emptiest", "fullest"):
+        if shown[which]:
+            parts.append(f"<section><h2>The {which} masks</h2>{_pictures(found, shown[which], {})}</section>")
+    name = escape(found.name)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Audit of {name}</title><style>{_STYLE}</style></head><body>\n<h1>Audit of {name}</h1>"
+        f"<p>{escape(found.verdict)}; {len(found.looks)} pairs in {found.seconds:.1f} s</p>\n<dl>{facts}</dl>\n"
+        f"{_histogram(list(found.shares.values()))}" + "\n".join(parts) + "\n</body></html>\n"
+    )
+
+
+def _finding(found: Audit, finding: Finding, indices: list[int]) -> str:
+    details = dict(zip(finding.files, finding.details, strict=True))
+    named = "".join(f"<li>{escape(f'{file}  {detail}'.strip())}</li>" for file, detail in details.items())
+    files = f"<details><summary>All files: {finding.count}</summary><ul>{named}</ul></details>"
+    title = finding.evidence[0].upper() + finding.evidence[1:]
+    return (
+        f'<section class="{finding.severity}"><b>{finding.severity}</b> <code>{escape(finding.check)}</code>'
+        f"<h2>{escape(title)}: {finding.count}</h2><p>{escape(finding.effect)}</p>"
+        f"<p>→ {escape(finding.remedy)}</p>{_pictures(found, indices, details)}"
+        f"{files if finding.count > len(indices) else ''}</section>"
+    )
+
+
+def _pictures(found: Audit, indices: list[int], details: dict[str, str]) -> str:
+    return f'<div class="pictures">{"".join(_figure(found, index, details) for index in indices)}</div>'
+
+
+def _figure(found: Audit, index: int, details: dict[str, str]) -> str:
+    look, share = found.looks[index], found.shares.get(index)
+    picture = found.pictures.get(index)
+    shown = f'<img src="{picture}" alt="">' if picture else "<div>no image to show</div>"
+    name = look.mask_name if look.mask_name in details else look.name
+    said = details.get(name) or (f"{share:.1%} foreground" if share is not None else "no mask")
+    caption = f"{escape(name)}<br>{escape(said)}".replace("/", "/<wbr>")
+    return f"<figure>{shown}<figcaption>{caption}</figcaption></figure>"
+
+
+def _histogram(shares: list[float]) -> str:
+    """How many masks have which share of foreground, as bars."""
+    if not shares:
+        return ""
+    top = max(max(shares), 0.01)
+    counts, _ = np.histogram(shares, _BARS, (0, top))
+    bars = "".join(
+        f'<rect x="{30 * place + 1}" width="28" y="{120 - 110 * count / counts.max():.1f}" '
+        f'height="{110 * count / counts.max():.1f}"><title>{count} masks</title></rect>'
+        for place, count in enumerate(counts)
+    )
+    width = 30 * _BARS
+    return (
+        f'<svg viewBox="0 0 {width} 140" role="img" aria-label="Masks by share of foreground">{bars}'
+        f'<text x="0" y="135">0%</text><text x="{width / 2}" y="135" text-anchor="middle">'
+        f'masks by share of foreground; the highest bar is {counts.max()}</text><text x="{width}" y="135" '
+        f'text-anchor="end">{top:.0%}</text></svg>'
+    )

@@ -1,0 +1,175 @@
+"""A data set as the audit sees it: looks at all of its pairs, then pictures of some."""
+
+import contextlib
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+
+from kseg.audits.drawing import outlined
+from kseg.audits.look import Look, Reading, look_at_pair
+from kseg.audits.measures import foreground_of, look_at_image, look_at_mask
+from kseg.audits.pairs import Pair, find_pairs
+from kseg.data.files import find_bit_depth, refuse_colours
+from kseg.data.sources import Source, open_sources, readable_errors
+from kseg.errors import KsegError
+
+_MOST_THUMBNAILS = 500  # each is 16 KiB, and they are enough to see whether masks were shuffled
+_WORTH_A_PROCESS = 64  # pairs: below, starting it takes longer than reading them
+_CHUNK = 16  # pairs
+
+
+class AuditedSet(Protocol):
+    """A data set to audit."""
+
+    name: str
+
+    def looks(self, table: np.ndarray | None) -> Iterator[Look]:
+        """A look at each pair, in order; with the foreground rule's table, or as each mask suggests."""
+
+    def pictures(self, indices: Sequence[int], table: np.ndarray | None) -> list[str | None]:
+        """The pairs at these places, outlined, as data URIs; None where there is no image to show."""
+
+    def __len__(self) -> int:
+        """How many pairs there are."""
+
+
+@contextlib.contextmanager
+def open_set(
+    dataset: str, data_dir: Path | None, colours: Sequence[str] | Literal["auto"], workers: int | None
+) -> Iterator[AuditedSet]:
+    """A folder, read by several processes, or a TFDS data set, read by this one.
+
+    Raises:
+        KsegError: there is no such data set, or nothing in it; its masks are in colours, and none are given.
+    """
+    if not is_folder(dataset):
+        yield RecordSet(dataset, open_sources(dataset, data_dir=data_dir))
+        return
+    pairs = find_pairs(Path(dataset))
+    if colours == "auto":
+        refuse_colours(dataset, [str(pair.mask) for pair in pairs if pair.mask])
+        colours = ()
+    bit_depth = find_bit_depth([str(pair.image) for pair in pairs if pair.image])
+    reading = Reading(bit_depth, tuple(colours))
+    workers = min(workers or available_cores(), -(-len(pairs) // _WORTH_A_PROCESS))
+    if workers == 1:
+        yield FolderSet(dataset, pairs, reading, _map_here)
+        return
+    # Fresh processes: a fork of one in which TensorFlow or JAX has started threads can hang.
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        yield FolderSet(dataset, pairs, reading, pool.map)
+
+
+def is_folder(dataset: str) -> bool:
+    """Whether that is a folder; a bare name that TFDS or kseg knows is the data set, as in training."""
+    if not Path(dataset).is_dir():
+        return False
+    if os.sep in dataset or dataset.startswith("."):
+        return True
+    from kseg.data.records import is_record_set
+
+    return not is_record_set(dataset)
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class FolderSet:
+    """The pairs of a folder, faulty or not."""
+
+    name: str
+    pairs: Sequence[Pair]
+    reading: Reading
+    map: Callable
+    """That of a pool of processes, or what does the same in this one."""
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def looks(self, table: np.ndarray | None) -> Iterator[Look]:
+        """See `AuditedSet`."""
+        thumbnails = [_gets_thumbnail(index, len(self)) for index in range(len(self))]
+        return self.map(
+            look_at_pair, self.pairs, [self.reading] * len(self), [table] * len(self), thumbnails, chunksize=_CHUNK
+        )
+
+    def pictures(self, indices: Sequence[int], table: np.ndarray | None) -> list[str | None]:
+        """See `AuditedSet`."""
+        pairs = [self.pairs[index] for index in indices]
+        return list(self.map(_picture, pairs, [self.reading] * len(pairs), [table] * len(pairs)))
+
+
+@dataclass(frozen=True)
+class RecordSet:
+    """The examples of TFDS sources, which pair by their making."""
+
+    name: str
+    sources: Sequence[Source]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sources))
+
+    def looks(self, table: np.ndarray | None) -> Iterator[Look]:
+        """See `AuditedSet`."""
+        for place, (name, split, image, mask) in enumerate(self._decoded(range(len(self)))):
+            thumbnail = _gets_thumbnail(place, len(self))
+            yield Look(
+                split,
+                name,
+                name,
+                image=look_at_image(image, thumbnail),
+                mask=look_at_mask(mask, table, thumbnail),
+            )
+
+    def pictures(self, indices: Sequence[int], table: np.ndarray | None) -> list[str | None]:
+        """See `AuditedSet`."""
+        wanted = sorted(indices)
+        decoded = self._decoded(wanted)
+        drawn = [outlined(image, foreground_of(mask, table)) for _, _, image, mask in decoded]
+        return [drawn[wanted.index(index)] for index in indices]
+
+    def _decoded(self, wanted: Sequence[int]) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
+        """Name, split, image and mask of the examples at these places, in order."""
+        first = 0
+        for split, source in zip(("train", "val"), self.sources, strict=True):
+            inside = {place - first for place in wanted if 0 <= place - first < len(source)}
+            for index, image, mask in _decode(source, inside):
+                yield f"{split}[{index}]", split, image, mask
+            first += len(source)
+
+
+def _decode(source: Source, wanted: set[int]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    import tensorflow as tf
+
+    keep = tf.constant(sorted(wanted), tf.int64)
+    examples = source.examples().filter(lambda index, example: tf.reduce_any(keep == index))
+    decoded = examples.map(lambda index, example: (index, *source.decode(example)), num_parallel_calls=tf.data.AUTOTUNE)
+    with readable_errors(source.name):
+        yield from decoded.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+
+
+def _map_here(function: Callable, *items: Sequence, chunksize: int = 1) -> Iterator:
+    return map(function, *items)
+
+
+def _gets_thumbnail(index: int, count: int) -> bool:
+    return index % -(-count // _MOST_THUMBNAILS) == 0
+
+
+def _picture(pair: Pair, reading: Reading, table: np.ndarray | None) -> str | None:
+    """A pair with what can be read of it."""
+    foreground = None
+    with contextlib.suppress(KsegError, TypeError):
+        foreground = foreground_of(reading.mask(str(pair.mask)), table)
+    with contextlib.suppress(KsegError):
+        return outlined(reading.image(str(pair.image)), foreground)
+    return None
