@@ -58,7 +58,7 @@ def odd_aspect(looks: Sequence[Look]) -> list[Finding]:
         "images more than twice as long or wide as most",
         [(looks[index].image_name, "{1} x {0}".format(*looks[index].image.size)) for index in odd],
         "Resized to one size they are stretched, and objects have other shapes in them.",
-        "Cut them into tiles of the usual shape, or take them out.",
+        "Keep their shape with --resize pad or crop, or cut them into tiles of the usual shape.",
     )
 
 
