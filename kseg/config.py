@@ -63,6 +63,11 @@ class TrainConfig(BaseModel):
         le=1,
         description="Share of each batch that is cropped around a random foreground pixel, for rare foreground.",
     )
+    on_bad_example: Literal["error", "skip"] = Field(
+        "error",
+        description="What to do about an image or mask that cannot be read. error: stop and name it; skip: read all "
+        "once before training, leave those out of every epoch, and list them in skipped.txt.",
+    )
     dev_mode: bool = Field(False, description="Take only the first images: an answer in seconds to minutes.")
     dev_samples: int = Field(
         100, ge=2, description="Training images in dev mode, and at most that many validation images."

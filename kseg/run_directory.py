@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from kseg.checkpoints import checkpoints_in, lock, read_state
-from kseg.config import TrainConfig, read_yaml
+from kseg.checkpoints import beside, checkpoints_in, disk_errors, lock, put, read_state
+from kseg.config import TrainConfig, read_yaml, write_yaml
 from kseg.errors import KsegError
 
 _RUNS = Path("runs")
@@ -24,7 +24,8 @@ class _BesideTheBar(logging.Formatter):
 
 
 class RunDirectory:
-    """The files of one run: `config.yaml`, `history.csv`, `best.keras`, `last.keras`, `train.log`, `predictions.png`.
+    """The files of one run: `config.yaml`, `history.csv`, `best.keras`, `last.keras`, `train.log`, `predictions.png`,
+    and `skipped.txt` if something was.
 
     Args:
         path: the folder.
@@ -38,6 +39,18 @@ class RunDirectory:
         self.last = path / "last.keras"
         self.log = path / "train.log"
         self.pictures = path / "predictions.png"
+        self.skipped = path / "skipped.txt"
+
+    def write_settings(self, config: TrainConfig) -> None:
+        """Write `config.yaml`, which is whole or as it was.
+
+        Raises:
+            KsegError: it could not be written.
+        """
+        temporary = beside(self.config)
+        with disk_errors(self.path):
+            write_yaml(config, temporary)
+            put(temporary, self.config)
 
     @contextlib.contextmanager
     def logging(self) -> Iterator[logging.Logger]:

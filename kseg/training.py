@@ -18,8 +18,8 @@ from kseg.callbacks import (
     TrainingState,
     preflight,
 )
-from kseg.checkpoints import checkpoints_in
-from kseg.config import TrainConfig, changed_settings, write_yaml
+from kseg.checkpoints import checkpoints_in, disk_errors
+from kseg.config import TrainConfig, changed_settings
 from kseg.data import Batches, Foreground, find_foreground, open_sources, training_batches, validation_batches
 from kseg.data.sources import Source, readable_errors
 from kseg.errors import KsegError
@@ -70,7 +70,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
     """
     _check_backend(config)
     loss = _loss(config)
-    training, validation = _sources(config)
+    training, validation, faults = _sources(config)
     foreground = find_foreground(training, config.foreground)
     config = config.model_copy(update={"foreground": foreground.setting, "bit_depth": training.bit_depth})
     run = open_run(config, checkpoint, resume=resume)
@@ -81,10 +81,13 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
         changes = _changes(saved, config, data)
         if _is_over(saved, config, checkpoint):
             return TrainingResult(run, saved.state)
-        write_yaml(config, run.config)
+        run.write_settings(config)
         _log.info(f"Training on {len(training)} images of {training.name}")
         _log.info(f"Validating on {len(validation)} images of {validation.name}")
         _log.info(f"Layout: {training.layout}")
+        if faults:
+            run.skipped.write_text("\n".join(faults) + "\n")
+            _log.warning(f"⚠️  {len(faults)} images are left out of every epoch: they cannot be read. See {run.skipped}")
         if training.bit_depth > 8:
             _log.info(f"Images: 16 bits a channel, where 0 to {2**training.bit_depth - 1} become 0 to 255")
         _log.info(f"Foreground: {foreground}")
@@ -207,8 +210,9 @@ def _say_what_goes_on(saved: RunCheckpoint, changes: list[str], config: TrainCon
         )
 
 
-def _sources(config: TrainConfig) -> tuple[Source, Source]:
-    return open_sources(
+def _sources(config: TrainConfig) -> tuple[Source, Source, list[str]]:
+    """What to train and to validate on, and what is wrong with the examples that were left out."""
+    training, validation = open_sources(
         config.dataset,
         data_dir=config.data_dir,
         val_fraction=config.val_fraction,
@@ -217,6 +221,13 @@ def _sources(config: TrainConfig) -> tuple[Source, Source]:
         bit_depth=config.bit_depth,
         colours=config.colours,
     )
+    if config.on_bad_example == "error":
+        return training, validation, []
+    (training, faults), (validation, more) = training.readable(), validation.readable()
+    faults += more
+    if not (len(training) and len(validation)):
+        raise KsegError(f"Too much of {config.dataset} cannot be read; nothing is left. The first fault: {faults[0]}")
+    return training, validation, faults
 
 
 def _batches(
@@ -295,7 +306,8 @@ def _draw(model: keras.Model, validation: Batches, run: RunDirectory, threshold:
     examples = validation.dataset.unbatch().take(_PICTURES).as_numpy_iterator()
     images, masks = map(np.stack, zip(*examples, strict=True))
     probabilities = keras.ops.sigmoid(model(images, training=False))
-    save_predictions(run.pictures, images, masks, keras.ops.convert_to_numpy(probabilities), threshold)
+    with disk_errors(run.path):
+        save_predictions(run.pictures, images, masks, keras.ops.convert_to_numpy(probabilities), threshold)
 
 
 def _say_what_it_gave(result: TrainingResult, config: TrainConfig) -> None:

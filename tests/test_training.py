@@ -302,13 +302,14 @@ def test_two_runs_cannot_have_one_folder(folder, tmp_path, refused):
 
 
 @pytest.mark.slow
-def test_a_full_disk_ends_with_status_2_and_how_to_go_on(folder, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("room", [0, 12])
+def test_a_full_disk_ends_with_status_2_and_how_to_go_on(room, folder, tmp_path, monkeypatch, capsys):
     original = os.fsync
     calls = []
 
     def full(descriptor):
         calls.append(descriptor)
-        if len(calls) > 12:
+        if len(calls) > room:
             raise OSError(28, "No space left on device")
         return original(descriptor)
 
@@ -317,7 +318,8 @@ def test_a_full_disk_ends_with_status_2_and_how_to_go_on(folder, tmp_path, monke
     assert command.main([*flags, "--checkpoint-every", "1 batch"]) == 2
     output = capsys.readouterr()
     assert f"could not be written to {tmp_path / 'run'}: No space left on device. Those written before" in output.err
-    assert f"python -m kseg.train --run-dir {tmp_path / 'run'} --resume" in output.out
+    assert (f"python -m kseg.train --run-dir {tmp_path / 'run'} --resume" in output.out) == bool(room)
+    assert (tmp_path / "run/config.yaml").exists() == bool(room)
 
 
 # Other ways to train
@@ -369,6 +371,39 @@ def test_threshold_auto_the_prior_and_crops_around_foreground(folder, tmp_path, 
     assert f"✓ Saved best model (F1: {result.best_f1:.4f} at threshold {result.state.threshold:.3g})" in said
     assert "Val Curve - Best F1: " in said
     assert f"Threshold:   {result.state.threshold:.4g}, so masks are where logits > " in said
+
+
+@pytest.mark.slow
+def test_what_cannot_be_read_is_named_or_left_out_of_every_epoch(folder, tmp_path, refused, capsys):
+    faulty = tmp_path / "faulty"
+    shutil.copytree(folder, faulty)
+    broken = faulty / "images/3.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    Image.new("L", (16, 16)).save(faulty / "masks/5.png")
+    values = settings(faulty, tmp_path / "run", epochs=1)
+    message = refused(*flags_of(values))
+    assert "images/3.png" in message or "images/5.png" in message
+    assert command.main([*flags_of(values | {"run_dir": tmp_path / "skipping"}), "--on-bad-example", "skip"]) == 0
+    said = capsys.readouterr().out
+    assert "2 images are left out of every epoch: they cannot be read. See" in said
+    faults = (tmp_path / "skipping/skipped.txt").read_text().splitlines()
+    assert len(faults) == 2
+    assert any(f"{broken} " in fault for fault in faults)
+    assert any("5.png" in fault and "16 x 16" in fault for fault in faults)
+    state = read_state(tmp_path / "skipping/last.keras")
+    trained, validated = (int(part.split()[0]) for part in state.data.split(" on ")[1:])
+    assert trained + validated == 10
+
+
+@pytest.mark.slow
+def test_nothing_left_is_refused(tmp_path, refused):
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+        for name in "abc":
+            (tmp_path / kind / f"{name}.png").write_text("no picture")
+    message = refused("--dataset", str(tmp_path), "--on-bad-example", "skip", "--run-dir", str(tmp_path / "run"))
+    assert "cannot be read; nothing is left. The first fault: " in message
+    assert not (tmp_path / "run").exists()
 
 
 def test_data_that_cannot_work_is_refused_before_the_first_step(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -50,6 +51,24 @@ class FolderSource:
     def subset(self, indices: Sequence[int]) -> "FolderSource":
         """The examples at these indices, in this order."""
         return replace(self, pairs=[self.pairs[i] for i in indices])
+
+    def readable(self) -> tuple["FolderSource", list[str]]:
+        from tqdm import tqdm
+
+        def fault(pair: Pair) -> str | None:
+            try:
+                read_pair(*map(str, pair), self.bit_depth, self.colours)
+            except KsegError as error:
+                return str(error)
+            return None
+
+        # Pillow lets go of Python while it decodes.
+        with ThreadPoolExecutor() as threads:
+            faults = threads.map(fault, self.pairs)
+            bar = tqdm(faults, f"Checking {self.name}", len(self), unit=" images", delay=2, leave=False)
+            faults = list(bar)
+        kept = [index for index, found in enumerate(faults) if found is None]
+        return self.subset(kept), [found for found in faults if found is not None]
 
     def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
         import tensorflow as tf

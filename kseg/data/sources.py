@@ -35,6 +35,9 @@ class Source(Protocol):
     def take(self, count: int) -> "Source":
         """The first `count` examples, or all if there are fewer."""
 
+    def readable(self) -> tuple["Source", list[str]]:
+        """The examples that can be read, and what is wrong with each of the others; reads all of them."""
+
     def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
         """Pairs of an int64 index and an undecoded example, in the source's order.
 
