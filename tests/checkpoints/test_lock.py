@@ -11,6 +11,8 @@ from kseg.errors import KsegError
 HOLD = """
 import sys, time, pathlib
 from kseg.checkpoints import lock
+
+pytestmark = pytest.mark.backend_free
 lock(pathlib.Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)

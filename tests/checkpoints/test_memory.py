@@ -8,6 +8,8 @@ import pytest
 from kseg.checkpoints.memory import Memory, decode, encode
 from kseg.errors import KsegError
 
+pytestmark = pytest.mark.backend_free
+
 
 class Own(keras.callbacks.Callback):
     def __init__(self, patience=1, path="here.txt"):
