@@ -1,6 +1,8 @@
 """The whole suite runs once on each backend: `KERAS_BACKEND=torch pytest`. Unset, it is JAX."""
 
 import os
+import signal
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -14,6 +16,18 @@ if os.environ.get("KERAS_BACKEND") == "torch":
 
     # One thread for each of xdist's workers: more of them wait for each other.
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """SIGINT and SIGTERM as in a terminal: what runs in the background may have been told to ignore the first."""
+    former = {
+        number: signal.signal(number, handler)
+        for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL))
+    }
+    yield
+    for number, handler in former.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def interrupted(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_asked_to_stop_it_says_how_to_go_on_and_that_ends_with_the_same_bits(
-    number, status, finished, folder, tmp_path, interrupted, monkeypatch, capsys
+    number, status, finished, folder, tmp_path, interrupted, signals, monkeypatch, capsys
 ):
     run = tmp_path / "run"
     command_line = [*flags_of(settings(folder, run)), "--resume"]
