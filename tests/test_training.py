@@ -184,23 +184,27 @@ def test_asked_to_stop_it_says_how_to_go_on_and_that_ends_with_the_same_bits(
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_it_ends_with_the_same_bits(finished, folder, tmp_path):
-    # Four processes: two are killed, one somewhere in its start and one a moment after its first checkpoint.
-    run = tmp_path / "run"
-    line = [sys.executable, "-m", "kseg.train", *flags_of(settings(folder, run)), "--resume"]
-    line += ["--checkpoint-every", "2 batches"]
+def test_killed_at_any_moment_it_ends_with_the_same_bits(folder, tmp_path):
+    # Five processes: one is left alone, one killed in its start, one a moment after its first checkpoint.
+    def line(run):
+        return [sys.executable, "-m", "kseg.train", *flags_of(settings(folder, run)), "--resume"]
+
+    untouched, killed = tmp_path / "untouched", tmp_path / "killed"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    alone = subprocess.Popen(line(untouched), **quiet)
     for wait_for in ("config.yaml", "last.keras"):
-        process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while process.poll() is None and not (run / wait_for).exists():
+        process = subprocess.Popen([*line(killed), "--checkpoint-every", "2 batches"], **quiet)
+        while process.poll() is None and not (killed / wait_for).exists():
             time.sleep(0.01)
         process.kill()
         assert process.wait() in (-signal.SIGKILL, 0)
-    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    done = subprocess.run(line(killed), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+    assert alone.wait() == 0
     for name in ("last.keras", "best.keras"):
-        for ours, theirs in zip(weights_in(run / name), weights_in(finished.run.path / name), strict=True):
+        for ours, theirs in zip(weights_in(killed / name), weights_in(untouched / name), strict=True):
             np.testing.assert_array_equal(ours, theirs)
-    assert (run / "history.csv").read_text() == finished.run.history.read_text()
+    assert (killed / "history.csv").read_text() == (untouched / "history.csv").read_text()
 
 
 @pytest.mark.slow

@@ -192,7 +192,7 @@ SUBJECTS = {
 def test_killed_and_restarted_it_ends_with_the_same_bits(name, tmp_path):
     untouched, killed = (Subject(tmp_path / folder, **SUBJECTS[name]) for folder in ("untouched", "killed"))
     expected = untouched.fit()
-    model, starts = killed.killed_every(5)
+    model, starts = killed.killed_every(10)
     assert any(batch for _, batch in starts)
     assert_same(expected, model, untouched.folder, killed.folder)
     if name.startswith("plateau"):
@@ -381,7 +381,7 @@ def test_a_run_directory_may_be_on_another_file_system(tmp_path):
     try:
         one, two = Subject(tmp_path), Subject(elsewhere)
         expected = one.fit()
-        model, _ = two.killed_every(5)
+        model, _ = two.killed_every(10)
         assert_same(expected, model, one.folder, two.folder)
     finally:
         shutil.rmtree(elsewhere, ignore_errors=True)

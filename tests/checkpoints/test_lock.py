@@ -8,11 +8,11 @@ import pytest
 from kseg.checkpoints import lock, unlock
 from kseg.errors import KsegError
 
+pytestmark = pytest.mark.backend_free
+
 HOLD = """
 import sys, time, pathlib
 from kseg.checkpoints import lock
-
-pytestmark = pytest.mark.backend_free
 lock(pathlib.Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)
