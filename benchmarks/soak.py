@@ -88,6 +88,8 @@ def start(name: str, run_dir: Path, end: str = "") -> subprocess.Popen:
 def kill_once(name: str, run_dir: Path, end: str) -> None:
     """Let it run into its end: a fault, or so many seconds after its first new batch."""
     status = start(name, run_dir, end).wait()
+    if status == 0:
+        raise SystemExit(f"{name} was through before it was killed so often: give fewer --kills, on a quieter machine.")
     if status != -signal.SIGKILL:
         output = Path(f"{run_dir}.output").read_text()
         raise SystemExit(f"{name} ended with {status} before it was killed:\n{output[-3000:]}")
@@ -149,7 +151,7 @@ def child(name: str, run_dir: str, end: str) -> None:
     if end in FAULTS:
         die(end)
     RUNS[name](run_dir, stalls)
-    timings = {"stalls": stalls, "writes": writes, "seconds": begun[-1] - begun[1]}
+    timings = {"stalls": stalls, "writes": writes, "seconds": begun[-1] - begun[1] if begun[1:] else 0.0}
     Path(f"{run_dir}.timings").write_text(json.dumps(timings))
 
 
