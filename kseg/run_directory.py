@@ -94,10 +94,6 @@ def open_run(config: TrainConfig, checkpoint: Path | None = None, *, resume: boo
     goes_on = resume or (checkpoint is not None and checkpoint.resolve().parent == path.resolve())
     if run.config.exists() and not goes_on:
         raise KsegError(f"{path} holds a run already. Go on with it: --run-dir {path} --resume. Or give another.")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise KsegError(f"The run directory {path} cannot be made: {error.strerror}.") from error
     lock(path)
     return run
 

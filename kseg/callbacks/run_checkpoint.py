@@ -39,7 +39,6 @@ from kseg.checkpoints import (
     write_checkpoint,
     write_extras,
 )
-from kseg.errors import KsegError
 from kseg.interval import Interval
 
 _log = logging.getLogger("kseg")
@@ -132,7 +131,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         self._done = 0  # batches of the epoch under way
         self._batches_since, self._epochs_since, self._at = 0, 0, 0.0  # the last checkpoint
         self._signal: int | None = None
-        self._lock()
+        lock(self.run_dir)
         self._found = self._find(checkpoint)
         self.found = self._found and self._found.state
         """What there is to go on from; None at the beginning."""
@@ -148,13 +147,6 @@ class RunCheckpoint(keras.callbacks.Callback):
             data=data or state.data,
             made_with=made_with(),
         )
-
-    def _lock(self) -> None:
-        try:
-            self.run_dir.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise KsegError(f"The run directory {self.run_dir} cannot be made: {error.strerror}.") from error
-        lock(self.run_dir)
 
     def _find(self, path: str | Path | None) -> Checkpoint | None:
         if path is not None:

@@ -15,14 +15,18 @@ _held: dict[Path, int] = {}
 
 
 def lock(folder: Path) -> None:
-    """Keep a folder for this process until `unlock`, or until the process ends, however it does.
+    """Make a folder if need be, and keep it for this process until `unlock`, or until that ends, however it does.
 
     The kernel holds the lock and lets it go with the process, so none is ever left behind by a dead one. The file
     `.lock` is not the lock: it tells others who has it.
 
     Raises:
-        KsegError: another process has it, or the folder cannot be written to.
+        KsegError: another process has it, or the folder cannot be made or written to.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KsegError(f"The run directory {folder} cannot be made: {error.strerror}.") from error
     folder = folder.resolve()
     if folder in _held:
         return

@@ -70,14 +70,15 @@ class Memory:
 
     def __init__(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
         self._callbacks = [callback for callback in callbacks if not isinstance(callback, _SHOW)]
-        self._at_first = [_own(callback) for callback in self._callbacks]
-        self._at_first_encoded = [{name: _fixed(value) for name, value in own.items()} for own in self._at_first]
+        self._at_first = [
+            {name: _fixed(value) for name, value in _own(callback).items()} for callback in self._callbacks
+        ]
 
     def read(self) -> list[dict[str, Any]]:
         """All of it, in the order of the callbacks."""
         return [
             {"callback": type(callback).__name__, "memory": self._read(callback, at_first)}
-            for callback, at_first in zip(self._callbacks, self._at_first_encoded, strict=True)
+            for callback, at_first in zip(self._callbacks, self._at_first, strict=True)
         ]
 
     @staticmethod
@@ -94,7 +95,7 @@ class Memory:
         """
         stored = {key: entry["memory"] for key, entry in zip(_names(memories), memories, strict=True)}
         now = [{"callback": type(callback).__name__} for callback in self._callbacks]
-        for key, callback, at_first in zip(_names(now), self._callbacks, self._at_first_encoded, strict=True):
+        for key, callback, at_first in zip(_names(now), self._callbacks, self._at_first, strict=True):
             if key not in stored:
                 _log.warning(f"⚠️  The checkpoint knows of no {key[0]}: its memory begins anew.")
             elif _tells(callback):
