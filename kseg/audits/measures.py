@@ -82,7 +82,7 @@ def look_at_image(image: np.ndarray, thumbnail: bool) -> ImageLook:
 
 
 def look_at_mask(mask: np.ndarray, table: np.ndarray | None, thumbnail: bool) -> MaskLook:
-    """Measure a mask, int32 `(H, W, 1)`, with a rule's table or, without one, as the mask itself suggests."""
+    """Measure a mask, uint16 `(H, W, 1)`, with a rule's table or, without one, as the mask itself suggests."""
     mask = mask[..., 0]
     values, counts = _values_of(mask)
     table = suggested_table(values, counts) if table is None else table
@@ -102,7 +102,7 @@ def look_at_mask(mask: np.ndarray, table: np.ndarray | None, thumbnail: bool) ->
 
 
 def foreground_of(mask: np.ndarray, table: np.ndarray | None) -> np.ndarray:
-    """Where a mask, int32 `(H, W, 1)`, has foreground, bool `(H, W)`; arguments as in `look_at_mask`."""
+    """Where a mask, uint16 `(H, W, 1)`, has foreground, bool `(H, W)`; arguments as in `look_at_mask`."""
     mask = mask[..., 0]
     values, counts = _values_of(mask)
     return _where_one(mask, values, suggested_table(values, counts) if table is None else table)

@@ -67,7 +67,7 @@ def read_image(path: str, bit_depth: int = 8) -> np.ndarray:
 
 
 def read_mask(path: str, colours: Sequence[str] = ()) -> np.ndarray:
-    """A mask file as int32 `(H, W, 1)` of the values stored, turned upright: of a palette image, the indices.
+    """A mask file as uint16 `(H, W, 1)` of the values stored, turned upright: of a palette image, the indices.
 
     Args:
         path: a file of one of `EXTENSIONS`.
@@ -84,10 +84,10 @@ def read_mask(path: str, colours: Sequence[str] = ()) -> np.ndarray:
     if values.shape[2] >= 3 and (values[..., :3] != values[..., :1]).any():
         raise _in_colours(path, _count_colours(values))
     values = values[..., :1]  # the others say the same, or how opaque it is
-    if not np.can_cast(values.dtype, np.int64) or values.min() < 0:
+    if values.dtype.kind not in "bu" and values.min() < 0:
         raise KsegError(f"{path} holds {values.dtype} from {values.min()}; expected integers, 0 or more.")
     # Beyond 65535 only "not background" can matter: such masks hold instance ids.
-    return np.minimum(values.astype(np.int64), 65535).astype(np.int32)
+    return (values if values.dtype.itemsize <= 2 else np.minimum(values, 65535)).astype(np.uint16)
 
 
 def find_bit_depth(paths: Sequence[str]) -> int:
@@ -210,7 +210,7 @@ def _class_indices(picture: np.ndarray, colours: Sequence[str], path: str) -> np
             f"{path} holds the colour {_hexadecimal(strangers[0])} in {strangers.size} pixels, and --colours has "
             f"{', '.join(colours)}. Add it there, or mend the mask."
         )
-    return indices.astype(np.int32)[..., None]
+    return indices.astype(np.uint16)[..., None]
 
 
 def _rgb(colours: Sequence[str]) -> np.ndarray:

@@ -1,6 +1,5 @@
 """A folder of images and masks as a source; `layouts.py` finds the pairs, `files.py` reads them."""
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -73,29 +72,28 @@ class FolderSource:
     def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
         import tensorflow as tf
 
-        images = tf.constant([os.fsencode(path) for path in self.images])
-        masks = tf.constant([os.fsencode(path) for path in self.masks])
         order = tf.data.Dataset.range(len(self))
         if key is not None:
             order = order.map(lambda position: shuffled(position, key, len(self)))
-        return order.map(lambda index: (index, {"image": images[index], "mask": masks[index]}))
+        return order.map(lambda index: (index, {"pair": index}))
 
     def decode(self, example: Example) -> tuple["tf.Tensor", "tf.Tensor"]:
         import tensorflow as tf
 
-        def read(image: bytes, mask: bytes) -> tuple[np.ndarray, np.ndarray]:
-            return read_pair(os.fsdecode(image), os.fsdecode(mask), self.bit_depth, self.colours)
+        def read(index: int) -> tuple[np.ndarray, np.ndarray]:
+            image, mask = self.pairs[index]
+            return read_pair(str(image), str(mask), self.bit_depth, self.colours)
 
-        image, mask = tf.numpy_function(read, [example["image"], example["mask"]], [tf.uint8, tf.int32], stateful=False)
+        image, mask = tf.numpy_function(read, [example["pair"]], [tf.uint8, tf.uint16], stateful=False)
         return tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(mask, (None, None, 1))
 
     def decode_mask(self, example: Example) -> "tf.Tensor":
         import tensorflow as tf
 
-        def read(path: bytes) -> np.ndarray:
-            return read_mask(os.fsdecode(path), self.colours)
+        def read(index: int) -> np.ndarray:
+            return read_mask(str(self.pairs[index][1]), self.colours)
 
-        mask = tf.numpy_function(read, [example["mask"]], tf.int32, stateful=False)
+        mask = tf.numpy_function(read, [example["pair"]], tf.uint16, stateful=False)
         return tf.ensure_shape(mask, (None, None, 1))
 
 

@@ -126,7 +126,7 @@ def list_values(found: Sequence[int]) -> str:
 
 
 def stored_masks(source: Source) -> Iterator[np.ndarray]:
-    """The masks of a source as they are stored, int32 `(H, W, 1)` each, read in parallel, in order.
+    """The masks of a source as they are stored, uint16 `(H, W, 1)` each, read in parallel, in order.
 
     Raises:
         KsegError: a mask cannot be read.

@@ -109,7 +109,7 @@ class RecordSource:
         import tensorflow as tf
 
         mask = self.builder.info.features[self.mask_feature].decode_example(example[self.mask_feature])
-        return tf.cast(mask, tf.int32)
+        return tf.cast(mask, tf.uint16)
 
 
 def is_record_set(name: str) -> bool:

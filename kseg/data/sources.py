@@ -45,10 +45,10 @@ class Source(Protocol):
         """
 
     def decode(self, example: Example) -> tuple["tf.Tensor", "tf.Tensor"]:
-        """The image, uint8 `(H, W, 3)`, and its mask as it was stored, int32 `(H, W, 1)`."""
+        """The image, uint8 `(H, W, 3)`, and its mask as it was stored, uint16 `(H, W, 1)`."""
 
     def decode_mask(self, example: Example) -> "tf.Tensor":
-        """The mask alone, int32 `(H, W, 1)`."""
+        """The mask alone, uint16 `(H, W, 1)`."""
 
 
 def open_sources(
