@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "models": set(),
     "data": set(),
     "audits": {"data"},
-    "pictures": set(),
+    "pictures": {"data"},
     "checks": {"findings"},
     "callbacks": {"checkpoints", "checks", "findings", "interval", "metrics", "models"},
     "run_directory": {"checkpoints", "config"},

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from kseg import IGNORE
+from kseg.data.bands import in_colours
 
 SIDE = 64
 """Height and width of a thumbnail."""
@@ -63,10 +64,10 @@ class MaskLook:
 
 
 def look_at_image(image: np.ndarray, thumbnail: bool) -> ImageLook:
-    """Measure an image, uint8 `(H, W, 3)`."""
+    """Measure an image, uint8 `(H, W, C)`."""
     # Every few pixels of a large image are enough for what is averaged over a grid.
     step = max(1, min(image.shape[:2]) // _ENOUGH)
-    picture = Image.fromarray(np.ascontiguousarray(image[::step, ::step]))
+    picture = Image.fromarray(np.ascontiguousarray(in_colours(image[::step, ::step])))
     tiny = picture.resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
     grey = tiny.convert("L")
     spread = _spread(tiny)
@@ -75,7 +76,7 @@ def look_at_image(image: np.ndarray, thumbnail: bool) -> ImageLook:
         digest=_digest(image),
         bits=_brightening(grey),
         small=np.asarray(grey.resize((_SMALL_SIDE, _SMALL_SIDE), Image.Resampling.BOX)),
-        spread=spread if spread > FLAT else _spread(Image.fromarray(image)),
+        spread=spread if spread > FLAT else int(np.ptp(image, axis=(0, 1)).max()),
         brightest=grey.getextrema()[1],
         thumbnail=np.asarray(tiny) if thumbnail else None,
     )

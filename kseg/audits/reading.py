@@ -15,7 +15,7 @@ from kseg.audits.drawing import outlined
 from kseg.audits.look import Look, Reading, look_at_pair
 from kseg.audits.measures import foreground_of, look_at_image, look_at_mask
 from kseg.audits.pairs import Pair, find_pairs
-from kseg.data.files import find_bit_depth, refuse_colours
+from kseg.data.files import find_bit_depth, find_channels, refuse_colours
 from kseg.data.sources import Source, open_sources, readable_errors
 from kseg.errors import KsegError
 
@@ -55,8 +55,11 @@ def open_set(
     if colours == "auto":
         refuse_colours(dataset, [str(pair.mask) for pair in pairs if pair.mask])
         colours = ()
-    bit_depth = find_bit_depth([str(pair.image) for pair in pairs if pair.image])
-    reading = Reading(bit_depth, tuple(colours))
+    images = [str(pair.image) for pair in pairs if pair.image]
+    channels = 3
+    with contextlib.suppress(KsegError):  # those of another number are findings
+        channels = find_channels(images)
+    reading = Reading(find_bit_depth(images), channels, tuple(colours))
     workers = min(workers or available_cores(), -(-len(pairs) // _WORTH_A_PROCESS))
     if workers == 1:
         yield FolderSet(dataset, pairs, reading, _map_here)

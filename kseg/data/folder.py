@@ -1,20 +1,23 @@
 """A folder of images and masks as a source; `layouts.py` finds the pairs, `files.py` reads them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
 
-from kseg.data.files import find_bit_depth, read_mask, read_pair, refuse_colours
+from kseg.data.files import check_headers, find_bit_depth, find_channels, read_mask, read_pair, refuse_colours
 from kseg.data.layouts import Pair, find_layout
 from kseg.data.sources import Example, contents
 from kseg.errors import KsegError
 
 if TYPE_CHECKING:
     import tensorflow as tf
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class FolderSource:
     pairs: Sequence[Pair]
     layout: str = "as given"
     bit_depth: int = 8
+    channels: int = 3
     colours: tuple[str, ...] = ()
 
     @property
@@ -51,23 +55,32 @@ class FolderSource:
         """The examples at these indices, in this order."""
         return replace(self, pairs=[self.pairs[i] for i in indices])
 
-    def readable(self) -> tuple["FolderSource", list[str]]:
-        from tqdm import tqdm
+    def check_headers(self) -> None:
+        for _ in self._each(lambda image, mask: check_headers(str(image), str(mask), self.channels)):
+            pass
 
-        def fault(pair: Pair) -> str | None:
+    def readable(self) -> tuple["FolderSource", list[str]]:
+        def fault(image: Path, mask: Path) -> str | None:
             try:
-                read_pair(*map(str, pair), self.bit_depth, self.colours)
+                self._read(image, mask)
             except KsegError as error:
                 return str(error)
             return None
 
-        # Pillow lets go of Python while it decodes.
-        with ThreadPoolExecutor() as threads:
-            faults = threads.map(fault, self.pairs)
-            bar = tqdm(faults, f"Checking {self.name}", len(self), unit=" images", delay=2, leave=False)
-            faults = list(bar)
+        faults = list(self._each(fault))
         kept = [index for index, found in enumerate(faults) if found is None]
         return self.subset(kept), [found for found in faults if found is not None]
+
+    def _each(self, look: Callable[[Path, Path], T]) -> Iterator[T]:
+        """Look at all pairs in threads, since Pillow lets go of Python, behind a progress bar."""
+        from tqdm import tqdm
+
+        with ThreadPoolExecutor() as threads:
+            looks = threads.map(look, self.images, self.masks)
+            yield from tqdm(looks, f"Checking {self.name}", len(self), unit=" images", delay=2, leave=False)
+
+    def _read(self, image: Path, mask: Path) -> tuple[np.ndarray, np.ndarray]:
+        return read_pair(str(image), str(mask), self.bit_depth, self.channels, self.colours)
 
     def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
         import tensorflow as tf
@@ -81,11 +94,10 @@ class FolderSource:
         import tensorflow as tf
 
         def read(index: int) -> tuple[np.ndarray, np.ndarray]:
-            image, mask = self.pairs[index]
-            return read_pair(str(image), str(mask), self.bit_depth, self.colours)
+            return self._read(*self.pairs[index])
 
         image, mask = tf.numpy_function(read, [example["pair"]], [tf.uint8, tf.uint16], stateful=False)
-        return tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(mask, (None, None, 1))
+        return tf.ensure_shape(image, (None, None, self.channels)), tf.ensure_shape(mask, (None, None, 1))
 
     def decode_mask(self, example: Example) -> "tf.Tensor":
         import tensorflow as tf
@@ -128,12 +140,13 @@ def open_folder(
         training, validation = _split(training, val_fraction, seed)
     if take is not None:
         training, validation = training.take(take), validation.take(take)
+    images = [str(path) for path in training.images]
     if bit_depth == "auto":
-        bit_depth = find_bit_depth([str(path) for path in training.images])
+        bit_depth = find_bit_depth(images)
     if colours == "auto":
         refuse_colours(str(folder), [str(path) for path in training.masks])
         colours = ()
-    read_as = {"bit_depth": bit_depth, "colours": tuple(colours)}
+    read_as = {"bit_depth": bit_depth, "channels": find_channels(images), "colours": tuple(colours)}
     return replace(training, **read_as), replace(validation, **read_as)
 
 

@@ -30,6 +30,7 @@ class RecordSource:
     image_feature: str
     mask_feature: str
     bit_depth: ClassVar[int] = 8
+    channels: ClassVar[int] = 3
 
     @property
     def name(self) -> str:
@@ -49,6 +50,9 @@ class RecordSource:
     def contents(self) -> str:
         split = self.builder.info.splits[self.split]
         return contents(len(self), (self.name, split.num_bytes, *split.shard_lengths))
+
+    def check_headers(self) -> None:
+        """TFDS checked its examples when it wrote them."""
 
     def readable(self) -> tuple["RecordSource", list[str]]:
         return self, []  # TFDS checked its examples when it wrote them

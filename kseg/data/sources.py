@@ -26,6 +26,9 @@ class Source(Protocol):
     bit_depth: int
     """Bits that hold the largest value of an image; those of more than 8 are scaled to 8."""
 
+    channels: int
+    """Of an image: 3, grey ones included, or as many as all images of the data set have."""
+
     def __len__(self) -> int:
         """How many examples there are."""
 
@@ -34,6 +37,13 @@ class Source(Protocol):
 
     def take(self, count: int) -> "Source":
         """The first `count` examples, or all if there are fewer."""
+
+    def check_headers(self) -> None:
+        """Look at what all files say of themselves, pixels unread.
+
+        Raises:
+            KsegError: one of them cannot be read as an image, or a mask, of this data set; the first in its order.
+        """
 
     def readable(self) -> tuple["Source", list[str]]:
         """The examples that can be read, and what is wrong with each of the others; reads all of them."""
@@ -45,7 +55,7 @@ class Source(Protocol):
         """
 
     def decode(self, example: Example) -> tuple["tf.Tensor", "tf.Tensor"]:
-        """The image, uint8 `(H, W, 3)`, and its mask as it was stored, uint16 `(H, W, 1)`."""
+        """The image, uint8 `(H, W, C)`, and its mask as it was stored, uint16 `(H, W, 1)`."""
 
     def decode_mask(self, example: Example) -> "tf.Tensor":
         """The mask alone, uint16 `(H, W, 1)`."""
