@@ -26,7 +26,8 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from kseg.data import Foreground, find_foreground, open_sources, pipeline, training_batches
+from kseg.data import Foreground, find_foreground, open_sources, training_batches
+from kseg.data.cache import CacheSetting
 from kseg.data.folder import FolderSource
 
 _CORES = len(os.sched_getaffinity(0))
@@ -46,8 +47,9 @@ def main(dataset: Path, size: int = 256, batch_size: int = 4, turns: int = 5) ->
     foreground = find_foreground(source)
     ways: dict[str, Callable[[], Iterator[Any]]] = {
         "decoding": lambda: _decode(source),
-        "streamed": lambda: _batches(source, foreground, size, batch_size, memory=0),
-        "from memory": lambda: _batches(source, foreground, size, batch_size, memory=2**40),
+        "streamed": lambda: _batches(source, foreground, size, batch_size, "none"),
+        "from memory": lambda: _batches(source, foreground, size, batch_size, "memory"),
+        "from disk": lambda: _batches(source, foreground, size, batch_size, "disk"),
     }
     loader = _albumentations(source, size, batch_size)
     if loader is None:
@@ -55,7 +57,7 @@ def main(dataset: Path, size: int = 256, batch_size: int = 4, turns: int = 5) ->
     else:
         ways["albumentations"] = lambda: iter(loader)
 
-    running = {name: way() for name, way in ways.items() if name in ("streamed", "from memory")}
+    running = {name: way() for name, way in ways.items() if name in ("streamed", "from memory", "from disk")}
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(turns + 1):
         for name, way in ways.items():
@@ -65,7 +67,12 @@ def main(dataset: Path, size: int = 256, batch_size: int = 4, turns: int = 5) ->
             rates[name].append(count * unit / (time.perf_counter() - start))
     for name in ways:
         print(f"{name:15} {statistics.median(rates[name][1:]):6.0f} images a second")
-    for name, under in (("streamed", "decoding"), ("streamed", "albumentations"), ("from memory", "decoding")):
+    for name, under in (
+        ("streamed", "decoding"),
+        ("streamed", "albumentations"),
+        ("from memory", "decoding"),
+        ("from disk", "decoding"),
+    ):
         if under in rates:
             ratios = [one / other for one, other in zip(rates[name][1:], rates[under][1:], strict=True)]
             low, median, high = statistics.quantiles(ratios, n=4)
@@ -86,11 +93,9 @@ def _decode(source: FolderSource) -> Iterator[None]:
 
 
 def _batches(
-    source: FolderSource, foreground: Foreground, size: int, batch_size: int, memory: int
+    source: FolderSource, foreground: Foreground, size: int, batch_size: int, cache: CacheSetting
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    kept, pipeline._MEMORY_BYTES = pipeline._MEMORY_BYTES, memory
-    batches = training_batches(source, foreground, image_size=(size, size), batch_size=batch_size, seed=0)
-    pipeline._MEMORY_BYTES = kept
+    batches = training_batches(source, foreground, image_size=(size, size), batch_size=batch_size, seed=0, cache=cache)
     return batches.dataset.as_numpy_iterator()
 
 
@@ -139,8 +144,8 @@ def _wait(source: FolderSource, foreground: Foreground, size: int, batch_size: i
 
     model = unet()
     model.compile(keras.optimizers.AdamW(1e-3), CombinedSegmentationLoss())
-    for name, memory in (("streamed", 0), ("from memory", 2**40)):
-        batches = _batches(source, foreground, size, batch_size, memory)
+    for name, cache in (("streamed", "none"), ("from memory", "memory"), ("from disk", "disk")):
+        batches = _batches(source, foreground, size, batch_size, cache)
         waited: list[float] = []
 
         def timed(batches: Iterator[Any] = batches, waited: list[float] = waited) -> Iterator[Any]:

@@ -56,6 +56,11 @@ class TrainConfig(BaseModel):
         description="How images come to that size. pad: keep the aspect ratio, ignore what is left over; crop: keep "
         "it, cut off what is too much.",
     )
+    cache: Literal["auto", "memory", "disk", "none"] = Field(
+        "auto",
+        description="Where decoded images are kept. disk: in a temporary file, for which TMPDIR says where; none: they "
+        "are decoded in every epoch; auto: memory if they take at most half of what is free, else none.",
+    )
     augment: bool = Field(True, description="Flip, turn, crop, brighten and stretch the contrast of training images.")
     foreground_crops: float = Field(
         0.0,

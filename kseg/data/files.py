@@ -26,6 +26,7 @@ _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 # Pillow's modes. It would clip, not scale, the 16-bit ones.
 _MODES_OF_8_BITS = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 _MODES_OF_16_BITS = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+_GREY_MODES = frozenset({"1", "L", "LA"})
 _IMAGE_MODES = _MODES_OF_8_BITS | _MODES_OF_16_BITS
 _MASK_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I"}) | _MODES_OF_16_BITS
 
@@ -83,9 +84,9 @@ def read_image(path: str, bit_depth: int = 8, channels: int = 3) -> np.ndarray:
     """
     values = _image_values(path)
     _check_same_channels(path, values.shape[2], channels)
-    if values.shape[2] < channels:
-        values = np.repeat(values, channels, axis=2)
-    return values if values.dtype == np.uint8 else _to_8_bits(values, bit_depth, path)
+    values = values if values.dtype == np.uint8 else _to_8_bits(values, bit_depth, path)
+    # Of grey the three channels are one, seen three times, until somebody needs them.
+    return np.broadcast_to(values, (*values.shape[:2], channels))
 
 
 def read_mask(path: str, colours: Sequence[str] = ()) -> np.ndarray:
@@ -190,7 +191,9 @@ def _image_values(path: str) -> np.ndarray:
             if picture.mode in _MODES_OF_16_BITS:
                 return _upright(picture).astype(np.uint16)[..., None]
             ImageOps.exif_transpose(picture, in_place=True)
-            return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+            mode = "L" if picture.mode in _GREY_MODES else "RGB"
+            values = np.asarray(picture if picture.mode == mode else picture.convert(mode))
+            return values if mode == "RGB" else values[..., None]
 
 
 def _npy_image(path: str) -> np.ndarray:

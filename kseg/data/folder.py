@@ -10,7 +10,7 @@ import numpy as np
 
 from kseg.data.files import check_headers, find_bit_depth, find_channels, read_mask, read_pair, refuse_colours
 from kseg.data.layouts import Pair, find_layout
-from kseg.data.sources import Example, contents
+from kseg.data.sources import contents
 from kseg.errors import KsegError
 
 if TYPE_CHECKING:
@@ -56,13 +56,17 @@ class FolderSource:
         return replace(self, pairs=[self.pairs[i] for i in indices])
 
     def check_headers(self) -> None:
-        for _ in self._each(lambda image, mask: check_headers(str(image), str(mask), self.channels)):
+        def check(index: int) -> None:
+            image, mask = self.pairs[index]
+            check_headers(str(image), str(mask), self.channels)
+
+        for _ in self._each(check):
             pass
 
     def readable(self) -> tuple["FolderSource", list[str]]:
-        def fault(image: Path, mask: Path) -> str | None:
+        def fault(index: int) -> str | None:
             try:
-                self._read(image, mask)
+                self.read(index)
             except KsegError as error:
                 return str(error)
             return None
@@ -71,42 +75,35 @@ class FolderSource:
         kept = [index for index, found in enumerate(faults) if found is None]
         return self.subset(kept), [found for found in faults if found is not None]
 
-    def _each(self, look: Callable[[Path, Path], T]) -> Iterator[T]:
+    def _each(self, look: Callable[[int], T]) -> Iterator[T]:
         """Look at all pairs in threads, since Pillow lets go of Python, behind a progress bar."""
         from tqdm import tqdm
 
         with ThreadPoolExecutor() as threads:
-            looks = threads.map(look, self.images, self.masks)
+            looks = threads.map(look, range(len(self)))
             yield from tqdm(looks, f"Checking {self.name}", len(self), unit=" images", delay=2, leave=False)
 
-    def _read(self, image: Path, mask: Path) -> tuple[np.ndarray, np.ndarray]:
+    def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
+        return by_place(len(self), key)
+
+    order = examples
+
+    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        image, mask = self.pairs[index]
         return read_pair(str(image), str(mask), self.bit_depth, self.channels, self.colours)
 
-    def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
-        import tensorflow as tf
+    def read_mask(self, index: int) -> np.ndarray:
+        return read_mask(str(self.pairs[index][1]), self.colours)
 
-        order = tf.data.Dataset.range(len(self))
-        if key is not None:
-            order = order.map(lambda position: shuffled(position, key, len(self)))
-        return order.map(lambda index: (index, {"pair": index}))
 
-    def decode(self, example: Example) -> tuple["tf.Tensor", "tf.Tensor"]:
-        import tensorflow as tf
+def by_place(count: int, key: "tf.Tensor | None") -> "tf.data.Dataset":
+    """The indices of so many examples, as tuples of one; in the order of a key, if there is one."""
+    import tensorflow as tf
 
-        def read(index: int) -> tuple[np.ndarray, np.ndarray]:
-            return self._read(*self.pairs[index])
-
-        image, mask = tf.numpy_function(read, [example["pair"]], [tf.uint8, tf.uint16], stateful=False)
-        return tf.ensure_shape(image, (None, None, self.channels)), tf.ensure_shape(mask, (None, None, 1))
-
-    def decode_mask(self, example: Example) -> "tf.Tensor":
-        import tensorflow as tf
-
-        def read(index: int) -> np.ndarray:
-            return read_mask(str(self.pairs[index][1]), self.colours)
-
-        mask = tf.numpy_function(read, [example["pair"]], tf.uint16, stateful=False)
-        return tf.ensure_shape(mask, (None, None, 1))
+    places = tf.data.Dataset.range(count)
+    if key is None:
+        return places.map(lambda place: (place,))
+    return places.map(lambda place: (shuffled(place, key, count),))
 
 
 def shuffled(position: "tf.Tensor", key: "tf.Tensor", size: "int | tf.Tensor") -> "tf.Tensor":

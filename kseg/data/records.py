@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from kseg.data.folder import shuffled
-from kseg.data.sources import Example, contents
+from kseg.data.sources import contents
 from kseg.errors import KsegError
 
 if TYPE_CHECKING:
@@ -85,6 +85,9 @@ class RecordSource:
             order = tf.data.Dataset.range(size).map(lambda position: shuffled(position, own_key, size))
             return order.map(lambda position: (indices[position], records[position]))
 
+        def content(index: tf.Tensor, example: dict) -> tuple[tf.Tensor, ...]:
+            return index, example[self.image_feature], example[self.mask_feature]
+
         order = tf.data.Dataset.range(len(shards))
         if key is None:
             records = order.flat_map(read)
@@ -94,26 +97,22 @@ class RecordSource:
                 read, cycle_length=_SHARDS_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
             )
             records = records.batch(_SHUFFLE_BUFFER).flat_map(mix)
-        return records.map(lambda index, record: (index, features.deserialize_example(record, decoders=undecoded)))
+        return records.map(lambda index, record: content(index, features.deserialize_example(record, decoders=undecoded)))
 
-    def decode(self, example: Example) -> tuple["tf.Tensor", "tf.Tensor"]:
-        import tensorflow as tf
+    def order(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
+        return self.examples(key).map(lambda index, *content: (index,))
 
-        image = self.builder.info.features[self.image_feature].decode_example(example[self.image_feature])
-        if image.dtype != tf.uint8:
-            raise KsegError(f"The images of {self.name} are {image.dtype.name}; expected uint8.")
-        if image.shape[-1] == 1:
-            image = tf.image.grayscale_to_rgb(image)
-        mask = self.decode_mask(example)
-        sizes = f"KsegError: An image of {self.name} and its mask differ in size; expected one size for both.\n"
-        tf.debugging.assert_equal(tf.shape(image)[:2], tf.shape(mask)[:2], message=sizes)
-        return image[..., :3], mask
+    def read(self, index: int, image: bytes, mask: bytes):
+        import io
+        import numpy as np
+        from PIL import Image
+        return np.asarray(Image.open(io.BytesIO(image)).convert("RGB")), self.read_mask(index, image, mask)
 
-    def decode_mask(self, example: Example) -> "tf.Tensor":
-        import tensorflow as tf
-
-        mask = self.builder.info.features[self.mask_feature].decode_example(example[self.mask_feature])
-        return tf.cast(mask, tf.uint16)
+    def read_mask(self, index: int, image: bytes, mask: bytes):
+        import io
+        import numpy as np
+        from PIL import Image
+        return np.asarray(Image.open(io.BytesIO(mask))).astype(np.uint16)[..., None]
 
 
 def is_record_set(name: str) -> bool:

@@ -25,10 +25,21 @@ def scaled(image: np.ndarray, mask: np.ndarray, size: tuple[int, int], how: Resi
         The two, of their types.
     """
     inner = size if how == "stretch" else _inner(image.shape[:2], size, how)
-    smaller = tuple(map(min, image.shape[:2], inner))
-    image = _resized(_resized(image, smaller, cv2.INTER_AREA), inner, cv2.INTER_LINEAR)
+    grey = image.shape[2] == 3 and image.strides[2] == 0  # one channel, seen three times
+    image = _averaged(image[..., :1] if grey else image, tuple(map(min, image.shape[:2], inner)))
+    image = _resized(image, inner, cv2.INTER_LINEAR)
     # INTER_NEAREST would be half a pixel off.
-    return image, _resized(mask, inner, cv2.INTER_NEAREST_EXACT)
+    mask = _resized(mask, inner, cv2.INTER_NEAREST_EXACT)
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if grey else image, mask
+
+
+def _averaged(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Shrink, in halves as long as they come out even: several times as fast as at once, and the same average."""
+    (height, width), (new_height, new_width) = picture.shape[:2], size
+    while height % 2 == width % 2 == 0 and height >= 2 * new_height and width >= 2 * new_width:
+        height, width = height // 2, width // 2
+        picture = _resized(picture, (height, width), cv2.INTER_AREA)
+    return _resized(picture, size, cv2.INTER_AREA)
 
 
 def _resized(picture: np.ndarray, size: tuple[int, int], interpolation: int) -> np.ndarray:

@@ -1,19 +1,22 @@
 """A name or a path to a source: what hands out examples, undecoded, each with its index."""
 
+import atexit
 import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
 
 from kseg.errors import KsegError
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-Example = dict[str, Any]
 
 
 class Source(Protocol):
@@ -49,15 +52,18 @@ class Source(Protocol):
         """The examples that can be read, and what is wrong with each of the others; reads all of them."""
 
     def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
-        """Pairs of an int64 index and an undecoded example, in the source's order.
+        """Tuples of an int64 index and what `read` takes besides, strings or nothing, in the source's order.
 
         With a key, int64 `(2,)` of (seed, epoch), in the order that belongs to that key.
         """
 
-    def decode(self, example: Example) -> tuple["tf.Tensor", "tf.Tensor"]:
-        """The image, uint8 `(H, W, C)`, and its mask as it was stored, uint16 `(H, W, 1)`."""
+    def order(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
+        """Tuples of the index alone, in the same order; reads nothing."""
 
-    def decode_mask(self, example: Example) -> "tf.Tensor":
+    def read(self, index: int, *content: bytes) -> tuple[np.ndarray, np.ndarray]:
+        """The image, uint8 `(H, W, C)`, and its mask as it was stored, uint16 `(H, W, 1)`; from any thread."""
+
+    def read_mask(self, index: int, *content: bytes) -> np.ndarray:
         """The mask alone, uint16 `(H, W, 1)`."""
 
 
@@ -120,6 +126,47 @@ def contents(count: int, parts: Iterable[object]) -> str:
     """How many examples there are, and a digest of what tells them from others."""
     digest = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
     return f"{count} images ({digest[:8]})"
+
+
+def in_python(function: Callable, types: Any, *arguments: "tf.Tensor") -> Any:
+    """What a function of NumPy arrays gives, as tensors; for `Dataset.map`. It has to be one of its arguments alone."""
+    import tensorflow as tf
+
+    def call(*arrays: Any) -> Any:
+        with _under_way:
+            return function(*arrays)
+
+    return tf.numpy_function(call, arguments, types, stateful=False)
+
+
+class _UnderWay:
+    """What TensorFlow's threads have Python do, which has to be over when Python ends: else they end the process.
+
+    An iterator that is alive then has filled its buffers, or fills them with errors now, and rests.
+    """
+
+    def __init__(self) -> None:
+        self._count, self._lock, self._ending = 0, threading.Lock(), False
+        atexit.register(self._end)
+
+    def __enter__(self) -> None:
+        if self._ending:
+            raise KsegError("Python is ending; no more examples are read.")
+        with self._lock:
+            self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._count -= 1
+
+    def _end(self) -> None:
+        self._ending = True
+        while self._count:
+            time.sleep(0.01)
+        time.sleep(0.05)  # those that were turned away
+
+
+_under_way = _UnderWay()
 
 
 @contextlib.contextmanager
