@@ -73,7 +73,7 @@ def look_at_image(image: np.ndarray, thumbnail: bool) -> ImageLook:
     spread = _spread(tiny)
     return ImageLook(
         size=image.shape[:2],
-        digest=_digest(image),
+        digest=_digest(image[..., :1] if _is_grey(image) else image),
         bits=_brightening(grey),
         small=np.asarray(grey.resize((_SMALL_SIDE, _SMALL_SIDE), Image.Resampling.BOX)),
         spread=spread if spread > FLAT else int(np.ptp(image, axis=(0, 1)).max()),
@@ -184,6 +184,14 @@ def _brightening(grey: Image.Image) -> np.ndarray:
     down = np.asarray(grey.resize((8, 9), Image.Resampling.BOX), np.int16)
     steps = np.concatenate([np.diff(across, axis=1).ravel(), np.diff(down, axis=0).ravel()])
     return np.packbits(steps > _EVEN).view(np.uint64)
+
+
+def _is_grey(image: np.ndarray) -> bool:
+    """Whether an image `(H, W, C)` has one channel several times over, as it was read or as it was saved."""
+    if image.strides[2] == 0:
+        return True
+    first, *others = np.moveaxis(image, -1, 0)
+    return all((first[0] == other[0]).all() and (first == other).all() for other in others)
 
 
 def _spread(picture: Image.Image) -> int:

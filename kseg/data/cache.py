@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
@@ -58,6 +59,7 @@ class DiskCache:
 
     def __init__(self, image_shape: tuple[int, int, int]) -> None:
         self._file = tempfile.TemporaryFile(prefix="kseg-", buffering=0)  # noqa: SIM115  (open as long as this is)
+        weakref.finalize(self, self._file.close).atexit = False  # where threads may still be reading
         self._image_shape, self._mask_shape = image_shape, (*image_shape[:2], 1)
         self._pixels = int(np.prod(image_shape[:2]))
         self._bytes = self._pixels * (image_shape[2] + 1)

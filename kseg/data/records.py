@@ -97,7 +97,9 @@ class RecordSource:
                 read, cycle_length=_SHARDS_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
             )
             records = records.batch(_SHUFFLE_BUFFER).flat_map(mix)
-        return records.map(lambda index, record: content(index, features.deserialize_example(record, decoders=undecoded)))
+        return records.map(
+            lambda index, record: content(index, features.deserialize_example(record, decoders=undecoded))
+        )
 
     def order(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
         return self.examples(key).map(lambda index, *content: (index,))
@@ -106,12 +108,14 @@ class RecordSource:
         import io
         import numpy as np
         from PIL import Image
+
         return np.asarray(Image.open(io.BytesIO(image)).convert("RGB")), self.read_mask(index, image, mask)
 
     def read_mask(self, index: int, image: bytes, mask: bytes):
         import io
         import numpy as np
         from PIL import Image
+
         return np.asarray(Image.open(io.BytesIO(mask))).astype(np.uint16)[..., None]
 
 
