@@ -16,6 +16,8 @@ from kseg.audits.look import Look, Reading, look_at_pair
 from kseg.audits.measures import foreground_of, look_at_image, look_at_mask
 from kseg.audits.pairs import Pair, find_pairs
 from kseg.data.files import find_bit_depth, refuse_colours
+from kseg.data.huggingface import is_huggingface
+from kseg.data.records import is_prepared
 from kseg.data.sources import Source, open_sources, readable_errors
 from kseg.errors import KsegError
 
@@ -49,7 +51,7 @@ def open_set(
         KsegError: there is no such data set, or nothing in it; its masks are in colours, and none are given.
     """
     if not is_folder(dataset):
-        yield RecordSet(dataset, open_sources(dataset, data_dir=data_dir))
+        yield RecordSet(dataset, open_sources(dataset, data_dir=data_dir, colours=colours))
         return
     pairs = find_pairs(Path(dataset))
     if colours == "auto":
@@ -67,8 +69,9 @@ def open_set(
 
 
 def is_folder(dataset: str) -> bool:
-    """Whether that is a folder; a bare name that TFDS or kseg knows is the data set, as in training."""
-    if not Path(dataset).is_dir():
+    """Whether that is a folder of files; a bare name that TFDS or kseg knows is the data set, as in training."""
+    path = Path(dataset)
+    if not path.is_dir() or is_prepared(path) or is_huggingface(path):
         return False
     if os.sep in dataset or dataset.startswith("."):
         return True

@@ -1,8 +1,10 @@
 """Image and mask files as arrays. Whatever is wrong with a file becomes a `KsegError` that names it."""
 
 import contextlib
+import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,8 +34,24 @@ _MASK_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I"}) | _MODE
 _STRETCHED = {"L;2": 85, "L;4": 17}
 
 
+@dataclass(frozen=True)
+class HeldFile:
+    """An image file that lies in something larger, under a name for messages."""
+
+    name: str
+    read: Callable[[], bytes]
+    """Gets its bytes, or raises a `KsegError`."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+File = str | HeldFile
+"""A path, or what stands for one."""
+
+
 def read_pair(
-    image_path: str, mask_path: str, bit_depth: int = 8, colours: Sequence[str] = ()
+    image_path: File, mask_path: File, bit_depth: int = 8, colours: Sequence[str] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image and its mask, as from `read_image` and `read_mask`.
 
@@ -49,7 +67,7 @@ def read_pair(
     return image, mask
 
 
-def read_image(path: str, bit_depth: int = 8) -> np.ndarray:
+def read_image(path: File, bit_depth: int = 8) -> np.ndarray:
     """An image file as uint8 `(H, W, 3)`, turned upright as its EXIF tag says; grey becomes three equal channels.
 
     Args:
@@ -66,7 +84,7 @@ def read_image(path: str, bit_depth: int = 8) -> np.ndarray:
     return values if values.shape[2] == 3 else np.repeat(values, 3, axis=2)
 
 
-def read_mask(path: str, colours: Sequence[str] = ()) -> np.ndarray:
+def read_mask(path: File, colours: Sequence[str] = ()) -> np.ndarray:
     """A mask file as uint16 `(H, W, 1)` of the values stored, turned upright: of a palette image, the indices.
 
     Args:
@@ -90,7 +108,13 @@ def read_mask(path: str, colours: Sequence[str] = ()) -> np.ndarray:
     return (values if values.dtype.itemsize <= 2 else np.minimum(values, 65535)).astype(np.uint16)
 
 
-def find_bit_depth(paths: Sequence[str]) -> int:
+def file_bytes(path: File) -> bytes:
+    """What a file holds."""
+    with _opened(path) as file:
+        return file.read()
+
+
+def find_bit_depth(paths: Sequence[File]) -> int:
     """The smallest of `BIT_DEPTHS` with room for the values of these images, of which 64, evenly spread, are looked at.
 
     What cannot be read says nothing here; it is an error when its turn comes.
@@ -99,7 +123,7 @@ def find_bit_depth(paths: Sequence[str]) -> int:
     return _room_for(max(map(_largest_value, sample), default=0))
 
 
-def refuse_colours(name: str, paths: Sequence[str]) -> None:
+def refuse_colours(name: str, paths: Sequence[File]) -> None:
     """Look for colours in the first 20 of these masks, which lie in a data set of that name.
 
     Raises:
@@ -271,10 +295,10 @@ def _named_errors(path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _picture(path: str) -> Iterator[Image.Image]:
+def _picture(path: File) -> Iterator[Image.Image]:
     """A file that Pillow has opened, and of which nothing but the header was read."""
     # Given the path, Pillow 13 maps a TIFF without compression, and mixes up the pixels of one that is turned.
-    with Path(path).open("rb") as file:
+    with _opened(path) as file:
         try:
             picture = Image.open(file, formats=_FORMATS)
         except UnidentifiedImageError:
@@ -283,6 +307,10 @@ def _picture(path: str) -> Iterator[Image.Image]:
         with picture:
             _check_header(path, picture)
             yield picture
+
+
+def _opened(path: File) -> BinaryIO:
+    return io.BytesIO(path.read()) if isinstance(path, HeldFile) else Path(path).open("rb")
 
 
 def _check_header(path: str, picture: Image.Image) -> None:
@@ -322,8 +350,8 @@ def _tiff_channels(file: BinaryIO) -> int:
     return directory.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
 
 
-def _is_npy(path: str) -> bool:
-    return path.lower().endswith(".npy")
+def _is_npy(path: File) -> bool:
+    return str(path).lower().endswith(".npy")
 
 
 def _npy(path: str) -> np.ndarray:
