@@ -29,6 +29,8 @@ class HuggingFaceSource(FileSource):
     """Rows with an image and a mask, each the bytes of a file; what it calls pairs are rows."""
 
     pairs: Sequence[Row]
+    origin: Path
+    """Where they were saved."""
     tables: Mapping[str, "datasets.Dataset"]
     """The splits."""
     columns: tuple[str, str]
@@ -44,7 +46,7 @@ class HuggingFaceSource(FileSource):
 
     def _file(self, index: int, column: str) -> HeldFile:
         split, row = self.pairs[index]
-        name = f"{self.name.partition(' ')[0]} {split}, row {row}, {column}"
+        name = f"{self.origin}, {split}, row {row}, {column}"
 
         def read() -> bytes:
             held = self.tables[split][int(row)][column]
@@ -99,6 +101,7 @@ def open_huggingface(
             name=f"{path} {'+'.join(map(str, parts))}",
             pairs=[(part.split, row) for part in parts for row in range(part.start, part.stop)],
             layout=f"Hugging Face, columns {columns[0]} and {columns[1]}",
+            origin=path,
             tables=tables,
             columns=columns,
         )
@@ -129,7 +132,7 @@ def find_columns(name: str, features: "datasets.Features") -> tuple[str, str]:
 
 def _tables(path: Path, data_dir: str | Path | None) -> dict[str, "datasets.Dataset"]:
     """The splits of a data set; what comes without any is called train."""
-    os.environ["HF_HUB_OFFLINE"] = "1"  # read when it is imported
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # for its import
     try:
         import datasets
     except ImportError as error:
@@ -174,6 +177,7 @@ def _splits(tables: Mapping[str, "datasets.Dataset"]) -> dict[str, "tfds.core.Sp
 def _undecoded(table: "datasets.Dataset", columns: tuple[str, str]) -> "datasets.Dataset":
     import datasets
 
+    table = table.with_format(None)
     for column in columns:
         table = table.cast_column(column, datasets.Image(decode=False))
     return table.select_columns(list(columns))

@@ -12,6 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import numpy as np
+
 from kseg.data.folder import by_place, shuffled
 from kseg.data.sources import Example, contents
 from kseg.data.splits import Part, cut, find_parts
@@ -100,8 +102,8 @@ class RecordSource(ABC):
         import tensorflow as tf
 
         feature = self.builder.info.features[self.image_feature]
-        if feature.dtype != "uint8":
-            raise KsegError(f"The images of {self.name} are {feature.dtype}; expected uint8.")
+        if feature.np_dtype != np.uint8:
+            raise KsegError(f"The images of {self.name} are {np.dtype(feature.np_dtype)}; expected uint8.")
         image = decode_picture(encoded, feature)
         return tf.image.grayscale_to_rgb(image) if image.shape[-1] == 1 else image[..., :3]
 
@@ -116,7 +118,6 @@ class TFRecordSource(RecordSource):
     """Shards that can only be read from their beginning."""
 
     def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
-        import numpy as np
         import tensorflow as tf
 
         shards = self._shards

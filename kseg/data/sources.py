@@ -91,6 +91,7 @@ def open_sources(
     """
     import tensorflow as tf
 
+    from kseg.data.convert import is_unfinished
     from kseg.data.folder import open_folder
     from kseg.data.huggingface import is_huggingface, open_huggingface
     from kseg.data.records import builder_in, is_record_set, open_records
@@ -101,6 +102,8 @@ def open_sources(
     path = Path(dataset)
     splits = {"val_fraction": val_fraction, "train_split": train_split, "val_split": val_split}
     reading = {"bit_depth": bit_depth, "colours": colours}
+    if is_unfinished(path):
+        raise KsegError(f"{dataset} is a conversion that was not finished. Give kseg convert the same command again.")
     if is_record_set(dataset):
         if bit_depth not in ("auto", 8) or colours != "auto":
             raise KsegError(
