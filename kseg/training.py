@@ -219,6 +219,8 @@ def _sources(config: TrainConfig) -> tuple[Source, Source, list[str]]:
     training, validation = open_sources(
         config.dataset,
         data_dir=config.data_dir,
+        train_split=config.train_split,
+        val_split=config.val_split,
         val_fraction=config.val_fraction,
         seed=config.seed,
         take=config.dev_samples if config.dev_mode else None,

@@ -41,7 +41,8 @@ MAY_IMPORT = {
     },
     "train": {"callbacks", "config", "data", "run_directory", "training"},
     "audit": {"audits", "data"},
-    "cli": {"audit", "train"},
+    "convert": {"data"},
+    "cli": {"audit", "convert", "train"},
 }
 
 

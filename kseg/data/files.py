@@ -1,9 +1,12 @@
 """Image and mask files as arrays. Whatever is wrong with a file becomes a `KsegError` that names it."""
 
 import contextlib
+import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
@@ -34,8 +37,24 @@ _MASK_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I"}) | _MODE
 _STRETCHED = {"L;2": 85, "L;4": 17}
 
 
+@dataclass(frozen=True)
+class HeldFile:
+    """An image file that lies in something larger, under a name for messages."""
+
+    name: str
+    read: Callable[[], bytes]
+    """Gets its bytes, or raises a `KsegError`."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+File = str | HeldFile
+"""A path, or what stands for one."""
+
+
 def read_pair(
-    image_path: str, mask_path: str, bit_depth: int = 8, channels: int = 3, colours: Sequence[str] = ()
+    image_path: File, mask_path: File, bit_depth: int = 8, channels: int = 3, colours: Sequence[str] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image and its mask, as from `read_image` and `read_mask`.
 
@@ -47,7 +66,7 @@ def read_pair(
     return image, mask
 
 
-def check_headers(image_path: str, mask_path: str, channels: int = 3) -> None:
+def check_headers(image_path: File, mask_path: File, channels: int = 3) -> None:
     """Look at what an image and its mask say of themselves, pixels unread.
 
     Raises:
@@ -70,7 +89,7 @@ def check_headers(image_path: str, mask_path: str, channels: int = 3) -> None:
     _check_same_size(image_path, shape, mask_path, mask_shape)
 
 
-def read_image(path: str, bit_depth: int = 8, channels: int = 3) -> np.ndarray:
+def read_image(path: File, bit_depth: int = 8, channels: int = 3) -> np.ndarray:
     """An image file as uint8 `(H, W, C)`, turned upright as its EXIF tag says, without opacity.
 
     Args:
@@ -89,7 +108,7 @@ def read_image(path: str, bit_depth: int = 8, channels: int = 3) -> np.ndarray:
     return np.broadcast_to(values, (*values.shape[:2], channels))
 
 
-def read_mask(path: str, colours: Sequence[str] = ()) -> np.ndarray:
+def read_mask(path: File, colours: Sequence[str] = ()) -> np.ndarray:
     """A mask file as uint16 `(H, W, 1)` of the values stored, turned upright: of a palette image, the indices.
 
     Args:
@@ -113,7 +132,13 @@ def read_mask(path: str, colours: Sequence[str] = ()) -> np.ndarray:
     return (values if values.dtype.itemsize <= 2 else np.minimum(values, 65535)).astype(np.uint16)
 
 
-def find_bit_depth(paths: Sequence[str]) -> int:
+def file_bytes(path: File) -> bytes:
+    """What a file holds."""
+    with _stream(path) as file:
+        return file.read()
+
+
+def find_bit_depth(paths: Sequence[File]) -> int:
     """The smallest of `BIT_DEPTHS` with room for the values of these images, of which 64, evenly spread, are looked at.
 
     What cannot be read says nothing here; it is an error when its turn comes.
@@ -121,7 +146,7 @@ def find_bit_depth(paths: Sequence[str]) -> int:
     return _room_for(max(map(_largest_value, _spread(paths)), default=0))
 
 
-def find_channels(paths: Sequence[str]) -> int:
+def find_channels(paths: Sequence[File]) -> int:
     """How many channels the images of a data set are read with: 3 if they are grey or in colours, else those they have.
 
     Headers of up to 64 images, evenly spread, are looked at. What cannot be read says nothing here.
@@ -140,7 +165,7 @@ def find_channels(paths: Sequence[str]) -> int:
     return next(iter(found), 3)
 
 
-def refuse_colours(name: str, paths: Sequence[str]) -> None:
+def refuse_colours(name: str, paths: Sequence[File]) -> None:
     """Look for colours in the first 20 of these masks, which lie in a data set of that name.
 
     Raises:
@@ -373,10 +398,10 @@ def _named_errors(path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _opened(path: str) -> Iterator[Bands | Image.Image]:
+def _opened(path: File) -> Iterator[Bands | Image.Image]:
     """A file of which nothing but the header was read."""
     # Given the path, Pillow 13 maps a TIFF without compression, and mixes up the pixels of one that is turned.
-    with Path(path).open("rb") as file:
+    with _stream(path) as file:
         if bands := find_bands(file):
             # Eight bytes a pixel are allowed for; what has more of them may have fewer pixels.
             _check_size(path, bands.height, bands.width * max(1, bands.channels * bands.dtype.itemsize // 8))
@@ -387,6 +412,10 @@ def _opened(path: str) -> Iterator[Bands | Image.Image]:
         with Image.open(file, formats=_FORMATS) as picture:
             _check_header(path, picture)
             yield picture
+
+
+def _stream(path: File) -> BinaryIO:
+    return io.BytesIO(path.read()) if isinstance(path, HeldFile) else Path(path).open("rb")
 
 
 def _check_header(path: str, picture: Image.Image) -> None:
@@ -423,8 +452,8 @@ def _stored_as(picture: Image.Image) -> str:
     return arguments if isinstance(arguments, str) else str(next(iter(arguments), ""))
 
 
-def _is_npy(path: str) -> bool:
-    return path.lower().endswith(".npy")
+def _is_npy(path: File) -> bool:
+    return str(path).lower().endswith(".npy")
 
 
 def _npy(path: str) -> np.ndarray:

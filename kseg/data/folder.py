@@ -1,15 +1,25 @@
 """A folder of images and masks as a source; `layouts.py` finds the pairs, `files.py` reads them."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import numpy as np
 
-from kseg.data.files import check_headers, find_bit_depth, find_channels, read_mask, read_pair, refuse_colours
-from kseg.data.layouts import Pair, find_layout
+from kseg.data.files import (
+    File,
+    check_headers,
+    file_bytes,
+    find_bit_depth,
+    find_channels,
+    read_mask,
+    read_pair,
+    refuse_colours,
+)
+from kseg.data.layouts import find_layout
 from kseg.data.sources import contents
 from kseg.errors import KsegError
 
@@ -20,50 +30,54 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class PairReader(ABC):
+    """Reads pairs of an image file and a mask file, however it comes by them."""
+
+    bit_depth: int
+    channels: int
+    colours: tuple[str, ...]
+
+    @abstractmethod
+    def files(self, index: int, *content: bytes) -> tuple[File, File]:
+        """The image file and the mask file of an example."""
+
+    def read(self, index: int, *content: bytes) -> tuple[np.ndarray, np.ndarray]:
+        return read_pair(*self.files(index, *content), self.bit_depth, self.channels, self.colours)
+
+    def read_mask(self, index: int, *content: bytes) -> np.ndarray:
+        return read_mask(self.files(index, *content)[1], self.colours)
+
+    def encoded_image(self, index: int, *content: bytes) -> bytes:
+        return file_bytes(self.files(index, *content)[0])
+
+
 @dataclass(frozen=True)
-class FolderSource:
-    """Pairs of an image file and a mask file; see `kseg.data.Source`."""
+class FileSource(PairReader):
+    """Pairs of an image file and a mask file, reached by their place; see `kseg.data.Source`."""
 
     name: str
-    pairs: Sequence[Pair]
+    pairs: Sequence[Any]
+    """What `files` makes the two files of."""
     layout: str = "as given"
     bit_depth: int = 8
     channels: int = 3
     colours: tuple[str, ...] = ()
 
-    @property
-    def images(self) -> list[Path]:
-        """The image files, in the source's order."""
-        return [image for image, _ in self.pairs]
-
-    @property
-    def masks(self) -> list[Path]:
-        """The mask files, in the source's order."""
-        return [mask for _, mask in self.pairs]
-
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def contents(self) -> str:
-        files = [*self.images, *self.masks]
-        return contents(len(self), ((path.parent.name, path.name, path.stat().st_size) for path in files))
-
-    def take(self, count: int) -> "FolderSource":
+    def take(self, count: int) -> Self:
         return self.subset(range(min(count, len(self))))
 
-    def subset(self, indices: Sequence[int]) -> "FolderSource":
+    def subset(self, indices: Sequence[int]) -> Self:
         """The examples at these indices, in this order."""
         return replace(self, pairs=[self.pairs[i] for i in indices])
 
     def check_headers(self) -> None:
-        def check(index: int) -> None:
-            image, mask = self.pairs[index]
-            check_headers(str(image), str(mask), self.channels)
-
-        for _ in self._each(check):
+        for _ in self._each(lambda index: check_headers(*self.files(index), self.channels)):
             pass
 
-    def readable(self) -> tuple["FolderSource", list[str]]:
+    def readable(self) -> tuple[Self, list[str]]:
         def fault(index: int) -> str | None:
             try:
                 self.read(index)
@@ -88,16 +102,35 @@ class FolderSource:
 
     order = examples
 
-    def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        image, mask = self.pairs[index]
-        return read_pair(str(image), str(mask), self.bit_depth, self.channels, self.colours)
 
-    def read_mask(self, index: int) -> np.ndarray:
-        return read_mask(str(self.pairs[index][1]), self.colours)
+Files = TypeVar("Files", bound=FileSource)
+
+
+@dataclass(frozen=True)
+class FolderSource(FileSource):
+    """Pairs of paths."""
+
+    @property
+    def images(self) -> list[Path]:
+        """The image files, in the source's order."""
+        return [image for image, _ in self.pairs]
+
+    @property
+    def masks(self) -> list[Path]:
+        """The mask files, in the source's order."""
+        return [mask for _, mask in self.pairs]
+
+    def files(self, index: int) -> tuple[str, str]:
+        image, mask = self.pairs[index]
+        return str(image), str(mask)
+
+    def contents(self) -> str:
+        files = [*self.images, *self.masks]
+        return contents(len(self), ((path.parent.name, path.name, path.stat().st_size) for path in files))
 
 
 def by_place(count: int, key: "tf.Tensor | None") -> "tf.data.Dataset":
-    """The indices of so many examples, as tuples of one; in the order of a key, if there is one."""
+    """The indices of so many examples, as tuples of one, in their own order or in that of a key."""
     import tensorflow as tf
 
     places = tf.data.Dataset.range(count)
@@ -134,20 +167,44 @@ def open_folder(
     if found.validation:
         validation = FolderSource(found.validation.name, found.validation.pairs, found.rule)
     else:
-        training, validation = _split(training, val_fraction, seed)
+        training, validation = hold_out(training, val_fraction, seed)
+    return read_alike(str(folder), training, validation, take=take, bit_depth=bit_depth, colours=colours)
+
+
+def read_alike(
+    name: str,
+    training: Files,
+    validation: Files,
+    *,
+    take: int | None,
+    bit_depth: int | Literal["auto"],
+    colours: Sequence[str] | Literal["auto"],
+) -> tuple[Files, Files]:
+    """Both sources of a data set of that name, read by the rules that the training images give.
+
+    Other arguments as in `kseg.data.open_sources`.
+
+    Raises:
+        KsegError: `colours` is `auto`, and masks are in colours.
+    """
     if take is not None:
         training, validation = training.take(take), validation.take(take)
-    images = [str(path) for path in training.images]
+    images, masks = zip(*map(training.files, range(len(training))), strict=True)
     if bit_depth == "auto":
         bit_depth = find_bit_depth(images)
     if colours == "auto":
-        refuse_colours(str(folder), [str(path) for path in training.masks])
+        refuse_colours(name, masks)
         colours = ()
     read_as = {"bit_depth": bit_depth, "channels": find_channels(images), "colours": tuple(colours)}
     return replace(training, **read_as), replace(validation, **read_as)
 
 
-def _split(source: FolderSource, val_fraction: float, seed: int) -> tuple[FolderSource, FolderSource]:
+def hold_out(source: Files, val_fraction: float, seed: int) -> tuple[Files, Files]:
+    """What to train on, and a share of the examples to validate on, which the seed draws.
+
+    Raises:
+        KsegError: there is only one example.
+    """
     if len(source) < 2:
         raise KsegError(f"{source.name} has one image; expected two or more, to train and to validate on.")
     held_out = min(max(round(len(source) * val_fraction), 1), len(source) - 1)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from kseg.data import find_foreground, open_sources, pipeline, shapes, training_batches, validation_batches
+from kseg.data import find_foreground, open_sources, shapes, training_batches, validation_batches
 from kseg.data.records import find_features, open_records
 from kseg.errors import KsegError
 
@@ -71,37 +71,41 @@ def sources(data_dir):
     return open_sources("twenty_pictures", data_dir=data_dir, val_fraction=0.25)
 
 
-def photos(source, key=None):
-    return [int(source.decode(example)[0][0, 0, 0]) // 10 for _, example in source.examples(key)]
+@pytest.fixture
+def photos(decoded):
+    """The pictures of a source, by their greys."""
+    return lambda source, key=None: [int(image[0, 0, 0]) // 10 for _, image, _ in decoded(source, key)]
 
 
-def test_a_set_without_validation_is_cut_at_its_end(sources):
+def test_a_set_without_validation_is_cut_at_its_end(sources, photos):
     training, validation = sources
     assert photos(training) == list(range(15))
     assert photos(validation) == list(range(15, 20))
     assert validation.name == "twenty_pictures/1.0.0 train[15:20]"
 
 
-def test_take_and_indices(sources):
+def test_take_and_indices(sources, photos):
     training, validation = sources
     assert photos(training.take(4)) == [0, 1, 2, 3]
     assert len(training.take(99)) == 15
-    assert [int(index) for index, _ in validation.examples()] == [0, 1, 2, 3, 4]
+    assert [int(index) for (index,) in validation.order()] == [0, 1, 2, 3, 4]
 
 
-def test_streamed_order_follows_seed_and_epoch_and_indices_follow_examples(sources):
+def test_streamed_order_follows_seed_and_epoch_and_indices_follow_examples(sources, photos, decoded):
     training, _ = sources
     orders = {(seed, epoch): photos(training, (seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}
     assert all(sorted(order) == list(range(15)) for order in orders.values())
     assert len(set(map(tuple, orders.values()))) == 4
     assert photos(training, (1, 1)) == orders[1, 1]
-    for index, example in training.examples((0, 0)):
-        assert int(index) == int(training.decode(example)[0][0, 0, 0]) // 10
+    for index, image, _ in decoded(training, (0, 0)):
+        assert index == image[0, 0, 0] // 10
+    for key in (None, (0, 0), (1, 1)):
+        assert [int(index) for (index,) in training.order(key)] == [index for index, _, _ in decoded(training, key)]
 
 
-def test_streamed_batches_start_at_any_epoch(sources, monkeypatch):
-    monkeypatch.setattr(pipeline, "_MEMORY_BYTES", 0)
-    settings = {"image_size": (16, 16), "batch_size": 5, "seed": 3}
+@pytest.mark.parametrize("cache", ["none", "memory"])
+def test_batches_start_at_any_epoch(sources, cache):
+    settings = {"image_size": (16, 16), "batch_size": 5, "seed": 3, "cache": cache}
     rule = find_foreground(sources[0], (1,))
     whole = list(training_batches(sources[0], rule, **settings).dataset.take(9))[6:]
     from_epoch_2 = list(training_batches(sources[0], rule, **settings, start=(2, 0)).dataset.take(3))
@@ -130,7 +134,7 @@ def test_what_is_foreground_can_be_said_and_has_to_be(sources):
 
 def test_an_image_that_is_not_the_size_of_its_mask_is_refused(data_dir):
     training, _ = open_sources("odd_sizes", data_dir=data_dir)
-    with pytest.raises(KsegError, match=r"An image of odd_sizes/1.0.0 train\[0:3\] and its mask differ in size"):
+    with pytest.raises(KsegError, match=r"odd_sizes/1.0.0 train\[0:3\], example 0, \w+ is .* and its mask"):
         validation_batches(training, find_foreground(training, "any"), image_size=(8, 8), batch_size=2)
 
 
@@ -185,11 +189,11 @@ def test_shapes_are_deterministic_and_all_different():
     assert len({shapes.draw(*address)[0].tobytes() for address in addresses}) == 20
 
 
-def test_shapes_can_be_opened_by_name(data_dir, monkeypatch):
+def test_shapes_can_be_opened_by_name(data_dir, monkeypatch, decoded):
     monkeypatch.setattr(shapes, "_EXAMPLES", {"train": 6, "validation": 3})
     training, validation = open_sources("shapes", data_dir=data_dir)
     assert (len(training), len(validation)) == (6, 3)
-    image, mask = training.decode(next(iter(training.examples()))[1])
+    _, image, mask = decoded(training.take(1))[0]
     assert (image.shape, mask.shape) == ((128, 128, 3), (128, 128, 1))
 
 
