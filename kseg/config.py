@@ -56,7 +56,12 @@ class TrainConfig(BaseModel):
         description="How images come to that size. pad: keep the aspect ratio, ignore what is left over; crop: keep "
         "it, cut off what is too much.",
     )
-    augment: bool = Field(True, description="Flip, turn, crop, brighten and stretch the contrast of training images.")
+    augment: Literal["none", "light", "medium", "heavy"] = Field(
+        "light",
+        description="How much training images are changed. light: mirror, turns, crop, brightness, contrast; medium: "
+        "also rotation, shear, gamma, hue, noise, blur; heavy: also JPEG, holes, mosaics. kseg audit --show-augment "
+        "draws them.",
+    )
     foreground_crops: float = Field(
         0.0,
         ge=0,

@@ -239,7 +239,7 @@ def _batches(
         foreground,
         **size,
         seed=config.seed,
-        augmented=config.augment,
+        augment=config.augment,
         start=start,
         foreground_crops=config.foreground_crops,
         steps_per_execution=config.steps_per_execution,

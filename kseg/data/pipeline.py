@@ -1,11 +1,12 @@
 """From a source to batches:
 
     (index, undecoded example), ordered by (seed, epoch) -> decode -> resize -> keep in memory if it fits
-      -> augment (by seed, epoch, index) -> batch -> prefetch
+      -> augment (by seed, epoch, index) -> batch -> mosaics (by seed, epoch, batch) -> prefetch
 
 Randomness is addressed, not drawn: the order of an epoch is a function of (seed, epoch), an augmentation of
-(seed, epoch, index), and whether it crops around foreground one of the position in the batch. Nothing depends on
-how many threads ran, or on where training began. What a run has done already is skipped before it is decoded.
+(seed, epoch, index), a mosaic of (seed, epoch, batch), and whether an augmentation crops around foreground one of the
+position in the batch. Nothing depends on how many threads ran, or on where training began. What a run has done already
+is skipped before it is decoded.
 """
 
 import math
@@ -16,7 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kseg import IGNORE
-from kseg.data.augment import augment, crop_around_foreground
+from kseg.data.augment import augment_batch, augment_example
+from kseg.data.augmentation import Augmentation, Preset, find_augmentation
 from kseg.data.folder import shuffled
 from kseg.data.foreground import UNSAID, Foreground
 from kseg.data.resize import Resize, centred, scaled
@@ -49,7 +51,7 @@ def training_batches(
     image_size: tuple[int, int],
     batch_size: int,
     seed: int,
-    augmented: bool = True,
+    augment: Preset | Augmentation = "light",
     foreground_crops: float = 0.0,
     resize: Resize = "stretch",
     start: tuple[int, int] = (0, 0),
@@ -66,10 +68,10 @@ def training_batches(
         image_size: height and width to resize to, in pixels.
         batch_size: images a batch.
         seed: decides orders and augmentations.
-        augmented: whether to augment.
+        augment: how much to change images and masks: a preset's name, or strengths of your own.
         foreground_crops: share of each batch, rounded to whole images, that is cropped around a random foreground
-            pixel, to half to all of height and width, whether or not it is augmented otherwise. An image without
-            foreground among these is treated as the others are.
+            pixel, to half to all of height and width, whether or not it is augmented otherwise, and is no mosaic. An
+            image without foreground among these is cropped as the others are.
         resize: "stretch" changes the aspect ratio if need be; "pad" keeps it, and ignores what is left over around the
             image; "crop" keeps it, and cuts off what is too much around the middle.
         start: how many epochs are done, and how many batches of the next one: `RunCheckpoint.start`. Its other
@@ -81,10 +83,14 @@ def training_batches(
 
     Raises:
         KsegError: the source is empty, has fewer batches than one execution takes, or cannot be read;
-            `foreground_crops` is not a share, or one that rounds to no image of a batch.
+            there is no such preset; the seed is negative; `foreground_crops` is not a share, or one that rounds to no
+            image of a batch.
     """
     import tensorflow as tf
 
+    if seed < 0:
+        raise KsegError(f"seed: {seed} is not allowed; expected 0 or more.")
+    how = find_augmentation(augment)
     batch_size = min(batch_size, len(source))
     cropped = _cropped(foreground_crops, batch_size)
     whole_batches = len(source) // max(batch_size, 1)
@@ -96,25 +102,26 @@ def training_batches(
         )
     ordered = _decoded(source, foreground, image_size, resize)
 
-    def change(
-        key: tf.Tensor, position: tf.Tensor, index: tf.Tensor, image: tf.Tensor, mask: tf.Tensor
-    ) -> tuple[tf.Tensor, ...]:
-        example_seed = tf.random.experimental.stateless_fold_in(key, index)
-        around_foreground = position % batch_size < cropped
-        if augmented:
-            return augment(image, mask, example_seed, around_foreground)
-        return tf.cond(
-            around_foreground, lambda: crop_around_foreground(image, mask, example_seed), lambda: (image, mask)
-        )
+    def change_example(
+        number: np.int64, position: np.int64, index: np.int64, image: np.ndarray, mask: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return augment_example(image, mask, how, (seed, number, index), bool(position % batch_size < cropped))
+
+    def change_batch(
+        number: np.int64, batch: np.int64, images: np.ndarray, masks: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        return augment_batch(images, masks, how, (seed, number, batch), spared=cropped)
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         key = tf.stack([tf.constant(seed, tf.int64), number])
         done = tf.where(number == start[0], tf.constant(start[1], tf.int64), 0)
-        examples = ordered(key, done * batch_size).enumerate()
-        examples = examples.map(
-            lambda position, example: change(key, position, *example), num_parallel_calls=tf.data.AUTOTUNE
-        )
-        return examples.batch(batch_size, drop_remainder=True).take(steps - done)
+        examples = ordered(key, done * batch_size)
+        if how == Augmentation() and not cropped:
+            examples = examples.map(lambda index, image, mask: (image, mask))
+        else:
+            examples = _changed(examples.enumerate(), change_example, number)
+        batches = examples.batch(batch_size, drop_remainder=True).take(steps - done)
+        return _changed(batches.enumerate(done), change_batch, number) if how.mosaic else batches
 
     dataset = tf.data.Dataset.counter(start[0]).flat_map(epoch)
     if start[1]:
@@ -124,6 +131,18 @@ def training_batches(
         )
         dataset = tf.data.Dataset.from_tensors(blank).repeat(start[1]).concatenate(dataset)
     return Batches(dataset.prefetch(tf.data.AUTOTUNE), steps)
+
+
+def _changed(numbered: "tf.data.Dataset", change: Callable, epoch: "tf.Tensor") -> "tf.data.Dataset":
+    """Images and masks as `change`, a function of NumPy arrays, makes them from the epoch, a number, and the rest."""
+    import tensorflow as tf
+
+    def changed(number: tf.Tensor, rest: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:
+        *_, image, mask = rest
+        made = tf.numpy_function(change, [epoch, number, *rest], [tf.uint8, tf.uint8], stateful=False)
+        return tf.ensure_shape(made[0], image.shape), tf.ensure_shape(made[1], mask.shape)
+
+    return numbered.map(changed, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def _cropped(foreground_crops: float, batch_size: int) -> int:
