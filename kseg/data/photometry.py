@@ -29,7 +29,7 @@ def recolour(image: np.ndarray, how: "Augmentation", rng: np.random.Generator) -
     if how.blur and rng.random() < how.share:
         image = blur(image, how.blur * rng.random())
     if how.noise and rng.random() < how.share:
-        image = add_noise(image, how.noise * rng.random(), rng)
+        image = add_noise(image, how.noise * rng.random() * cv2.meanStdDev(_flat(image))[1].item(), rng)
     if how.jpeg and rng.random() < how.share:
         image = compress(image, round(100 - how.jpeg * rng.random()))
     if how.cutout and rng.random() < how.share:

@@ -133,7 +133,7 @@ def test_without_foreground_crops_every_example_is_augmented_at_its_address(sour
                 np.testing.assert_array_equal(seen[place], one)
 
 
-MOSAICS = Augmentation(turns=True, noise=20, mosaic=0.5)
+MOSAICS = Augmentation(turns=True, blur=2, mosaic=0.5)
 
 
 def test_mosaics_are_made_at_the_address_of_their_batch(source):
