@@ -285,3 +285,11 @@ def test_each_preset_is_at_least_as_strong_as_the_one_before():
 def test_strengths_beyond_their_limits_are_refused(setting, message):
     with pytest.raises(KsegError, match=message):
         Augmentation(**setting)
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Augmentation)])
+def test_every_strength_has_limits_and_is_named(field):
+    with pytest.raises(KsegError, match=f"{field}: -1 is not allowed; expected "):
+        Augmentation(**{field: -1})
+    if field != "share":
+        assert str(dataclasses.replace(Augmentation(), **{field: getattr(HEAVY, field)})) in str(HEAVY)
