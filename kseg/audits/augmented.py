@@ -65,9 +65,7 @@ def augmented_page(
     images = np.stack([example.image for example in shown])
     masks = np.stack([table[example.mask] for example in shown])
     sections = [_section(preset, [example.name for example in shown], images, masks) for preset in presets]
-    about = (
-        f"Masks outlined; {SIZE[0]} x {SIZE[1]} pixels; first each image as it is, then as {_VERSIONS} epochs see it"
-    )
+    about = f"Masks outlined; {SIZE[0]} x {SIZE[1]} pixels; each image as it is, then as {_VERSIONS} epochs see it"
     return document(f"Augmentation of {dataset}", about, "\n".join(sections))
 
 

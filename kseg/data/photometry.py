@@ -4,13 +4,11 @@ Images are uint8 `(H, W, C)` here, and so are the results, which are new arrays.
 """
 
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-if TYPE_CHECKING:
-    from kseg.data.augmentation import Augmentation
+from kseg.data.augmentation import Augmentation
 
 _HOLES = 3
 
@@ -19,7 +17,7 @@ _NORMAL = np.array([NormalDist().inv_cdf((part + 0.5) / 256) for part in range(2
 _NORMAL /= _NORMAL.std()
 
 
-def recolour(image: np.ndarray, how: "Augmentation", rng: np.random.Generator) -> np.ndarray:
+def recolour(image: np.ndarray, how: Augmentation, rng: np.random.Generator) -> np.ndarray:
     """Change light, hue, sharpness, noise and compression, and cut holes, as much as `how` says."""
     if (how.brightness, how.contrast, how.gamma) != (1, 1, 1):
         factors = np.array([how.brightness, how.contrast, how.gamma]) ** rng.uniform(-1, 1, 3)
