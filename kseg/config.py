@@ -73,7 +73,12 @@ class TrainConfig(BaseModel):
         description="Where decoded images are kept. disk: in a temporary file, for which TMPDIR says where; none: they "
         "are decoded in every epoch; auto: memory if they take at most half of what is free, else none.",
     )
-    augment: bool = Field(True, description="Flip, turn, crop, brighten and stretch the contrast of training images.")
+    augment: Literal["none", "light", "medium", "heavy"] = Field(
+        "light",
+        description="How much training images are changed. light: mirror, turns, crop, brightness, contrast; medium: "
+        "also rotation, shear, gamma, hue, noise, blur; heavy: also JPEG, holes, mosaics. kseg audit --show-augment "
+        "draws them.",
+    )
     foreground_crops: float = Field(
         0.0,
         ge=0,

@@ -21,6 +21,7 @@ from kseg.callbacks import (
 from kseg.checkpoints import checkpoints_in, disk_errors
 from kseg.config import TrainConfig, changed_settings
 from kseg.data import Batches, Foreground, find_foreground, open_sources, training_batches, validation_batches
+from kseg.data.augmentation import find_augmentation
 from kseg.data.sources import Source, readable_errors
 from kseg.errors import KsegError
 from kseg.metrics import PredictionMonitor, SegmentationMetrics, ThresholdCurve
@@ -93,6 +94,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
         if training.bit_depth > 8:
             _log.info(f"Images: 16 bits a channel, where 0 to {2**training.bit_depth - 1} become 0 to 255")
         _log.info(f"Foreground: {foreground}")
+        _log.info(f"Augmentation: {config.augment}: {find_augmentation(config.augment)}")
         keras.utils.set_random_seed(config.seed)
         batches, validation_set = _batches(config, training, validation, foreground, saved.start)
 
@@ -250,7 +252,7 @@ def _batches(
         foreground,
         **size,
         seed=config.seed,
-        augment="light" if config.augment else "none",
+        augment=config.augment,
         start=start,
         foreground_crops=config.foreground_crops,
         steps_per_execution=config.steps_per_execution,

@@ -37,6 +37,9 @@ class AuditedSet(Protocol):
     def pictures(self, indices: Sequence[int], table: np.ndarray | None) -> list[str | None]:
         """The pairs at these places, outlined, as data URIs; None where there is no image to show."""
 
+    def decoded(self, indices: Sequence[int]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """The name, the image, uint8 `(H, W, 3)`, and the mask, int32 `(H, W, 1)`, of those here that can be read."""
+
     def __len__(self) -> int:
         """How many pairs there are."""
 
@@ -113,6 +116,13 @@ class FolderSet:
         pairs = [self.pairs[index] for index in indices]
         return list(self.map(_picture, pairs, [self.reading] * len(pairs), [table] * len(pairs)))
 
+    def decoded(self, indices: Sequence[int]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """See `AuditedSet`."""
+        for pair in (self.pairs[index] for index in indices):
+            if pair.image and pair.mask:
+                with contextlib.suppress(KsegError):
+                    yield pair.name(pair.image), self.reading.image(str(pair.image)), self.reading.mask(str(pair.mask))
+
 
 @dataclass(frozen=True)
 class RecordSet:
@@ -139,9 +149,12 @@ class RecordSet:
     def pictures(self, indices: Sequence[int], table: np.ndarray | None) -> list[str | None]:
         """See `AuditedSet`."""
         wanted = sorted(indices)
-        decoded = self._decoded(wanted)
-        drawn = [outlined(image, foreground_of(mask, table)) for _, _, image, mask in decoded]
+        drawn = [outlined(image, foreground_of(mask, table)) for _, image, mask in self.decoded(wanted)]
         return [drawn[wanted.index(index)] for index in indices]
+
+    def decoded(self, indices: Sequence[int]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """See `AuditedSet`."""
+        return ((name, image, mask) for name, _, image, mask in self._decoded(indices))
 
     def _decoded(self, wanted: Sequence[int]) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
         """Name, split, image and mask of the examples at these places, in order."""

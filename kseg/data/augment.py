@@ -1,7 +1,7 @@
 """Random changes to an image and its mask, and to a batch of them.
 
-Nothing is random here but what comes out of a generator that is given: from `np.random.default_rng((seed, epoch,
-index))`, the same every time.
+Randomness is addressed, not drawn: what happens to an example is a function of (seed, epoch, index), what happens to a
+batch one of (seed, epoch, number of the batch).
 """
 
 import numpy as np
@@ -10,14 +10,18 @@ from kseg.data.augmentation import Augmentation
 from kseg.data.geometry import move
 from kseg.data.photometry import recolour
 
+Address = tuple[int, int, int]
+"""Numbers of 0 and more."""
+
 _MOSAIC_EDGE = 0.25  # how near to an edge four images meet at most, as a share of the sides
+_OF_A_BATCH = 1  # tells the address of a batch from that of an example of the same number
 
 
 def augment_example(
     image: np.ndarray,
     mask: np.ndarray,
     how: Augmentation,
-    rng: np.random.Generator,
+    address: Address,
     around_foreground: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Change where the pixels of an image and its mask are, by one geometry; then the values of the image.
@@ -28,20 +32,21 @@ def augment_example(
         image: uint8 `(H, W, C)`, C from 1 to 16.
         mask: uint8 `(H, W, 1)` of classes, where 0 is background, and 255 where a pixel is to be ignored.
         how: how much.
-        rng: what to draw from.
+        address: seed, epoch and index of the example. The same gives the same, whatever runs beside it.
         around_foreground: whether the crop is, in place of the usual one, half to all of height and width, with a
             random foreground pixel in it. Every one of them is as likely, and every place of the crop around it. Where
             the mask has no foreground, the crop is the usual one.
 
     Returns:
-        An image and a mask of the same shapes and dtypes; the very arguments, where nothing is changed.
+        An image and a mask of the same shapes and dtypes, in the arguments' memory where nothing is changed.
     """
+    rng = np.random.default_rng(address)
     image, mask = move(image, mask, how, rng, around_foreground)
     return recolour(image, how, rng), mask
 
 
 def augment_batch(
-    images: np.ndarray, masks: np.ndarray, how: Augmentation, rng: np.random.Generator, spared: int = 0
+    images: np.ndarray, masks: np.ndarray, how: Augmentation, address: Address, spared: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Put some images of a batch together from four, with their masks, each in a corner.
 
@@ -52,12 +57,13 @@ def augment_batch(
         images: uint8 `(B, H, W, C)`.
         masks: uint8 `(B, H, W, 1)`.
         how: its `mosaic` is how many.
-        rng: what to draw from.
+        address: seed, epoch and number of the batch.
         spared: how many, at the beginning of the batch, stay as they are.
 
     Returns:
         New images and masks of the same shapes and dtypes.
     """
+    rng = np.random.default_rng((*address, _OF_A_BATCH))
     made_images, made_masks = images.copy(), masks.copy()
     shape = np.array(images.shape[1:3])
     for place in range(spared, len(images)):

@@ -34,7 +34,7 @@ class Augmentation:
     contrast: float = 1.0
     """A factor, about the mean."""
     gamma: float = 1.0
-    """An exponent, a factor of 1."""
+    """An exponent, of values as a share of the image's brightest."""
 
     share: float = 0.5
     """Of the images, to which each of these happens."""
@@ -51,7 +51,7 @@ class Augmentation:
     blur: float = 0.0
     """Standard deviation of a Gaussian, in pixels."""
     noise: float = 0.0
-    """Standard deviation of normal noise, of 255."""
+    """Standard deviation of normal noise, as a share of the image's own: a dark image does not drown in it."""
     jpeg: float = 0.0
     """How much worse than 100 the quality of a JPEG is that the image is stored in."""
     cutout: float = 0.0
@@ -91,7 +91,7 @@ _LIMITS = {
     "share": (0, 1, ""),
     "hue": (0, 180, "hue up to {:g}°"),
     "blur": (0, 20, "blur up to {:g} px"),
-    "noise": (0, 128, "noise up to {:g} of 255"),
+    "noise": (0, 5, "noise up to {:g} of the deviation"),
     "jpeg": (0, 99, "JPEG up to {:g} below quality 100"),
     "cutout": (0, 1, "holes up to {:g} of the sides"),
     "mosaic": (0, 1, "mosaics, {:.0%} of the images"),
@@ -107,12 +107,12 @@ _STRENGTHS = {
     "zoom":       (1,     1.1,   1.25),  # factor
     "shear":      (0,     5,     10),    # degrees
     "elastic":    (0,     0.01,  0.03),  # of the sides
-    "brightness": (1.25,  1.4,   1.6),   # factor
-    "contrast":   (1.25,  1.4,   1.6),   # factor
+    "brightness": (1.25,  1.3,   1.4),   # factor
+    "contrast":   (1.25,  1.3,   1.5),   # factor
     "gamma":      (1,     1.2,   1.5),   # exponent
     "hue":        (0,     10,    30),    # degrees
     "blur":       (0,     0.7,   1.5),   # pixels, standard deviation
-    "noise":      (0,     6,     15),    # of 255, standard deviation
+    "noise":      (0,     0.15,  0.3),   # of the image's standard deviation
     "jpeg":       (0,     0,     70),    # below quality 100
     "cutout":     (0,     0,     0.25),  # of the sides
     "mosaic":     (0,     0,     0.25),  # share of the images

@@ -10,22 +10,17 @@ every pixel counts, and a model meets no black corners, which no image has where
 
 import functools
 import math
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from kseg import IGNORE
-
-if TYPE_CHECKING:
-    from kseg.data.augmentation import Augmentation
+from kseg.data.augmentation import Augmentation
 
 # tf.data gives threads; a pool of OpenCV's own in each of them would only stand in the way.
 cv2.setNumThreads(0)
 
-SMALLEST_FOREGROUND_CROP = 0.5
-"""Height and width, as a share of the image's, of the smallest crop around a foreground pixel."""
-
+_SMALLEST_FOREGROUND_CROP = 0.5  # height and width, as a share of the image's
 _KNOTS = 6  # along each side, by which an elastic change pulls
 _MOST_CHANNELS = 4  # that OpenCV transposes whatever their number
 
@@ -37,7 +32,7 @@ Place = tuple[float, float]
 
 
 def move(
-    image: np.ndarray, mask: np.ndarray, how: "Augmentation", rng: np.random.Generator, around_foreground: bool
+    image: np.ndarray, mask: np.ndarray, how: Augmentation, rng: np.random.Generator, around_foreground: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Crop, move, pull about, turn and mirror; arguments and results as in `kseg.data.augment.augment_example`."""
     box, kept = _draw_crop(mask, how, rng, around_foreground)
@@ -56,7 +51,7 @@ def move(
 
 
 def _draw_crop(
-    mask: np.ndarray, how: "Augmentation", rng: np.random.Generator, around_foreground: bool
+    mask: np.ndarray, how: Augmentation, rng: np.random.Generator, around_foreground: bool
 ) -> tuple[Box, Place]:
     """A box in the image, and the place in its crop that further moves leave where it is.
 
@@ -65,7 +60,7 @@ def _draw_crop(
     """
     height, width = mask.shape[:2]
     found = np.flatnonzero((mask != 0) & (mask != IGNORE)) if around_foreground else ()
-    side = rng.uniform(SMALLEST_FOREGROUND_CROP if len(found) else how.crop, 1)
+    side = rng.uniform(_SMALLEST_FOREGROUND_CROP if len(found) else how.crop, 1)
     inner_height, inner_width = max(round(side * height), 1), max(round(side * width), 1)
     if not len(found):
         top, left = int(rng.integers(height - inner_height + 1)), int(rng.integers(width - inner_width + 1))
@@ -78,7 +73,7 @@ def _draw_crop(
     return (top, left, inner_height, inner_width), kept
 
 
-def _draw_move(how: "Augmentation", rng: np.random.Generator) -> np.ndarray | None:
+def _draw_move(how: Augmentation, rng: np.random.Generator) -> np.ndarray | None:
     """From a step between pixels to the step between where they come from, `(2, 2)`; None for none."""
     if (how.rotation, how.zoom, how.shear) == (0, 1, 0) or rng.random() >= how.share:
         return None
@@ -88,7 +83,7 @@ def _draw_move(how: "Augmentation", rng: np.random.Generator) -> np.ndarray | No
     return rotation @ np.array([[1, math.tan(lean)], [0, 1]]) / zoom
 
 
-def _draw_pull(size: tuple[int, int], how: "Augmentation", rng: np.random.Generator) -> np.ndarray | None:
+def _draw_pull(size: tuple[int, int], how: Augmentation, rng: np.random.Generator) -> np.ndarray | None:
     """How far each pixel is pulled, (x, y), float32 `(H, W, 2)`; None for not at all."""
     if not how.elastic or rng.random() >= how.share:
         return None

@@ -4,13 +4,11 @@ Images are uint8 `(H, W, C)` here, and so are the results, which are new arrays.
 """
 
 from statistics import NormalDist
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-if TYPE_CHECKING:
-    from kseg.data.augmentation import Augmentation
+from kseg.data.augmentation import Augmentation
 
 _HOLES = 3
 
@@ -19,7 +17,7 @@ _NORMAL = np.array([NormalDist().inv_cdf((part + 0.5) / 256) for part in range(2
 _NORMAL /= _NORMAL.std()
 
 
-def recolour(image: np.ndarray, how: "Augmentation", rng: np.random.Generator) -> np.ndarray:
+def recolour(image: np.ndarray, how: Augmentation, rng: np.random.Generator) -> np.ndarray:
     """Change light, hue, sharpness, noise and compression, and cut holes, as much as `how` says."""
     if (how.brightness, how.contrast, how.gamma) != (1, 1, 1):
         factors = np.array([how.brightness, how.contrast, how.gamma]) ** rng.uniform(-1, 1, 3)
@@ -29,7 +27,7 @@ def recolour(image: np.ndarray, how: "Augmentation", rng: np.random.Generator) -
     if how.blur and rng.random() < how.share:
         image = blur(image, how.blur * rng.random())
     if how.noise and rng.random() < how.share:
-        image = add_noise(image, how.noise * rng.random(), rng)
+        image = add_noise(image, how.noise * rng.random() * cv2.meanStdDev(_flat(image))[1].item(), rng)
     if how.jpeg and rng.random() < how.share:
         image = compress(image, round(100 - how.jpeg * rng.random()))
     if how.cutout and rng.random() < how.share:
@@ -38,11 +36,15 @@ def recolour(image: np.ndarray, how: "Augmentation", rng: np.random.Generator) -
 
 
 def light(image: np.ndarray, brightness: float, contrast: float, gamma: float) -> np.ndarray:
-    """Scale values about the mean of all by `contrast`, all by `brightness`, then raise them, of 255, to `gamma`."""
+    """Scale values about the mean of all by `contrast`, and all by `brightness`; then bend them by `gamma`.
+
+    Gamma is the exponent of values as a share of the brightest there is: of 255, it would blacken a dark image.
+    """
     flat = _flat(image)
-    mean = cv2.mean(flat)[0]
-    values = brightness * (contrast * (np.arange(256) - mean) + mean) / 255
-    table = np.rint(255 * np.clip(values, 0, 1) ** gamma).astype(np.uint8)
+    mean, brightest = cv2.mean(flat)[0], int(cv2.minMaxLoc(flat)[1])
+    values = np.clip(brightness * (contrast * (np.arange(256) - mean) + mean), 0, 255)
+    top = max(values[brightest], 1)
+    table = np.rint(np.minimum(top * (values / top) ** gamma, 255)).astype(np.uint8)
     return cv2.LUT(flat, table).reshape(image.shape)
 
 

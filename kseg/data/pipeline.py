@@ -28,8 +28,6 @@ from kseg.errors import KsegError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_OF_A_BATCH = 1  # tells the address of a batch from that of an example of the same number
-
 Arrays = tuple[np.ndarray, np.ndarray]
 Reader = Callable[..., Arrays]
 """From an index, and what the source says of it, to an image, uint8 `(H, W, C)`, and a mask, uint8 `(H, W, 1)`."""
@@ -130,13 +128,10 @@ def training_batches(
 
     def load(epoch: int, batch: int, indices: np.ndarray, *content: np.ndarray) -> Arrays:
         def change(index: int, place: int, image: np.ndarray, mask: np.ndarray) -> Arrays:
-            rng = np.random.default_rng((seed, epoch, index))
-            return augment_example(image, mask, how, rng, around_foreground=place < cropped)
+            return augment_example(image, mask, how, (seed, epoch, index), around_foreground=place < cropped)
 
         images, masks = examples.load(indices, *content, change=change)
-        if not how.mosaic:
-            return images, masks
-        return augment_batch(images, masks, how, np.random.default_rng((seed, epoch, batch, _OF_A_BATCH)), cropped)
+        return augment_batch(images, masks, how, (seed, epoch, batch), cropped) if how.mosaic else (images, masks)
 
     def epoch(number: tf.Tensor) -> tf.data.Dataset:
         done = tf.where(number == start[0], tf.constant(start[1], tf.int64), 0)
