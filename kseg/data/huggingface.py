@@ -1,6 +1,5 @@
 """A data set that Hugging Face's `datasets` saved, to disk or as parquet, as a source. Nothing is ever downloaded."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,26 +131,33 @@ def find_columns(name: str, features: "datasets.Features") -> tuple[str, str]:
 
 def _tables(path: Path, data_dir: str | Path | None) -> dict[str, "datasets.Dataset"]:
     """The splits of a data set; what comes without any is called train."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # for its import
     try:
         import datasets
     except ImportError as error:
         raise KsegError(f"{path} is read by the package datasets ({error}). Install kseg[huggingface].") from error
 
     try:
-        if path.is_file():
-            found = datasets.load_dataset("parquet", data_files=str(path), cache_dir=data_dir)
-        elif any((path / name).is_file() for name in _SAVED):
+        if any((path / name).is_file() for name in _SAVED):
             found = datasets.load_from_disk(str(path))
             _refuse_outside(path, found)
-        else:
-            found = datasets.load_dataset("parquet", data_dir=str(path), cache_dir=data_dir)
+        else:  # load_dataset would be counted by Hugging Face, over the network
+            found = datasets.DatasetDict.from_parquet(_parquet_files(path), cache_dir=data_dir)
     except KsegError:
         raise
     except Exception as error:  # on damaged files parsers raise whatever they come across
         reason = str(error).partition("\n")[0] or type(error).__name__
         raise KsegError(f"{path} cannot be read as a data set of Hugging Face: {reason}. Save it anew.") from error
     return dict(found) if isinstance(found, datasets.DatasetDict) else {"train": found}
+
+
+def _parquet_files(path: Path) -> dict[str, list[str]]:
+    """By split, which Hugging Face's own rules read from the names of files and folders."""
+    from datasets.data_files import DataFilesDict, get_data_patterns
+
+    if path.is_file():
+        return {"train": [str(path)]}
+    found = DataFilesDict.from_patterns(get_data_patterns(str(path)), str(path), allowed_extensions=[".parquet"])
+    return {str(split): list(files) for split, files in found.items()}
 
 
 def _refuse_outside(folder: Path, found: "datasets.Dataset | datasets.DatasetDict") -> None:

@@ -229,7 +229,9 @@ def _prepared(dataset: str, data_dir: str | Path | None) -> "tfds.core.DatasetBu
         try:
             return tfds.builder_from_directory(dataset)
         except Exception as error:  # whatever its parsers come across
-            raise KsegError(f"{dataset} cannot be read as a data set of TFDS: {error}. Prepare it again.") from error
+            raise KsegError(
+                f"{dataset} cannot be read as a data set of TFDS: {_first_line(error)} Prepare it again."
+            ) from error
     if dataset.endswith(".py"):
         builder = _built_by(Path(dataset), data_dir)
     else:
@@ -259,9 +261,13 @@ def _built_by(script: Path, data_dir: str | Path | None) -> "tfds.core.DatasetBu
             return tfds.core.community.builder_cls_from_module(module)(data_dir=data_dir)
     except Exception as error:  # it is somebody's code
         raise KsegError(
-            f"{script} gives no builder: {type(error).__name__}: {error}. Expected a script with one subclass of "
-            "tfds.core.GeneratorBasedBuilder, such as `tfds new` makes."
+            f"{script} gives no builder: {type(error).__name__}: {_first_line(error)} Expected a script with one "
+            "subclass of tfds.core.GeneratorBasedBuilder, such as `tfds new` makes."
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0].removesuffix(".") + "."
 
 
 def _kind(builder: "tfds.core.DatasetBuilder") -> type[RecordSource]:

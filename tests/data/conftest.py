@@ -18,17 +18,6 @@ def make_folder(tmp_path):
 
 
 @pytest.fixture
-def decoded():
-    """Reads a source, in the order of a key if there is one: tuples of index, image and mask."""
-
-    def read(source, key=None):
-        examples = source.examples(key).as_numpy_iterator()
-        return [(int(index), *source.read(index, *content)) for index, *content in examples]
-
-    return read
-
-
-@pytest.fixture
 def pairs(rng):
     """Ten pictures of different sizes, each of one grey that tells it from the others, with a 0/255 mask."""
     made = {}

@@ -7,6 +7,7 @@ from PIL import Image
 from kseg.data import find_foreground, open_sources
 from kseg.data.foreground import stored_masks
 from kseg.errors import KsegError
+from tests.data.reading import decoded
 
 pytestmark = pytest.mark.backend_free
 
@@ -109,7 +110,7 @@ def test_taking_at_opening_looks_at_nothing_else(make_folder, pairs, monkeypatch
     assert stems(taken[0]) == stems(open_sources(str(make_folder(pairs)))[0])[:2]
 
 
-def test_one_bit_depth_for_training_and_validation(make_folder, tmp_path, decoded):
+def test_one_bit_depth_for_training_and_validation(make_folder, tmp_path):
     mask = np.zeros((2, 2), np.uint8)
     make_folder({"a": (np.full((2, 2), 4000, np.uint16), mask), "b": (np.full((2, 2), 7, np.uint8), mask)}, "train")
     folder = str(make_folder({"c": (np.full((2, 2), 2048, np.uint16), mask)}, "val"))
@@ -123,7 +124,7 @@ def test_one_bit_depth_for_training_and_validation(make_folder, tmp_path, decode
         decoded(open_sources(folder)[1])
 
 
-def test_masks_in_colours_need_to_be_told_and_then_are_class_indices(make_folder, decoded):
+def test_masks_in_colours_need_to_be_told_and_then_are_class_indices(make_folder):
     colours = np.uint8([[[0, 0, 0], [255, 0, 0]], [[0, 0, 255], [255, 0, 0]]])
     pair = (np.zeros((2, 2, 3), np.uint8), colours)
     folder = str(make_folder({"a": pair, "b": pair}))
@@ -142,7 +143,7 @@ def test_the_layout_is_said(make_folder, pairs):
         assert source.layout == "train/images/ and train/masks/ by stem"
 
 
-def test_names_that_are_no_utf_8(make_folder, pairs, decoded):
+def test_names_that_are_no_utf_8(make_folder, pairs):
     folder = make_folder(pairs)
     for kind in ("images", "masks"):
         (folder / kind / "picture3.png").rename(folder / kind / os.fsdecode(b"caf\xe9.png"))
@@ -150,7 +151,7 @@ def test_names_that_are_no_utf_8(make_folder, pairs, decoded):
         assert len(decoded(source)) == len(source)
 
 
-def test_nothing_is_written(make_folder, pairs, decoded):
+def test_nothing_is_written(make_folder, pairs):
     folder = make_folder(pairs)
     before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")}
     for source in open_sources(str(folder)):
