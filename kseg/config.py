@@ -40,8 +40,8 @@ class TrainConfig(BaseModel):
     )
     colours: Literal["auto"] | tuple[str, ...] = Field(
         "auto",
-        description="Colours of a folder's masks as '#ff0000', quoted, in the order of the classes; auto: there are "
-        "none, and masks in colours are refused with a list of them.",
+        description="Colours of a folder's masks as '#ff0000', quoted, in the order of the classes, and those to "
+        "ignore as 'ignore=#ffffff'; auto: there are none, and masks in colours are refused with a list of them.",
     )
     bit_depth: Literal["auto", 8, 10, 12, 14, 16] = Field(
         "auto",
@@ -148,11 +148,17 @@ class TrainConfig(BaseModel):
             return colours
         colours = tuple(colour.lower() for colour in colours)
         for colour in colours:
-            if not re.fullmatch("#[0-9a-f]{6}", colour):
-                raise ValueError(f"colours: {colour!r} is not allowed; expected auto, or colours such as '#ff0000'.")
-        if not 2 <= len(set(colours)) == len(colours) <= IGNORE:
+            if not re.fullmatch("(ignore=)?#[0-9a-f]{6}", colour):
+                raise ValueError(
+                    f"colours: {colour!r} is not allowed; expected auto, or colours such as '#ff0000'. "
+                    "Those of what is to be ignored: 'ignore=#ffffff'."
+                )
+        classes = [colour for colour in colours if colour.startswith("#")]
+        each_once = len({colour[-7:] for colour in colours}) == len(colours)
+        if not (each_once and 2 <= len(classes) <= IGNORE):
             raise ValueError(
-                f"colours: {', '.join(colours)} is not allowed; expected 2 to {IGNORE}, each of them once."
+                f"colours: {', '.join(colours)} is not allowed; expected 2 to {IGNORE}, each of them once. "
+                "Those to ignore do not count."
             )
         return colours
 

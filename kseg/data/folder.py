@@ -1,15 +1,16 @@
 """A folder of images and masks as a source; `layouts.py` finds the pairs, `files.py` reads them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from kseg.data.files import find_bit_depth, read_mask, read_pair, refuse_colours
-from kseg.data.layouts import Pair, find_layout
+from kseg.data.files import DrawnMask, class_colours, find_bit_depth, read_mask, read_pair, refuse_colours
+from kseg.data.layouts import find_layout
+from kseg.data.pairing import Pair
 from kseg.data.sources import Example, contents
 from kseg.errors import KsegError
 
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FolderSource:
-    """Pairs of an image file and a mask file; see `kseg.data.Source`."""
+    """Pairs of an image file and a mask, a file or what draws it; see `kseg.data.Source`."""
 
     name: str
     pairs: Sequence[Pair]
     layout: str = "as given"
     bit_depth: int = 8
     colours: tuple[str, ...] = ()
+    classes: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def images(self) -> list[Path]:
@@ -34,14 +36,14 @@ class FolderSource:
 
     @property
     def masks(self) -> list[Path]:
-        """The mask files, in the source's order."""
-        return [mask for _, mask in self.pairs]
+        """The mask files, or those that describe the masks, in the source's order."""
+        return [mask if isinstance(mask, Path) else mask.path for _, mask in self.pairs]
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def contents(self) -> str:
-        files = [*self.images, *self.masks]
+        files = [path for path in (*self.images, *self.masks) if path.exists()]  # YOLO has no file for an empty mask
         return contents(len(self), ((path.parent.name, path.name, path.stat().st_size) for path in files))
 
     def take(self, count: int) -> "FolderSource":
@@ -56,7 +58,7 @@ class FolderSource:
 
         def fault(pair: Pair) -> str | None:
             try:
-                read_pair(*map(str, pair), self.bit_depth, self.colours)
+                self._read(pair)
             except KsegError as error:
                 return str(error)
             return None
@@ -81,8 +83,7 @@ class FolderSource:
         import tensorflow as tf
 
         def read(index: int) -> tuple[np.ndarray, np.ndarray]:
-            image, mask = self.pairs[index]
-            return read_pair(str(image), str(mask), self.bit_depth, self.colours)
+            return self._read(self.pairs[index])
 
         image, mask = tf.numpy_function(read, [example["pair"]], [tf.uint8, tf.uint16], stateful=False)
         return tf.ensure_shape(image, (None, None, 3)), tf.ensure_shape(mask, (None, None, 1))
@@ -91,10 +92,14 @@ class FolderSource:
         import tensorflow as tf
 
         def read(index: int) -> np.ndarray:
-            return read_mask(str(self.pairs[index][1]), self.colours)
+            return read_mask(self.pairs[index][1], self.colours)
 
         mask = tf.numpy_function(read, [example["pair"]], tf.uint16, stateful=False)
         return tf.ensure_shape(mask, (None, None, 1))
+
+    def _read(self, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+        image, mask = pair
+        return read_pair(str(image), mask, self.bit_depth, self.colours)
 
 
 def shuffled(position: "tf.Tensor", key: "tf.Tensor", size: "int | tf.Tensor") -> "tf.Tensor":
@@ -118,7 +123,8 @@ def open_folder(
     Arguments as in `kseg.data.open_sources`.
 
     Raises:
-        KsegError: there are no images, or images and masks do not pair; `colours` is `auto`, and masks are in colours.
+        KsegError: there are no images, or images and masks do not pair; `colours` is `auto`, and masks are in colours,
+            or it is not, and they are drawn.
     """
     found = find_layout(folder)
     training = FolderSource(found.training.name, found.training.pairs, found.rule)
@@ -130,11 +136,31 @@ def open_folder(
         training, validation = training.take(take), validation.take(take)
     if bit_depth == "auto":
         bit_depth = find_bit_depth([str(path) for path in training.images])
-    if colours == "auto":
-        refuse_colours(str(folder), [str(path) for path in training.masks])
-        colours = ()
-    read_as = {"bit_depth": bit_depth, "colours": tuple(colours)}
+    colours = checked_colours(str(folder), colours, training.masks, found.classes)
+    classes = found.classes or dict(enumerate(class_colours(colours)[1:], start=1))
+    read_as = {"bit_depth": bit_depth, "colours": colours, "classes": classes}
     return replace(training, **read_as), replace(validation, **read_as)
+
+
+def checked_colours(
+    name: str,
+    colours: Sequence[str] | Literal["auto"],
+    masks: Sequence[Path | DrawnMask],
+    classes: Mapping[int, str],
+) -> tuple[str, ...]:
+    """The colours by which these masks, in a data set of that name, are read; none where they hold class indices.
+
+    Raises:
+        KsegError: as from `open_folder`.
+    """
+    if colours != "auto" and classes:
+        raise KsegError(
+            f"colours: {', '.join(colours)} is not allowed for {name}, where masks are drawn from annotations; "
+            "expected auto."
+        )
+    if colours == "auto" and not classes:
+        refuse_colours(name, [str(mask) for mask in masks])
+    return () if colours == "auto" else tuple(colours)
 
 
 def _split(source: FolderSource, val_fraction: float, seed: int) -> tuple[FolderSource, FolderSource]:

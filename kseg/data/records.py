@@ -1,6 +1,7 @@
 """A TFDS data set as a source: its TFRecord shards, read in a seeded order and mixed a buffer at a time."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -30,6 +31,7 @@ class RecordSource:
     image_feature: str
     mask_feature: str
     bit_depth: ClassVar[int] = 8
+    classes: ClassVar[Mapping[int, str]] = {}
 
     @property
     def name(self) -> str:

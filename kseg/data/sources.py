@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -25,6 +25,8 @@ class Source(Protocol):
     """How images and masks were found, for the log."""
     bit_depth: int
     """Bits that hold the largest value of an image; those of more than 8 are scaled to 8."""
+    classes: Mapping[int, str]
+    """The name of each class index, where there are names: masks hold class indices then, and 255 is ignored."""
 
     def __len__(self) -> int:
         """How many examples there are."""
@@ -72,8 +74,8 @@ def open_sources(
         take: at most so many examples of each; no others are read.
         bit_depth: of images of 16 bits a channel in a folder, `2**bit_depth - 1` becomes 255. `auto`: the smallest of
             8, 10, 12, 14, 16 with room for the values of 64 training images, evenly spread.
-        colours: of the masks of a folder, such as `#ff0000`, in the order of the classes. `auto`: there are none;
-            masks in colours are refused, and the colours in them listed.
+        colours: of the masks of a folder, such as `#ff0000`, in the order of the classes, and those to ignore, such as
+            `ignore=#ffffff`. `auto`: there are none; masks in colours are refused, and the colours in them listed.
 
     Raises:
         KsegError: there is no such data set, or it cannot be read as images with masks.

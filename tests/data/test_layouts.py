@@ -66,7 +66,7 @@ def test_an_image_may_be_called_mask_itself(folder):
 def test_split_folders_both_ways_round(folder, tmp_path, val):
     names = ("outer/train/images/a.png", "outer/train/masks/a.png", f"outer/{val}/images/b.png")
     folder(*names, f"outer/{val}/masks/b_seg.png", "outer/test/images/c.png")
-    rule = "train/images/ and train/masks/ by stem"
+    rule = "train/images/ and train/masks/ by stem; images not read: 1 in test/"
     check(
         tmp_path / "outer",
         [f"{names[0]} {names[1]}".replace("outer/", "")],
@@ -106,7 +106,7 @@ def test_a_list_of_stems_takes_what_it_names_in_its_order(folder):
     names = [f"{kind}/{stem}.png" for kind in ("images", "masks") for stem in "abc"]
     made = folder(*names, "images/d.png", train_txt="c\n\n a \n", val_txt="b\n")
     training = ["images/c.png masks/c.png", "images/a.png masks/a.png"]
-    check(made, training, ["images/b.png masks/b.png"], "listed in train.txt")
+    check(made, training, ["images/b.png masks/b.png"], "listed in train.txt; images not read: 1 in images/")
 
 
 def test_a_list_of_paths(folder):
@@ -129,7 +129,8 @@ def test_voc(folder):
         Annotations__1_xml="<annotation/>",
     )
     pairs = [[f"JPEGImages/{stem}.jpg SegmentationClass/{stem}.png"] for stem in (2, 1)]
-    check(made, *pairs, "listed in ImageSets/Segmentation/train.txt")
+    unread = "1 in JPEGImages/, 2 in SegmentationObject/"
+    check(made, *pairs, f"listed in ImageSets/Segmentation/train.txt; images not read: {unread}")
 
 
 def test_a_table_with_splits(folder):
@@ -140,7 +141,7 @@ def test_a_table_with_splits(folder):
     layout = find_layout(made)
     assert pairs_of(layout.training, made) == [("x/a.png", "y/a.png")]
     assert pairs_of(layout.validation, made) == [("x/c c.png", "y/c.png")]
-    assert layout.rule == "listed in my.csv, without 1 of the split test"
+    assert layout.rule == "listed in my.csv but for 1 of the split test; images not read: 1 in x/"
 
 
 def test_a_table_without_splits_and_one_of_something_else(folder):
