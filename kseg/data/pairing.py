@@ -211,11 +211,10 @@ def refuse_repeats(training: Part, validation: Part | None) -> None:
     seen: dict[Path, str] = {}
     for part in (training, validation or Part("", ())):
         for image, _ in part.pairs:
-            if image.resolve() in seen:
-                raise KsegError(
-                    f"{image} is listed in {seen[image.resolve()]} and again in {part.name}; expected once."
-                )
-            seen[image.resolve()] = part.name
+            real = image.resolve()
+            if real in seen:
+                raise KsegError(f"{image} is listed in {seen[real]} and again in {part.name}; expected once.")
+            seen[real] = part.name
 
 
 def not_read(folder: Path, pairs: Sequence[Pair]) -> str:

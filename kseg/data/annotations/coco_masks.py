@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kseg import IGNORE
-from kseg.data.annotations.drawing import Frame, draw_polygons, draw_runs, frame_of, smaller_on_top, uncompressed
+from kseg.data.annotations.drawing import Frame, Patch, draw_polygons, draw_runs, frame_of, smaller_on_top, uncompressed
 from kseg.data.files import read_image
 from kseg.errors import KsegError
 
@@ -18,8 +18,8 @@ class Polygons(NamedTuple):
 
     parts: tuple[bytes, ...]
 
-    def draw(self, frame: Frame) -> np.ndarray:
-        """Where the object is, bool `(H, W)`."""
+    def draw(self, frame: Frame) -> Patch:
+        """Where the object is."""
         return draw_polygons([np.frombuffer(part) for part in self.parts], frame)
 
 
@@ -30,8 +30,8 @@ class Runs(NamedTuple):
     width: Any
     counts: str | bytes
 
-    def draw(self, frame: Frame) -> np.ndarray:
-        """Where the object is, bool `(H, W)`."""
+    def draw(self, frame: Frame) -> Patch:
+        """Where the object is."""
         if (self.height, self.width) != (frame.height, frame.width):
             raise KsegError(
                 f"its runs are for {self.width} x {self.height}, the picture is {frame.width} x {frame.height} "
@@ -46,7 +46,7 @@ class Fault(NamedTuple):
 
     reason: str
 
-    def draw(self, frame: Frame) -> np.ndarray:
+    def draw(self, frame: Frame) -> Patch:
         """Raises a `KsegError`."""
         raise KsegError(self.reason)
 
@@ -86,7 +86,7 @@ class InstanceMask:
         drawn = smaller_on_top(self._drawn(frame, crowds=False), frame, beneath=self._drawn(frame, crowds=True))
         return frame.upright(drawn)
 
-    def _drawn(self, frame: Frame, *, crowds: bool) -> Iterator[tuple[int, np.ndarray]]:
+    def _drawn(self, frame: Frame, *, crowds: bool) -> Iterator[tuple[int, Patch]]:
         for region in self.regions:
             if (region.value == IGNORE) is not crowds:
                 continue
@@ -112,13 +112,15 @@ class PanopticMask:
 
     def draw(self) -> np.ndarray:
         """See `kseg.data.files.DrawnMask`."""
-        picture = read_image(str(self.path)).astype(np.int32)
-        ids, places = np.unique(picture @ np.int32([1, 256, 65536]), return_inverse=True)
+        red, green, blue = np.moveaxis(read_image(str(self.path)).astype(np.int32), -1, 0)
+        ids = red | green << 8 | blue << 16
         values = dict(self.values)
-        strangers = [number for number in ids.tolist() if number not in values]
-        if strangers:
+        known = np.array(sorted(number for number in values if 0 <= number < 2**24))
+        places = np.searchsorted(known, ids).clip(max=len(known) - 1)
+        strangers = ids[known[places] != ids]
+        if strangers.size:
             raise KsegError(
                 f"{self.path} holds the segment {strangers[0]}, of which {self.described} says nothing; expected one "
                 "of the segments of that image there. Export both again."
             )
-        return np.uint16([values[number] for number in ids.tolist()])[places][..., None]
+        return np.uint16([values[number] for number in known.tolist()])[places][..., None]

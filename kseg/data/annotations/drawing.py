@@ -2,13 +2,15 @@
 
 It is C that trusts its input, so nothing is handed to it that was not measured before. Runs of pixels are not handed to
 it at all: of a string that breaks off it reads what lies behind in memory, and where runs are too few it leaves the
-rest of a mask as that memory was.
+rest of a mask as that memory was. An object is drawn in its own columns alone, so that a large picture of many small
+ones costs no more than it must.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,9 +22,6 @@ _BITS = 5  # in a character of compressed runs
 _GROUPS = re.compile("(?:[P-o]{0,6}[0-O])+")  # up to six characters with one to follow, and the last
 _ON_ITS_SIDE = range(5, 9)  # EXIF orientations
 _NO_AREA = np.iinfo(np.int32).max
-
-Drawn = Iterable[tuple[int, np.ndarray]]
-"""Class indices, and where each is, bool `(H, W)`."""
 
 # How a picture is turned upright, by its EXIF orientation.
 _TURNS = {
@@ -48,6 +47,19 @@ class Frame:
         return np.ascontiguousarray(turned, np.uint16)[..., None]
 
 
+class Patch(NamedTuple):
+    """Where an object is."""
+
+    first: int
+    """The first of its columns."""
+    inside: np.ndarray
+    """Which pixels of its columns, each from top to bottom, belong to it, bool `(N, H)`."""
+
+
+Objects = Iterable[tuple[int, Patch]]
+"""Class indices, and where each is."""
+
+
 def frame_of(image: Path, size: tuple[int, int] | None = None) -> Frame:
     """What outlines on an image lie on: on the upright picture, as tools show it, unless their size says otherwise.
 
@@ -71,8 +83,8 @@ def frame_of(image: Path, size: tuple[int, int] | None = None) -> Frame:
     )
 
 
-def draw_polygons(parts: Sequence[np.ndarray], frame: Frame) -> np.ndarray:
-    """Where any of these polygons is, bool `(H, W)`, as COCO draws them.
+def draw_polygons(parts: Sequence[np.ndarray], frame: Frame) -> Patch:
+    """Where any of these polygons is, as COCO draws them.
 
     Args:
         parts: each of float64 `(2 N,)`, x and y in turn, in pixels from the upper left corner, N at least 3.
@@ -95,12 +107,12 @@ def draw_polygons(parts: Sequence[np.ndarray], frame: Frame) -> np.ndarray:
             )
         if 5 * np.abs(np.diff(points, axis=0, append=points[:1])).max(axis=1).sum() > _MOST_STEPS:
             raise KsegError(f"an outline of {len(points)} points is longer than any object's; draw it again.")
-    regions = coco.frPyObjects(list(parts), frame.height, frame.width)
-    return coco.decode(coco.merge(regions)).astype(bool)
+    drawn = coco.merge(coco.frPyObjects(list(parts), frame.height, frame.width))
+    return draw_runs(uncompressed(drawn["counts"].decode()), frame)
 
 
-def draw_runs(counts: np.ndarray, frame: Frame) -> np.ndarray:
-    """Runs of pixels, column by column, of which the second, fourth, … belong to the object, as bool `(H, W)`.
+def draw_runs(counts: np.ndarray, frame: Frame) -> Patch:
+    """Runs of pixels, column by column, of which the second, fourth, … belong to the object; int64.
 
     Raises:
         KsegError: they do not fill the picture.
@@ -109,8 +121,13 @@ def draw_runs(counts: np.ndarray, frame: Frame) -> np.ndarray:
     # No count is larger, so that the sum cannot wrap.
     if not len(counts) or (counts < 0).any() or (counts > pixels).any() or counts.sum() != pixels:
         raise KsegError(f"the runs do not add up to the {pixels} pixels of {frame.width} x {frame.height}.")
-    inside = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    return inside.reshape(frame.width, frame.height).T
+    ends = np.cumsum(counts)
+    is_inside = np.arange(len(counts)) % 2 == 1
+    first, last = ends[0] // frame.height, -(-ends[is_inside].max(initial=ends[0]) // frame.height)
+    first = min(first, last)  # of none
+    edges = np.clip(ends, first * frame.height, last * frame.height)
+    inside = np.repeat(is_inside, np.diff(edges, prepend=first * frame.height))
+    return Patch(int(first), inside.reshape(-1, frame.height))
 
 
 def uncompressed(text: str) -> np.ndarray:
@@ -136,30 +153,27 @@ def uncompressed(text: str) -> np.ndarray:
     return counts
 
 
-def smaller_on_top(regions: Drawn, frame: Frame, *, beneath: Drawn = ()) -> np.ndarray:
+def smaller_on_top(objects: Objects, frame: Frame, *, beneath: Objects = ()) -> np.ndarray:
     """Class indices, uint16 `(H, W)`: where objects overlap, that of the smaller one; of one size, the later.
 
     The order of a file says nothing there, and a large object that lay on a small one would hide it.
 
     Args:
-        regions: the objects.
+        objects: what to draw.
         frame: what they lie on.
         beneath: what is beneath all of them.
     """
-    mask = np.zeros((frame.height, frame.width), np.uint16)
+    mask = np.zeros((frame.width, frame.height), np.uint16)
     area = np.full(mask.shape, _NO_AREA, np.int32)
-    for value, where in beneath:
-        mask[where] = value
-    for value, where in regions:
-        size = np.count_nonzero(where)
-        shown = where & (area >= size)
-        mask[shown], area[shown] = value, size
-    return mask
+    for value, (first, inside) in beneath:
+        mask[first : first + len(inside)][inside] = value
+    for value, (first, inside) in objects:
+        columns, size = slice(first, first + len(inside)), np.count_nonzero(inside)
+        shown = inside & (area[columns] >= size)
+        mask[columns][shown], area[columns][shown] = value, size
+    return mask.T
 
 
-def later_on_top(regions: Drawn, frame: Frame) -> np.ndarray:
+def later_on_top(objects: Objects, frame: Frame) -> np.ndarray:
     """Class indices, uint16 `(H, W)`: where objects overlap, that of the later; arguments as in `smaller_on_top`."""
-    mask = np.zeros((frame.height, frame.width), np.uint16)
-    for value, where in regions:
-        mask[where] = value
-    return mask
+    return smaller_on_top((), frame, beneath=objects)

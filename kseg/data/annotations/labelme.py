@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from kseg import IGNORE
-from kseg.data.annotations.drawing import Frame, draw_polygons, frame_of, later_on_top
+from kseg.data.annotations.drawing import Frame, Patch, draw_polygons, frame_of, later_on_top
 from kseg.data.annotations.reading import class_indices, listed, read_json
 from kseg.data.pairing import Layout, Part, is_file
 from kseg.errors import KsegError
@@ -42,6 +42,9 @@ def read_labelme(layout: Layout) -> Layout:
     if not files:
         return layout
     labels = sorted({label for path in files for label in _labels(path)} - _SPECIAL.keys())
+    if not labels:
+        _read(files[0])
+        raise KsegError(f"{files[0]} has no labels, nor has any of {len(files)} files; expected shapes with a label.")
     index_of = class_indices(labels, files[0].parent)
     classes = {index: label for label, index in index_of.items()}
 
@@ -77,7 +80,7 @@ class LabelMeMask:
             raise KsegError(f"{self.path}: {error}") from error
         return frame.upright(later_on_top(self._drawn(held["shapes"], frame), frame))
 
-    def _drawn(self, shapes: list, frame: Frame) -> Iterator[tuple[int, np.ndarray]]:
+    def _drawn(self, shapes: list, frame: Frame) -> Iterator[tuple[int, Patch]]:
         for number, shape in enumerate(shapes, start=1):
             label = shape.get("label") if isinstance(shape, dict) else None
             where = f"{self.path}: shape {number} ({label!r:.80})"
@@ -112,7 +115,7 @@ def _labels(path: Path) -> set[str]:
     return {label for label in labels if isinstance(label, str)}
 
 
-def _draw(shape: dict, frame: Frame) -> np.ndarray:
+def _draw(shape: dict, frame: Frame) -> Patch:
     kind = shape.get("shape_type") or "polygon"
     points = _points(shape.get("points"))
     count = len(points)
@@ -140,7 +143,7 @@ def _points(found: Any) -> np.ndarray:
         raise KsegError("its points are not pairs of numbers. Mend it in LabelMe.") from error
 
 
-def _draw_mask(text: Any, points: np.ndarray, frame: Frame) -> np.ndarray:
+def _draw_mask(text: Any, points: np.ndarray, frame: Frame) -> Patch:
     """A picture of the pixels from one corner to the other, both included."""
     if not ((points >= 0) & (points < [frame.width, frame.height])).all():
         raise KsegError(f"its box lies outside of the picture, {frame.width} x {frame.height}. Mend it in LabelMe.")
@@ -153,6 +156,4 @@ def _draw_mask(text: Any, points: np.ndarray, frame: Frame) -> np.ndarray:
         raise KsegError(f"its mask is no PNG in Base64: {error}. Mend it in LabelMe.") from error
     if inside is None:
         raise KsegError("its mask is of another size than its box, or in colours. Mend it in LabelMe.")
-    where = np.zeros((frame.height, frame.width), bool)
-    where[top : bottom + 1, left : right + 1] = inside
-    return where
+    return Patch(left, np.pad(inside.T, ((0, 0), (top, frame.height - 1 - bottom))))

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from kseg.data.annotations.drawing import Frame, draw_polygons, frame_of, smaller_on_top
+from kseg.data.annotations.drawing import Frame, Patch, draw_polygons, frame_of, smaller_on_top
 from kseg.data.annotations.reading import class_indices, listed
 from kseg.data.files import EXTENSIONS
 from kseg.data.pairing import Layout, Part, by_stem, files_in, read_text, refuse_repeats, stem
@@ -142,7 +142,7 @@ class YoloMask:
         frame = frame_of(self.image)
         return frame.upright(smaller_on_top(self._drawn(frame), frame))
 
-    def _drawn(self, frame: Frame) -> Iterator[tuple[int, np.ndarray]]:
+    def _drawn(self, frame: Frame) -> Iterator[tuple[int, Patch]]:
         lines = read_text(self.path).splitlines() if self.path.exists() else []
         for number, line in enumerate(lines, start=1):
             if line.strip():
