@@ -27,7 +27,8 @@ class TrainConfig(BaseModel):
     # Data
     dataset: str = Field(
         "shapes",
-        description="A folder with images/ and masks/, the built-in shapes or shapes/rare, or a TFDS name.",
+        description="A folder with images and masks, or annotations (see README), the built-in shapes or shapes/rare, "
+        "or a TFDS name.",
     )
     data_dir: Path | None = Field(None, description="Where TFDS keeps its data sets; None: ~/tensorflow_datasets.")
     val_fraction: float = Field(

@@ -7,7 +7,7 @@ a file that pairs with none or with two, is refused.
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def _reader(folder: Path) -> Callable[[Path], Layout]:
     """What reads the one layout that a folder has."""
     lists, splits, annotated = find_lists(folder, _folder_pairs), _splits(folder), find_coco(folder) | find_yolo(folder)
     # What is annotated has folders of images as well; they say nothing if there are no masks.
-    folders = _mask_pictures(folder) if annotated else [*splits, *([] if lists else _pairs_begin(folder))]
+    folders = _masks_besides(folder) if annotated else [*splits, *([] if lists else _pairs_begin(folder))]
     fitting = [*lists, *annotated, *folders]
     if not fitting:
         raise KsegError(f"There is no folder {folder / 'images'}. Expected {folder} to hold {EXPECTED}.")
@@ -80,11 +80,13 @@ def _pairs_begin(folder: Path) -> list[Path]:
     ]
 
 
-def _mask_pictures(folder: Path) -> list[Path]:
-    """The first folder of masks that are pictures, if there is one; panoptic ones belong to COCO's JSON."""
-    places = [folder / name for name in _MASK_FOLDERS] + [folder / "train" / name for name in _MASK_FOLDERS]
-    pictures = (path for place in places for path in files_in(place))
-    return [path.parent for path in pictures if not path.parent.name.startswith("panoptic")][:1]
+def _masks_besides(folder: Path) -> list[Path]:
+    """The first mask in a folder of masks, and the first JSON of LabelMe; panoptic masks belong to COCO's JSON."""
+    places = [top / name for top in (folder, folder / "train") for name in _MASK_FOLDERS]
+    masks = (path for place in places for path in files_in(place) if not path.parent.name.startswith("panoptic"))
+    images = [folder, folder / "train", *(folder / name for name in IMAGE_FOLDERS)]
+    described = (path for place in images for path in _described(place, place, deep=False))
+    return [path for path in (next(masks, None), next(described, None)) if path]
 
 
 # Folders
@@ -190,11 +192,12 @@ def _described(masks: Path, images: Path, *, deep: bool = True) -> list[Path]:
     return found if first and is_labelme(first) else []
 
 
-def _folder_pairs(folder: Path) -> Iterator[tuple[Path, Path]]:
+def _folder_pairs(folder: Path) -> list[tuple[Path, Path]]:
     """The images of a folder that have a mask; what has none is not for a list to name."""
     images = next((folder / name for name in IMAGE_FOLDERS if files_in(folder / name)), None)
-    if images and any((folder / name).is_dir() for name in _MASK_FOLDERS):
-        masks = _mask_folder(folder, images)
-        image_of = by_stem(files_in(images), images)
-        mask_of = masks_by_stem(files_in(masks), masks, image_of)
-        yield from ((path, mask_of[name]) for name, path in image_of.items() if name in mask_of)
+    if not images or not any((folder / name).is_dir() for name in _MASK_FOLDERS):
+        return []
+    masks = _mask_folder(folder, images)
+    image_of = by_stem(files_in(images), images)
+    mask_of = masks_by_stem(files_in(masks), masks, image_of)
+    return [(path, mask_of[name]) for name, path in image_of.items() if name in mask_of]

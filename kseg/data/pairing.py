@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -224,23 +223,23 @@ def not_read(folder: Path, pairs: Sequence[Pair]) -> str:
     """
     images = {image for image, _ in pairs}
     masks = {mask if isinstance(mask, Path) else mask.path for _, mask in pairs}
-    read = {parent for path in images | masks for parent in path.parents}
-    counts = Counter(dict(_pictures_besides(folder, {image.parent for image in images}, read, images | masks)))
+    with_images, with_masks = ({parent for path in paths for parent in path.parents} for paths in (images, masks))
+    counts = dict(_pictures_besides(folder, with_images, with_masks, images | masks))
     listed = [f"{count} in {where.relative_to(folder)}/" for where, count in sorted(counts.items()) if count]
     more = f" and in {len(listed) - _MOST_NAMED} more folders" if len(listed) > _MOST_NAMED else ""
     return f"; images not read: {', '.join(listed[:_MOST_NAMED])}{more}" if listed else ""
 
 
 def _pictures_besides(
-    folder: Path, holding_images: set[Path], read: set[Path], files: set[Path]
+    folder: Path, with_images: set[Path], with_masks: set[Path], files: set[Path]
 ) -> Iterator[tuple[Path, int]]:
-    """Of each folder of images, and of each folder with nothing that is read, how many pictures are not read."""
+    """Of each folder but those of masks how many pictures are not read; one with nothing that is read counts whole."""
     for where, folders, names in os.walk(folder):
         here = Path(where)
         folders[:] = [name for name in folders if not name.startswith(".")]
-        if here not in read:
+        if here not in with_images | with_masks:
             folders.clear()
             yield here, len(files_in(here))
-        elif here in holding_images:
+        elif here in with_images:
             pictures = (here / name for name in names if not name.startswith("."))
             yield here, sum(path.suffix.lower() in EXTENSIONS and path not in files for path in pictures)

@@ -101,7 +101,9 @@ def open_sources(
             Path(dataset), val_fraction=val_fraction, seed=seed, take=take, bit_depth=bit_depth, colours=colours
         )
     if os.sep in dataset or dataset.startswith((".", "~")):
-        raise KsegError(f"There is no folder {dataset}. Expected one with images/ and masks/ in it.")
+        raise KsegError(
+            f"There is no folder {dataset}. Expected one with images/ and masks/ in it, or another layout of README."
+        )
     raise KsegError(
         f"There is no data set {dataset!r}: no folder of that name here, and TFDS has none. Expected a "
         "folder with images/ and masks/ in it, 'shapes', 'shapes/rare', or a TFDS name such as 'oxford_iiit_pet'."

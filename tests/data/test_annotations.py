@@ -334,7 +334,11 @@ def test_no_class_is_255(tmp_path):
             {"annotations/panoptic_train2017.json": coco_json(["a b.png"], [])},
             r"instances_train2017.json and .*panoptic",
         ),
-        ({"masks/a b.png": None, "images/a b.png": None}, r"instances_train2017.json and .*/masks say two things"),
+        ({"masks/a b.png": None, "images/a b.png": None}, r"instances_train2017.json and .*/masks/a b.png say two"),
+        (
+            {"images/a.json": shapes(("cat", polygon(SQUARE))), "images/a.png": None},
+            r"2017.json and .*images/a.json say two",
+        ),
         ({"train.txt": "a b"}, r"train.txt and .*instances_train2017.json say two things"),
         (
             {"annotations/instances_valid.json": coco_json(["ä.png"], [])},
