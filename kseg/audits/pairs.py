@@ -40,14 +40,14 @@ def find_pairs(folder: Path) -> tuple[list[Pair], Layout | None]:
     """The pairs of a folder, and its layout: or, where none fits, those of `images/` and `masks/` by stem.
 
     Raises:
-        KsegError: it is of no layout, and has no such folders with files in them.
+        KsegError: it is of no layout, and has no such folders with masks in them.
     """
     try:
         layout = find_layout(folder)
     except KsegError as error:
         splits = [name for name in _SPLITS if (folder / name).is_dir()]
         pairs = [pair for split in splits or [""] for pair in _pairs_of(folder, split)]
-        if not pairs:
+        if not any(pair.mask for pair in pairs):
             raise error
         return pairs, None
     parts = {"train": layout.training, "val": layout.validation} if layout.validation else {"": layout.training}

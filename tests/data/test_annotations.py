@@ -533,7 +533,7 @@ def test_an_image_without_text_has_no_objects(tmp_path, text):
     [
         ("0 0.5 0.5 0.2 0.2", r"line 2: this is a box, four numbers; expected the outline"),
         ("0 0.1 0.1 0.2 0.2 0.3", r"line 2: 5 numbers follow the class; expected x and y of three points or more"),
-        ("2 " + shares(SQUARE), r"line 2: the class is 2; expected 0 to 1, as data.yaml has names for"),
+        ("2 " + shares(SQUARE), r"line 2: the class is 2; expected 0 to 1, as there are names in"),
         ("0.5 " + shares(SQUARE), r"line 2: the class is 0.5"),
         ("nan " + shares(SQUARE), r"line 2: the class is nan"),
         ("0 " + shares([17, *SQUARE[1:]]), r"line 2: a point lies outside of the image; expected shares"),
@@ -666,6 +666,13 @@ def test_the_audit_draws_masks_and_names_faults_by_image(tmp_path, kind):
     written(folder, faulty[kind])
     (finding,) = (finding for finding in audit(str(folder), workers=1).findings if finding.check == "unreadable")
     assert finding.files == (names[kind],)
+
+
+def test_the_audit_names_a_file_that_cannot_be_read(tmp_path):
+    held = coco_json(["a.png"], [instance(5, 4, [SQUARE])])
+    folder = written(tmp_path, {"images/a.png": None, "annotations.json": held})
+    with pytest.raises(KsegError, match=r"annotations.json: annotation 5 is of image 4, which is none of its images"):
+        audit(str(folder), workers=1)
 
 
 def test_a_crowd_alone_is_no_foreground_in_the_audit(tmp_path):

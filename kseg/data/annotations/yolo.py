@@ -160,7 +160,7 @@ def _object(words: list[str], count: int) -> tuple[int, np.ndarray]:
     except ValueError as error:
         raise KsegError(f"{error}; expected a class and the points of an outline, in numbers.") from error
     if place not in range(count):
-        raise KsegError(f"the class is {words[0]:.80}; expected 0 to {count - 1}, as data.yaml has names for.")
+        raise KsegError(f"the class is {words[0]:.80}; expected 0 to {count - 1}, as there are names in the YAML file.")
     if len(numbers) == 4:
         raise KsegError("this is a box, four numbers; expected the outline of an object. Boxes make no mask.")
     if len(numbers) < 6 or len(numbers) % 2:
