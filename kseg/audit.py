@@ -1,4 +1,4 @@
-"""The command line: `python -m kseg.audit`. Nothing but parsing, one call, and two files written."""
+"""The command line: `python -m kseg.audit`. Nothing but parsing, one call, and what it gave written to files."""
 
 import sys
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         colours: Literal["auto"] | tuple[str, ...] = "auto",
         output: Path | None = None,
         workers: int | None = None,
+        show_augment: tuple[Literal["light", "medium", "heavy"], ...] | None = None,
     ) -> int:
         """Say what is wrong with a data set, in words, as JSON, and on a page of pictures.
 
@@ -32,7 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             colours: Colours of the masks in the order of the classes, as for kseg train.
             output: Where to write audit.json and audit.html; None: ./audit-<name of the data set>.
             workers: How many processes read a folder; None: one for each core.
+            show_augment: Instead of the audit, which reads everything, write augment.html, in seconds: some images with
+                their masks, and what these presets of kseg train --augment make of them. Without names: all three.
         """
+        if show_augment is not None:
+            return show(dataset, show_augment, data_dir=data_dir, foreground=foreground, colours=colours, output=output)
         return run(dataset, data_dir=data_dir, foreground=foreground, colours=colours, output=output, workers=workers)
 
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -71,6 +76,37 @@ def run(
     print(found)
     print(f"\n{len(found.looks) / found.seconds:.0f} pairs a second. The pictures: {output / 'audit.html'}")
     return found.status
+
+
+def show(
+    dataset: str,
+    presets: Sequence[Literal["light", "medium", "heavy"]] = (),
+    *,
+    data_dir: Path | None = None,
+    foreground: Sequence[int] | Literal["auto", "any", "classes"] = "auto",
+    colours: Sequence[str] | Literal["auto"] = "auto",
+    output: Path | None = None,
+) -> int:
+    """Write `augment.html`: what these presets, or all, make of some of the images.
+
+    Returns:
+        0; 2 if nothing can be read; 130 after Ctrl-C.
+    """
+    from kseg.audits.augmented import augmented_page
+
+    try:
+        output = output_directory(dataset, output)
+        presets = presets or ("light", "medium", "heavy")
+        drawn = augmented_page(dataset, presets, data_dir=data_dir, foreground=foreground, colours=colours)
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "augment.html").write_text(drawn, encoding="utf-8")
+    except (KsegError, OSError) as error:
+        print(f"kseg: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    print(f"The pictures: {output / 'augment.html'}")
+    return 0
 
 
 def output_directory(dataset: str, output: Path | None) -> Path:

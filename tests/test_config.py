@@ -6,6 +6,7 @@ import yaml
 
 from kseg import losses
 from kseg.config import TrainConfig, read_yaml, write_yaml
+from kseg.data import augmentation
 from kseg.errors import KsegError
 
 pytestmark = pytest.mark.backend_free
@@ -21,6 +22,7 @@ RECIPES = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
         ({"lr": -1}, "lr: -1 is not allowed; expected greater than 0"),
         ({"threshold": 1}, "threshold: 1 is not allowed; expected auto, or a probability above 0 and below 1"),
         ({"foreground_crops": 2}, "foreground_crops: 2 is not allowed; expected less than or equal to 1"),
+        ({"augment": True}, "augment: True is not allowed; expected 'none', 'light', 'medium' or 'heavy'"),
         ({"loss": "lovasz"}, "loss: 'lovasz' is not allowed; expected 'bce', 'combined', 'dice'"),
         (
             {"foreground": "cells"},
@@ -93,6 +95,12 @@ def test_files_that_hold_no_settings(tmp_path):
 
 def test_the_names_of_the_losses_are_those_that_there_are():
     assert list(typing.get_args(TrainConfig.model_fields["loss"].annotation)) == list(losses.BY_NAME)
+
+
+def test_the_presets_of_augmentation_are_those_that_there_are():
+    names = typing.get_args(TrainConfig.model_fields["augment"].annotation)
+    assert names == typing.get_args(augmentation.Preset)
+    assert all(isinstance(augmentation.find_augmentation(name), augmentation.Augmentation) for name in names)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)

@@ -32,6 +32,8 @@ figure { margin: 0; width: 9.6rem; } figcaption { color: var(--soft); overflow-w
 figure img, figure div { display: block; width: 9.6rem; height: 9.6rem; object-fit: contain; background: var(--line);
   border-radius: .25rem; }
 figure div { display: grid; place-items: center; color: var(--soft); font-size: .8rem; }
+.rows { display: grid; grid-template-columns: repeat(6, minmax(0, 1fr)); gap: .8rem; margin-top: .7rem; }
+.rows figure, .rows img { width: 100%; height: auto; }
 details { margin-top: .6rem; } details li { font-size: .82rem; overflow-wrap: anywhere; }
 svg { width: 100%; max-width: 40rem; height: 9rem; display: block; } svg rect { fill: var(--bar); }
 svg text { fill: var(--soft); font-size: 11px; }
@@ -47,13 +49,22 @@ def page(found: Audit) -> str:
     for which in ("emptiest", "fullest"):
         if shown[which]:
             parts.append(f"<section><h2>The {which} masks</h2>{_pictures(found, shown[which], {})}</section>")
-    name = escape(found.name)
+    about = f"{found.verdict}; {len(found.looks)} pairs in {found.seconds:.1f} s"
+    return document(
+        f"Audit of {found.name}",
+        about,
+        f"<dl>{facts}</dl>\n{_histogram(list(found.shares.values()))}" + "\n".join(parts),
+    )
+
+
+def document(title: str, about: str, body: str) -> str:
+    """A page of HTML with a title, a line about it, both as text, and a body, as HTML."""
+    title = escape(title)
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Audit of {name}</title><style>{_STYLE}</style></head><body>\n<h1>Audit of {name}</h1>"
-        f"<p>{escape(found.verdict)}; {len(found.looks)} pairs in {found.seconds:.1f} s</p>\n<dl>{facts}</dl>\n"
-        f"{_histogram(list(found.shares.values()))}" + "\n".join(parts) + "\n</body></html>\n"
+        f"<title>{title}</title><style>{_STYLE}</style></head><body>\n<h1>{title}</h1>"
+        f"<p>{escape(about)}</p>\n{body}\n</body></html>\n"
     )
 
 

@@ -15,9 +15,11 @@ from kseg.audits.drawing import outlined
 from kseg.audits.look import Look, Reading, look_at_pair
 from kseg.audits.measures import foreground_of, look_at_image, look_at_mask
 from kseg.audits.pairs import Pair, find_pairs
-from kseg.data.files import find_bit_depth
+from kseg.data.files import find_bit_depth, find_channels
 from kseg.data.folder import checked_colours
-from kseg.data.sources import Source, open_sources, readable_errors
+from kseg.data.huggingface import is_huggingface
+from kseg.data.records import is_prepared
+from kseg.data.sources import Source, in_python, open_sources, readable_errors
 from kseg.errors import KsegError
 
 _MOST_THUMBNAILS = 500  # each is 16 KiB, and they are enough to see whether masks were shuffled
@@ -40,6 +42,9 @@ class AuditedSet(Protocol):
     def pictures(self, indices: Sequence[int], table: np.ndarray | None) -> list[str | None]:
         """The pairs at these places, outlined, as data URIs; None where there is no image to show."""
 
+    def decoded(self, indices: Sequence[int]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """The name, the image, uint8 `(H, W, 3)`, and the mask, int32 `(H, W, 1)`, of those here that can be read."""
+
     def __len__(self) -> int:
         """How many pairs there are."""
 
@@ -54,13 +59,16 @@ def open_set(
         KsegError: there is no such data set, or nothing in it; its masks are in colours, and none are given.
     """
     if not is_folder(dataset):
-        yield RecordSet(dataset, open_sources(dataset, data_dir=data_dir))
+        yield RecordSet(dataset, open_sources(dataset, data_dir=data_dir, colours=colours))
         return
     pairs, layout = find_pairs(Path(dataset))
     classes = layout.classes if layout else {}
-    colours = checked_colours(dataset, colours, [pair.mask for pair in pairs if pair.mask], classes)
-    bit_depth = find_bit_depth([str(pair.image) for pair in pairs if pair.image])
-    reading = Reading(bit_depth, colours)
+    colours = checked_colours(dataset, colours, [str(pair.mask) for pair in pairs if pair.mask], classes)
+    images = [str(pair.image) for pair in pairs if pair.image]
+    channels = 3
+    with contextlib.suppress(KsegError):  # those of another number are findings
+        channels = find_channels(images)
+    reading = Reading(find_bit_depth(images), channels, colours)
     described = (layout.rule if layout else "", bool(classes or colours))
     workers = min(workers or available_cores(), -(-len(pairs) // _WORTH_A_PROCESS))
     if workers == 1:
@@ -72,8 +80,9 @@ def open_set(
 
 
 def is_folder(dataset: str) -> bool:
-    """Whether that is a folder; a bare name that TFDS or kseg knows is the data set, as in training."""
-    if not Path(dataset).is_dir():
+    """Whether that is a folder of files; a bare name that TFDS or kseg knows is the data set, as in training."""
+    path = Path(dataset)
+    if not path.is_dir() or is_prepared(path) or is_huggingface(path):
         return False
     if os.sep in dataset or dataset.startswith("."):
         return True
@@ -114,6 +123,13 @@ class FolderSet:
         pairs = [self.pairs[index] for index in indices]
         return list(self.map(_picture, pairs, [self.reading] * len(pairs), [table] * len(pairs)))
 
+    def decoded(self, indices: Sequence[int]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """See `AuditedSet`."""
+        for pair in (self.pairs[index] for index in indices):
+            if pair.image and pair.mask:
+                with contextlib.suppress(KsegError):
+                    yield pair.name(pair.image), self.reading.image(str(pair.image)), self.reading.mask(str(pair.mask))
+
 
 @dataclass(frozen=True)
 class RecordSet:
@@ -150,9 +166,12 @@ class RecordSet:
     def pictures(self, indices: Sequence[int], table: np.ndarray | None) -> list[str | None]:
         """See `AuditedSet`."""
         wanted = sorted(indices)
-        decoded = self._decoded(wanted)
-        drawn = [outlined(image, foreground_of(mask, table)) for _, _, image, mask in decoded]
+        drawn = [outlined(image, foreground_of(mask, table)) for _, image, mask in self.decoded(wanted)]
         return [drawn[wanted.index(index)] for index in indices]
+
+    def decoded(self, indices: Sequence[int]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """See `AuditedSet`."""
+        return ((name, image, mask) for name, _, image, mask in self._decoded(indices))
 
     def _decoded(self, wanted: Sequence[int]) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
         """Name, split, image and mask of the examples at these places, in order."""
@@ -168,8 +187,11 @@ def _decode(source: Source, wanted: set[int]) -> Iterator[tuple[int, np.ndarray,
     import tensorflow as tf
 
     keep = tf.constant(sorted(wanted), tf.int64)
-    examples = source.examples().filter(lambda index, example: tf.reduce_any(keep == index))
-    decoded = examples.map(lambda index, example: (index, *source.decode(example)), num_parallel_calls=tf.data.AUTOTUNE)
+    examples = source.examples().filter(lambda index, *content: tf.reduce_any(keep == index))
+    types = (tf.uint8, tf.uint16)
+    decoded = examples.map(
+        lambda *example: (example[0], *in_python(source.read, types, *example)), num_parallel_calls=tf.data.AUTOTUNE
+    )
     with readable_errors(source.name):
         yield from decoded.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
 

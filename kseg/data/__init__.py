@@ -10,11 +10,13 @@ TensorFlow is imported when a function here is called, and keras never.
 
 import os
 
+from kseg.data.augmentation import Augmentation
 from kseg.data.foreground import Foreground, find_foreground
 from kseg.data.pipeline import Batches, training_batches, validation_batches
 from kseg.data.sources import Source, open_sources
 
 __all__ = [
+    "Augmentation",
     "Batches",
     "Foreground",
     "Source",

@@ -1,12 +1,24 @@
+import dataclasses
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from kseg.data import Foreground, find_foreground, open_sources, pipeline, training_batches, validation_batches
-from kseg.data.augment import augment
+from kseg.data import (
+    Augmentation,
+    Foreground,
+    find_foreground,
+    open_sources,
+    pipeline,
+    training_batches,
+    validation_batches,
+)
+from kseg.data.augment import augment_batch, augment_example
+from kseg.data.augmentation import find_augmentation
 from kseg.errors import KsegError
 
 pytestmark = pytest.mark.backend_free
@@ -14,10 +26,9 @@ pytestmark = pytest.mark.backend_free
 SETTINGS = {"image_size": (16, 24), "batch_size": 3}
 
 
-@pytest.fixture(params=["from memory", "streamed"])
+@pytest.fixture(params=["memory", "disk", "none"])
 def source(request, make_folder, pairs, monkeypatch):
-    if request.param == "streamed":
-        monkeypatch.setattr(pipeline, "_MEMORY_BYTES", 0)
+    monkeypatch.setitem(SETTINGS, "cache", request.param)
     return open_sources(str(make_folder(pairs)), val_fraction=0.01)[0]  # nine images
 
 
@@ -36,7 +47,7 @@ def same(some, others):
 
 
 def test_batches_are_uint8_and_every_epoch_sees_every_image_in_another_order(source):
-    batches = batches_of(source, 9, augmented=False)
+    batches = batches_of(source, 9, augment="none")
     for images, masks in batches:
         assert (images.shape, images.dtype) == ((3, 16, 24, 3), np.uint8)
         assert (masks.shape, masks.dtype) == ((3, 16, 24, 1), np.uint8)
@@ -65,16 +76,16 @@ def test_a_run_that_starts_inside_an_epoch_sees_blanks_and_then_what_a_whole_run
     assert same(batches_of(source, 3, start=(0, 1), **crops)[1:], batches_of(source, 3, **crops)[1:])
 
 
-def test_what_is_done_is_not_read_again(make_folder, pairs, monkeypatch):
-    monkeypatch.setattr(pipeline, "_MEMORY_BYTES", 0)
+def test_what_is_done_is_not_read_again(make_folder, pairs):
     folder = make_folder(pairs)
     source = open_sources(str(folder), val_fraction=0.01)[0]
     rule = find_foreground(source)
-    whole = batches_of(source, 3)
-    keys = [int(index) for index, _ in source.examples((5, 0))]
+    whole = batches_of(source, 3, cache="none")
+    batches = training_batches(source, rule, **SETTINGS, seed=5, start=(0, 2), cache="none")
+    keys = [int(index) for (index,) in source.examples((5, 0))]
     for index in keys[:6]:
         source.images[index].unlink()
-    started = training_batches(source, rule, **SETTINGS, seed=5, start=(0, 2)).dataset.take(3)
+    started = batches.dataset.take(3)
     assert same([(np.asarray(x), np.asarray(y)) for x, y in started][2:], whole[2:])
 
 
@@ -93,14 +104,55 @@ def test_contents_change_with_the_files(make_folder, pairs):
 def test_order_and_augmentation_follow_the_seed(source):
     assert same(batches_of(source, 4), batches_of(source, 4))
     assert not same(batches_of(source, 4), batches_of(source, 4, seed=6))
-    assert not same(batches_of(source, 4), batches_of(source, 4, augmented=False))
+    assert not same(batches_of(source, 4), batches_of(source, 4, augment="none"))
 
 
-def test_memory_and_streaming_give_the_same_batches(make_folder, pairs, monkeypatch):
+def test_no_cache_changes_what_the_batches_are(make_folder, pairs):
     source = open_sources(str(make_folder(pairs)))[0]
-    from_memory = batches_of(source, 5)
-    monkeypatch.setattr(pipeline, "_MEMORY_BYTES", 0)
-    assert same(batches_of(source, 5), from_memory)
+    anew = batches_of(source, 5, cache="none")
+    for cache in ("memory", "disk"):
+        assert same(batches_of(source, 5, cache=cache), anew)
+
+
+def test_what_a_header_tells_is_told_before_the_first_batch(make_folder, pairs):
+    source = open_sources(str(make_folder(pairs)), val_fraction=0.01)[0]
+    Image.fromarray(np.zeros((5, 7), np.uint8)).save(source.masks[4])
+    with pytest.raises(KsegError, match=rf"{source.images[4].name} is .* and its mask 7 x 5"):
+        training_batches(source, Foreground((255,)), **SETTINGS, seed=0, cache="none")
+    source.masks[4].write_bytes(b"no image")
+    with pytest.raises(KsegError, match=rf"masks/{source.masks[4].name} cannot be read: cannot identify"):
+        training_batches(source, Foreground((255,)), **SETTINGS, seed=0, cache="none")
+
+
+def test_images_of_many_channels_come_as_they_are(tmp_path, rng):
+    images = rng.integers(0, 256, (4, 16, 24, 5), np.uint8)
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    for number, image in enumerate(images):
+        np.save(tmp_path / "images" / f"{number}.npy", image)
+        Image.fromarray((image[..., 0] > 99).astype(np.uint8)).save(tmp_path / "masks" / f"{number}.png")
+    source, _ = open_sources(str(tmp_path), val_fraction=0.01)
+    assert source.channels == 5
+    for cache in ("memory", "disk", "none"):
+        (batch, masks), *_ = batches_of(source, 1, augment="none", cache=cache, batch_size=3)
+        assert batch.shape == (3, 16, 24, 5)
+        assert {image.tobytes() for image in batch} <= {image.tobytes() for image in images}
+        np.testing.assert_array_equal(masks[..., 0], batch[..., 0] > 99)
+    for augment in ("light", "medium", "heavy"):
+        assert batches_of(source, 1, augment=augment)[0][0].shape == (3, 16, 24, 5)
+
+
+def test_python_ends_while_batches_are_being_read(make_folder, pairs):
+    """What TensorFlow's threads have Python do when it ends would end the process with an abort."""
+    code = f"""
+from kseg.data import *
+source, _ = open_sources({str(make_folder(pairs))!r})
+settings = {{"image_size": (512, 512), "batch_size": 4, "seed": 0, "cache": "none", "augment": "heavy"}}
+iterator = iter(training_batches(source, find_foreground(source), **settings).dataset)
+next(iterator)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, "terminate" in ended.stderr) == (0, False), ended.stderr
 
 
 def changed(batches, others):
@@ -113,45 +165,87 @@ def changed(batches, others):
 def test_without_foreground_crops_every_example_is_augmented_at_its_address(source):
     batches = batches_of(source, 6, foreground_crops=0.0)
     assert same(batches, batches_of(source, 6))
-    plain = batches_of(source, 6, augmented=False)
+    plain = batches_of(source, 6, augment="none")
     numbers = {10 * int(path.stem[-1]): index for index, path in enumerate(source.images)}
     for position, (images, masks) in enumerate(plain):
         for place, (image, mask) in enumerate(zip(images, masks, strict=True)):
-            key = tf.constant([5, position // 3], tf.int64)
-            index = tf.constant(numbers[int(image[0, 0, 0])], tf.int64)
-            expected = augment(image, mask, tf.random.experimental.stateless_fold_in(key, index))
+            index = numbers[int(image[0, 0, 0])]
+            expected = augment_example(image, mask, find_augmentation("light"), (5, position // 3, index))
             for seen, one in zip(batches[position], expected, strict=True):
                 np.testing.assert_array_equal(seen[place], one)
 
 
-@pytest.mark.parametrize("augmented", [True, False])
+MOSAICS = Augmentation(turns=True, blur=2, mosaic=0.5)
+
+
+def test_mosaics_are_made_at_the_address_of_their_batch(source):
+    plain, batches = (
+        batches_of(source, 6, augment=dataclasses.replace(MOSAICS, mosaic=0)),
+        batches_of(source, 6, augment=MOSAICS),
+    )
+    expected = [augment_batch(*batch, MOSAICS, (5, *divmod(number, 3))) for number, batch in enumerate(plain)]
+    assert same(batches, expected)
+    assert not same(batches, plain)
+    spared = batches_of(source, 6, augment=MOSAICS, foreground_crops=1)
+    assert same(spared, batches_of(source, 6, augment=dataclasses.replace(MOSAICS, mosaic=0), foreground_crops=1))
+
+
+@pytest.mark.parametrize("augment", ["medium", "heavy", MOSAICS], ids=str)
+def test_no_augmentation_depends_on_where_a_run_starts(augment, source):
+    whole = batches_of(source, 9, augment=augment)
+    for start in ((0, 1), (1, 2)):
+        done = 3 * start[0] + start[1]
+        assert same(batches_of(source, 9 - done + start[1], augment=augment, start=start)[start[1] :], whole[done:])
+
+
+def test_no_augmentation_depends_on_how_many_threads_there_are(source):
+    def with_threads(count):
+        options = tf.data.Options()
+        options.threading.private_threadpool_size = count
+        batches = training_batches(source, find_foreground(source), **SETTINGS, seed=5, augment="heavy")
+        return [(np.asarray(x), np.asarray(y)) for x, y in batches.dataset.with_options(options).take(9)]
+
+    assert same(with_threads(1), with_threads(4))
+
+
+def test_an_augmentation_that_there_is_not_is_refused(source):
+    with pytest.raises(KsegError, match=r"augment: 'strong' is not allowed; expected none, light, medium, heavy"):
+        batches_of(source, 1, augment="strong")
+
+
+def test_a_negative_seed_is_refused(source):
+    with pytest.raises(KsegError, match=r"seed: -1 is not allowed; expected 0 or more"):
+        batches_of(source, 1, seed=-1)
+
+
+@pytest.mark.parametrize("augment", ["none", "light"])
 @pytest.mark.parametrize(("share", "count"), [(0.25, 1), (0.5, 2), (0.7, 3), (1.0, 4)])
-def test_the_share_of_every_batch_is_cropped_around_foreground_and_no_more(share, count, augmented, source):
+def test_the_share_of_every_batch_is_cropped_around_foreground_and_no_more(share, count, augment, source):
     # At this size, a crop of next to all of a mask shows.
-    settings = {"batch_size": 4, "augmented": augmented, "image_size": (96, 128)}
+    settings = {"batch_size": 4, "augment": augment, "image_size": (96, 128)}
     batches = batches_of(source, 6, **settings, foreground_crops=share)
     assert changed(batches, batches_of(source, 6, **settings)) == [[True] * count + [False] * (4 - count)] * 6
 
 
 def test_foreground_crops_follow_the_seed_and_not_where_training_starts(source):
-    settings = {"foreground_crops": 0.6, "augmented": False}
+    settings = {"foreground_crops": 0.6, "augment": "none"}
     batches = batches_of(source, 9, **settings)
     assert same(batches, batches_of(source, 9, **settings))
     assert same(batches[6:], batches_of(source, 3, **settings, start=(2, 0)))
     assert not same(batches, batches_of(source, 9, **settings, seed=6))
 
 
-@pytest.mark.parametrize("augmented", [True, False])
-def test_a_crop_around_foreground_has_foreground_if_the_image_has_any(make_folder, augmented):
+@pytest.mark.parametrize("augment", ["none", "light"])
+def test_a_crop_around_foreground_has_foreground_if_the_image_has_any(make_folder, augment):
     pairs = {}
     for index in range(10):
         mask = np.zeros((16, 24), np.uint8)
         mask[0, index] = 255 * (index % 2)
         pairs[f"picture{index}"] = (np.full((16, 24, 3), 10 * index, np.uint8), mask)
     source = open_sources(str(make_folder(pairs)), val_fraction=0.01)[0]
-    settings = {"augmented": augmented, "batch_size": 9}
+    settings = {"augment": augment, "batch_size": 9}
     (usual,), (batch,) = batches_of(source, 1, **settings), batches_of(source, 1, **settings, foreground_crops=1)
-    (order,) = batches_of(source, 1, augmented=False, batch_size=9)
+    (order,) = batches_of(source, 1, augment="none", batch_size=9)
     for number, grey in enumerate(greys([order])):
         if grey // 10 % 2:
             assert batch[1][number].any()
