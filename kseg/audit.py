@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0; 1 if training would fail or learn something wrong; 2 if nothing can be read.
 
         Args:
-            dataset: A folder with images/ and masks/, the built-in shapes or shapes/rare, or a TFDS name.
+            dataset: A folder with images and masks or annotations, the built-in shapes or shapes/rare, or a TFDS name.
             data_dir: Where TFDS keeps its data sets; None: ~/tensorflow_datasets.
             foreground: Mask values that are foreground, as for kseg train.
             colours: Colours of the masks in the order of the classes, as for kseg train.

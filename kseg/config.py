@@ -27,9 +27,9 @@ class TrainConfig(BaseModel):
     # Data
     dataset: str = Field(
         "shapes",
-        description="A folder with images/ and masks/, or one that TFDS prepared, kseg convert wrote, or Hugging Face "
-        "saved (to disk or as parquet); the built-in shapes or shapes/rare, or a TFDS name; a TFDS builder's .py, "
-        "which is run.",
+        description="A folder with images and masks, or annotations (see README), or one that TFDS prepared, kseg "
+        "convert wrote, or Hugging Face saved (to disk or as parquet); the built-in shapes or shapes/rare, or a TFDS "
+        "name; a TFDS builder's .py, which is run.",
     )
     data_dir: Path | None = Field(None, description="Where TFDS keeps its data sets; None: ~/tensorflow_datasets.")
     train_split: str | None = Field(
@@ -52,8 +52,8 @@ class TrainConfig(BaseModel):
     )
     colours: Literal["auto"] | tuple[str, ...] = Field(
         "auto",
-        description="Colours of a folder's masks as '#ff0000', quoted, in the order of the classes; auto: there are "
-        "none, and masks in colours are refused with a list of them.",
+        description="Colours of a folder's masks as '#ff0000', quoted, in the order of the classes, and those to "
+        "ignore as 'ignore=#ffffff'; auto: there are none, and masks in colours are refused with a list of them.",
     )
     bit_depth: Literal["auto", 8, 10, 12, 14, 16] = Field(
         "auto",
@@ -170,11 +170,17 @@ class TrainConfig(BaseModel):
             return colours
         colours = tuple(colour.lower() for colour in colours)
         for colour in colours:
-            if not re.fullmatch("#[0-9a-f]{6}", colour):
-                raise ValueError(f"colours: {colour!r} is not allowed; expected auto, or colours such as '#ff0000'.")
-        if not 2 <= len(set(colours)) == len(colours) <= IGNORE:
+            if not re.fullmatch("(ignore=)?#[0-9a-f]{6}", colour):
+                raise ValueError(
+                    f"colours: {colour!r} is not allowed; expected auto, or colours such as '#ff0000'. "
+                    "Those of what is to be ignored: 'ignore=#ffffff'."
+                )
+        classes = [colour for colour in colours if colour.startswith("#")]
+        each_once = len({colour[-7:] for colour in colours}) == len(colours)
+        if not (each_once and 2 <= len(classes) <= IGNORE):
             raise ValueError(
-                f"colours: {', '.join(colours)} is not allowed; expected 2 to {IGNORE}, each of them once."
+                f"colours: {', '.join(colours)} is not allowed; expected 2 to {IGNORE}, each of them once. "
+                "Those to ignore do not count."
             )
         return colours
 

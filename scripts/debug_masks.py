@@ -21,7 +21,7 @@ def main(
     """Audit a data set; see `kseg audit --help`.
 
     Args:
-        dataset: A folder with images/ and masks/, the built-in shapes or shapes/rare, or a TFDS name.
+        dataset: A folder with images and masks or annotations, the built-in shapes or shapes/rare, or a TFDS name.
         data_dir: Where TFDS keeps its data sets; None: ~/tensorflow_datasets.
         foreground: Mask values that are foreground, as for kseg train.
         colours: Colours of the masks in the order of the classes, as for kseg train.

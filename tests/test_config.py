@@ -38,6 +38,8 @@ RECIPES = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
         ),
         ({"colours": ("#FF0000", "#ff0000")}, "colours: #ff0000, #ff0000 is not allowed; expected 2 to 255, each of "),
         ({"colours": ("#ff0000",)}, "colours: #ff0000 is not allowed; expected 2 to 255, each of them once."),
+        ({"colours": ("#ff0000", "ignore=#00ff00")}, "colours: #ff0000, ignore=#00ff00 is not allowed; expected 2 to"),
+        ({"colours": ("#ff0000", "#00ff00", "ignore=#00ff00")}, "each of them once. Those to ignore do not count."),
         ({"bit_depth": 9}, "bit_depth: 9 is not allowed; expected 'auto', 8, 10, 12, 14 or 16"),
         ({"filters": 12}, "filters: 12 is not allowed; expected a multiple of 8"),
         ({"threshold": 1.5}, "threshold: 1.5 is not allowed; expected auto, or a probability above 0 and below 1"),

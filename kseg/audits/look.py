@@ -11,7 +11,7 @@ from PIL import Image
 from kseg.audits.measures import ImageLook, MaskLook, look_at_image, look_at_mask
 from kseg.audits.pairs import Pair
 from kseg.data.bands import ORIENTATION
-from kseg.data.files import read_image, read_mask
+from kseg.data.files import DrawnMask, read_image, read_mask
 from kseg.errors import KsegError
 
 
@@ -59,13 +59,13 @@ class Reading:
     channels: int = 3
     colours: tuple[str, ...] = ()
 
-    def image(self, path: str) -> np.ndarray:
+    def image(self, path: Path) -> np.ndarray:
         """See `kseg.data.files.read_image`."""
-        return read_image(path, self.bit_depth, self.channels)
+        return read_image(str(path), self.bit_depth, self.channels)
 
-    def mask(self, path: str) -> np.ndarray:
+    def mask(self, mask: Path | DrawnMask) -> np.ndarray:
         """See `kseg.data.files.read_mask`."""
-        return read_mask(path, self.colours)
+        return read_mask(str(mask) if isinstance(mask, Path) else mask, self.colours)
 
 
 def look_at_pair(pair: Pair, reading: Reading, table: np.ndarray | None, thumbnail: bool) -> Look:
@@ -80,12 +80,12 @@ def look_at_pair(pair: Pair, reading: Reading, table: np.ndarray | None, thumbna
     return seen
 
 
-def _read(path: Path, read: Callable, measure: Callable) -> tuple[Header | None, Any, str]:
-    """The header, the measures and the problem of a file."""
-    header = None
+def _read(content: Path | DrawnMask, read: Callable, measure: Callable) -> tuple[Header | None, Any, str]:
+    """The header, the measures and the problem of a file; what is drawn has no header."""
+    header, path = None, content if isinstance(content, Path) else content.path
     try:
-        header = read_header(path)
-        return header, measure(read(str(path))), ""
+        header = read_header(path) if content is path else None
+        return header, measure(read(content)), ""
     except KsegError as error:
         return header, None, str(error).removeprefix(f"{path} ").replace(str(path), path.name)
     # Of a damaged file a decoder raises all sorts of things; the others are still to be read.

@@ -15,7 +15,8 @@ from kseg.audits.drawing import outlined
 from kseg.audits.look import Look, Reading, look_at_pair
 from kseg.audits.measures import foreground_of, look_at_image, look_at_mask
 from kseg.audits.pairs import Pair, find_pairs
-from kseg.data.files import find_bit_depth, find_channels, refuse_colours
+from kseg.data.files import find_bit_depth, find_channels
+from kseg.data.folder import checked_colours
 from kseg.data.huggingface import is_huggingface
 from kseg.data.records import is_prepared
 from kseg.data.sources import Source, in_python, open_sources, readable_errors
@@ -30,6 +31,10 @@ class AuditedSet(Protocol):
     """A data set to audit."""
 
     name: str
+    layout: str
+    """How images and masks were found; empty where they were not found by any rule."""
+    has_classes: bool
+    """Whether masks are known to hold class indices."""
 
     def looks(self, table: np.ndarray | None) -> Iterator[Look]:
         """A look at each pair, in order; with the foreground rule's table, or as each mask suggests."""
@@ -56,22 +61,22 @@ def open_set(
     if not is_folder(dataset):
         yield RecordSet(dataset, open_sources(dataset, data_dir=data_dir, colours=colours))
         return
-    pairs = find_pairs(Path(dataset))
-    if colours == "auto":
-        refuse_colours(dataset, [str(pair.mask) for pair in pairs if pair.mask])
-        colours = ()
+    pairs, layout = find_pairs(Path(dataset))
+    classes = layout.classes if layout else {}
+    colours = checked_colours(dataset, colours, [str(pair.mask) for pair in pairs if pair.mask], classes)
     images = [str(pair.image) for pair in pairs if pair.image]
     channels = 3
     with contextlib.suppress(KsegError):  # those of another number are findings
         channels = find_channels(images)
-    reading = Reading(find_bit_depth(images), channels, tuple(colours))
+    reading = Reading(find_bit_depth(images), channels, colours)
+    described = (layout.rule if layout else "", bool(classes or colours))
     workers = min(workers or available_cores(), -(-len(pairs) // _WORTH_A_PROCESS))
     if workers == 1:
-        yield FolderSet(dataset, pairs, reading, _map_here)
+        yield FolderSet(dataset, pairs, reading, _map_here, *described)
         return
     # Fresh processes: a fork of one in which TensorFlow or JAX has started threads can hang.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        yield FolderSet(dataset, pairs, reading, pool.map)
+        yield FolderSet(dataset, pairs, reading, pool.map, *described)
 
 
 def is_folder(dataset: str) -> bool:
@@ -100,6 +105,8 @@ class FolderSet:
     reading: Reading
     map: Callable
     """That of a pool of processes, or what does the same in this one."""
+    layout: str
+    has_classes: bool
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -130,6 +137,16 @@ class RecordSet:
 
     name: str
     sources: Sequence[Source]
+
+    @property
+    def layout(self) -> str:
+        """See `AuditedSet`."""
+        return self.sources[0].layout
+
+    @property
+    def has_classes(self) -> bool:
+        """See `AuditedSet`."""
+        return bool(self.sources[0].classes)
 
     def __len__(self) -> int:
         return sum(map(len, self.sources))
@@ -191,7 +208,7 @@ def _picture(pair: Pair, reading: Reading, table: np.ndarray | None) -> str | No
     """A pair with what can be read of it."""
     foreground = None
     with contextlib.suppress(KsegError, TypeError):
-        foreground = foreground_of(reading.mask(str(pair.mask)), table)
+        foreground = foreground_of(reading.mask(pair.mask), table) if pair.mask else None
     with contextlib.suppress(KsegError):
-        return outlined(reading.image(str(pair.image)), foreground)
+        return outlined(reading.image(pair.image), foreground)
     return None

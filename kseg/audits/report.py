@@ -19,7 +19,7 @@ from kseg.audits.look import Look
 from kseg.audits.mask_checks import check_masks
 from kseg.audits.reading import AuditedSet, open_set
 from kseg.audits.rule import Setting, majority_rule, set_rule, share_of
-from kseg.data.foreground import Foreground, list_values
+from kseg.data.foreground import NAMED_CLASSES, Foreground, list_values
 
 SHOWN = 6
 """How many pictures stand under a finding."""
@@ -33,6 +33,8 @@ class Audit:
     """What an audit found."""
 
     name: str
+    layout: str
+    """How images and masks were found; empty where no layout fits."""
     looks: Sequence[Look]
     """One for each pair, in order."""
     rule: Foreground
@@ -71,7 +73,8 @@ class Audit:
         by_split = ", ".join(f"{split} {count}" for split, count in splits.items())
         sizes = Counter(look.image.size for look in self.looks if look.image).most_common()
         largest = ", ".join(f"{width} x {height} ({count})" for (height, width), count in sizes[:3])
-        facts = {
+        facts = {"layout": self.layout} if self.layout else {}
+        facts |= {
             "pairs": f"{len(self.looks)}" + (f" ({by_split})" if by_split else ""),
             "sizes": largest + (f" and {len(sizes) - 3} more" if len(sizes) > 3 else "") + "  (width x height)",
         }
@@ -143,19 +146,19 @@ def audit(
         KsegError: there is no such data set, or nothing in it; its masks are in colours, and none are given.
     """
     begin = time.perf_counter()
-    rule = set_rule(foreground)
-    table = rule.table() if rule else None
     with open_set(dataset, data_dir, colours, workers) as examples:
+        rule = set_rule(foreground) or (NAMED_CLASSES if examples.has_classes else None)
+        table = rule.table() if rule else None
         looks = _look(examples, table)
         rule = rule or majority_rule([look.mask for look in looks if look.mask], dataset)
         alignment = measure_alignment(looks)
         findings = [*check_files(looks), *check_masks(looks, rule, alignment), *check_images(looks)]
         findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-        found = Audit(dataset, looks, rule, alignment, findings, {}, 0.0)
+        found = Audit(dataset, examples.layout, looks, rule, alignment, findings, {}, 0.0)
         shown = sorted({index for indices in pictured(found).values() for index in indices})
         pictures = zip(shown, examples.pictures(shown, table), strict=True)
         drawn = {index: picture for index, picture in pictures if picture}
-    return Audit(dataset, looks, rule, alignment, findings, drawn, time.perf_counter() - begin)
+    return Audit(dataset, examples.layout, looks, rule, alignment, findings, drawn, time.perf_counter() - begin)
 
 
 def pictured(found: Audit) -> dict[str, list[int]]:

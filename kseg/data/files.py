@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
+from kseg import IGNORE
 from kseg.data.bands import MOST_CHANNELS, ORIENTATION, Bands, find_bands
 from kseg.errors import KsegError
 
@@ -36,6 +37,24 @@ _MASK_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I"}) | _MODE
 # Pillow stretches grey of 2 and 4 bits over 0 to 255; a mask holds class indices in them.
 _STRETCHED = {"L;2": 85, "L;4": 17}
 
+IGNORED_COLOUR = "ignore="
+"""What stands before a colour whose pixels are to be ignored."""
+
+
+@runtime_checkable
+class DrawnMask(Protocol):
+    """A mask that no file holds as pixels: outlines, drawn when it is read. Small, and can be pickled."""
+
+    path: Path
+    """The file that describes it; `str` names the place in it."""
+
+    def draw(self) -> np.ndarray:
+        """Class indices, uint16 `(H, W, 1)`, of the size of the upright image.
+
+        Raises:
+            KsegError: what is described cannot be drawn on that image.
+        """
+
 
 @dataclass(frozen=True)
 class HeldFile:
@@ -54,7 +73,7 @@ File = str | HeldFile
 
 
 def read_pair(
-    image_path: File, mask_path: File, bit_depth: int = 8, channels: int = 3, colours: Sequence[str] = ()
+    image_path: File, mask_path: File | DrawnMask, bit_depth: int = 8, channels: int = 3, colours: Sequence[str] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image and its mask, as from `read_image` and `read_mask`.
 
@@ -66,8 +85,8 @@ def read_pair(
     return image, mask
 
 
-def check_headers(image_path: File, mask_path: File, channels: int = 3) -> None:
-    """Look at what an image and its mask say of themselves, pixels unread.
+def check_headers(image_path: File, mask_path: File | DrawnMask, channels: int = 3) -> None:
+    """Look at what an image and its mask say of themselves, pixels unread; a mask that is drawn says nothing before.
 
     Raises:
         KsegError: one of them is no image or mask that can be read, the image has another number of channels, or they
@@ -80,6 +99,8 @@ def check_headers(image_path: File, mask_path: File, channels: int = 3) -> None:
             with _image(image_path) as picture:
                 shape = _upright_shape(picture)
     _check_same_channels(image_path, shape[2], channels)
+    if isinstance(mask_path, DrawnMask):
+        return
     with _named_errors(mask_path):
         if _is_npy(mask_path):
             mask_shape = _npy_mask(mask_path).shape
@@ -108,18 +129,20 @@ def read_image(path: File, bit_depth: int = 8, channels: int = 3) -> np.ndarray:
     return np.broadcast_to(values, (*values.shape[:2], channels))
 
 
-def read_mask(path: File, colours: Sequence[str] = ()) -> np.ndarray:
+def read_mask(path: File | DrawnMask, colours: Sequence[str] = ()) -> np.ndarray:
     """A mask file as uint16 `(H, W, 1)` of the values stored, turned upright: of a palette image, the indices.
 
     Args:
-        path: a file of one of `EXTENSIONS`.
+        path: a file of one of `EXTENSIONS`, or what draws itself.
         colours: if given, such as `#ff0000`, the mask is read by its colours, a palette's too, and a pixel becomes
-            the place of its colour among these.
+            the place of its colour among these; 255 if its colour stands there as `ignore=#ffffff`.
 
     Raises:
         KsegError: the file cannot be read, holds several frames, is larger than Pillow's limit, holds anything but
             integers from 0, or colours that are not among `colours`.
     """
+    if isinstance(path, DrawnMask):
+        return path.draw()
     if colours:
         return _class_indices(_image_values(path), colours, path)
     values = _mask_values(path)
@@ -130,6 +153,32 @@ def read_mask(path: File, colours: Sequence[str] = ()) -> np.ndarray:
         raise KsegError(f"{path} holds {values.dtype} from {values.min()}; expected integers, 0 or more.")
     # Beyond 65535 only "not background" can matter: such masks hold instance ids.
     return (values if values.dtype.itemsize <= 2 else np.minimum(values, 65535)).astype(np.uint16)
+
+
+def read_size(path: str) -> tuple[int, int, int]:
+    """Height and width of an image file as it is stored, and how EXIF says it is turned: 1 is upright, 5 to 8 lie on
+    their side.
+
+    Raises:
+        KsegError: the file cannot be read, or is larger than Pillow's limit.
+    """
+    with _named_errors(path):
+        if _is_npy(path):
+            return (*_npy(path).shape[:2], 1)
+        with _image(path) as picture:
+            # Of a PNG this may read the pixels, behind which EXIF may lie.
+            is_cut = isinstance(picture, Bands)
+            orientation = picture.orientation if is_cut else picture.getexif().get(ORIENTATION, 1)
+            return picture.height, picture.width, orientation
+
+
+def class_colours(colours: Sequence[str]) -> list[str]:
+    """Those of classes, in order, without those to ignore.
+
+    >>> class_colours(["#000000", "ignore=#ffffff", "#ff0000"])
+    ['#000000', '#ff0000']
+    """
+    return [colour for colour in colours if not colour.startswith(IGNORED_COLOUR)]
 
 
 def file_bytes(path: File) -> bytes:
@@ -330,19 +379,21 @@ def _class_indices(picture: np.ndarray, colours: Sequence[str], path: str) -> np
         )
     table, pixels = _packed(_rgb(colours)), _packed(np.broadcast_to(picture, (*picture.shape[:2], 3)))
     order = np.argsort(table)
-    indices = order[np.searchsorted(table, pixels, sorter=order).clip(max=len(table) - 1)]
-    strangers = pixels[table[indices] != pixels]
+    places = order[np.searchsorted(table, pixels, sorter=order).clip(max=len(table) - 1)]
+    strangers = pixels[table[places] != pixels]
     if strangers.size:
         raise KsegError(
             f"{path} holds the colour {_hexadecimal(strangers[0])} in {strangers.size} pixels, and --colours has "
             f"{', '.join(colours)}. Add it there, or mend the mask."
         )
-    return indices.astype(np.uint16)[..., None]
+    ignored = np.array([colour.startswith(IGNORED_COLOUR) for colour in colours])
+    values = np.where(ignored, IGNORE, np.cumsum(~ignored) - 1)
+    return values[places].astype(np.uint16)[..., None]
 
 
 def _rgb(colours: Sequence[str]) -> np.ndarray:
     try:
-        return np.uint8([ImageColor.getrgb(colour)[:3] for colour in colours])
+        return np.uint8([ImageColor.getrgb(colour.removeprefix(IGNORED_COLOUR))[:3] for colour in colours])
     except ValueError as error:
         raise KsegError(f"colours: {error}; expected such as '#ff0000'.") from error
 
@@ -360,7 +411,7 @@ def _in_colours(name: str, found: Counter) -> KsegError:
     flag = " ".join(f"'{_hexadecimal(colour)}'" for colour in listed)
     return KsegError(
         f"{name}: masks in colours, {shares}; expected one channel, or to be told the classes. List all colours in the "
-        f"order of the classes, the background first: --colours {flag}"
+        f"order of the classes, the background first, and those to ignore as ignore=#rrggbb: --colours {flag}"
     )
 
 

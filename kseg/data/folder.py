@@ -1,17 +1,19 @@
 """A folder of images and masks as a source; `layouts.py` finds the pairs, `files.py` reads them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import numpy as np
 
 from kseg.data.files import (
+    DrawnMask,
     File,
     check_headers,
+    class_colours,
     file_bytes,
     find_bit_depth,
     find_channels,
@@ -38,8 +40,8 @@ class PairReader(ABC):
     colours: tuple[str, ...]
 
     @abstractmethod
-    def files(self, index: int, *content: bytes) -> tuple[File, File]:
-        """The image file and the mask file of an example."""
+    def files(self, index: int, *content: bytes) -> tuple[File, File | DrawnMask]:
+        """The image file of an example, and its mask file or what draws it."""
 
     def read(self, index: int, *content: bytes) -> tuple[np.ndarray, np.ndarray]:
         return read_pair(*self.files(index, *content), self.bit_depth, self.channels, self.colours)
@@ -53,7 +55,7 @@ class PairReader(ABC):
 
 @dataclass(frozen=True)
 class FileSource(PairReader):
-    """Pairs of an image file and a mask file, reached by their place; see `kseg.data.Source`."""
+    """Pairs of an image file and a mask, a file or what draws it, reached by their place; see `kseg.data.Source`."""
 
     name: str
     pairs: Sequence[Any]
@@ -62,6 +64,7 @@ class FileSource(PairReader):
     bit_depth: int = 8
     channels: int = 3
     colours: tuple[str, ...] = ()
+    classes: Mapping[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -108,7 +111,7 @@ Files = TypeVar("Files", bound=FileSource)
 
 @dataclass(frozen=True)
 class FolderSource(FileSource):
-    """Pairs of paths."""
+    """Pairs of a path and a path, or what draws the mask."""
 
     @property
     def images(self) -> list[Path]:
@@ -117,15 +120,15 @@ class FolderSource(FileSource):
 
     @property
     def masks(self) -> list[Path]:
-        """The mask files, in the source's order."""
-        return [mask for _, mask in self.pairs]
+        """The mask files, or those that describe the masks, in the source's order."""
+        return [mask if isinstance(mask, Path) else mask.path for _, mask in self.pairs]
 
-    def files(self, index: int) -> tuple[str, str]:
+    def files(self, index: int) -> tuple[str, str | DrawnMask]:
         image, mask = self.pairs[index]
-        return str(image), str(mask)
+        return str(image), str(mask) if isinstance(mask, Path) else mask
 
     def contents(self) -> str:
-        files = [*self.images, *self.masks]
+        files = [path for path in (*self.images, *self.masks) if path.exists()]  # YOLO has no file for an empty mask
         return contents(len(self), ((path.parent.name, path.name, path.stat().st_size) for path in files))
 
 
@@ -160,12 +163,13 @@ def open_folder(
     Arguments as in `kseg.data.open_sources`.
 
     Raises:
-        KsegError: there are no images, or images and masks do not pair; `colours` is `auto`, and masks are in colours.
+        KsegError: there are no images, or images and masks do not pair; as from `read_alike`.
     """
     found = find_layout(folder)
-    training = FolderSource(found.training.name, found.training.pairs, found.rule)
+    described = {"layout": found.rule, "classes": found.classes}
+    training = FolderSource(found.training.name, found.training.pairs, **described)
     if found.validation:
-        validation = FolderSource(found.validation.name, found.validation.pairs, found.rule)
+        validation = FolderSource(found.validation.name, found.validation.pairs, **described)
     else:
         training, validation = hold_out(training, val_fraction, seed)
     return read_alike(str(folder), training, validation, take=take, bit_depth=bit_depth, colours=colours)
@@ -185,18 +189,42 @@ def read_alike(
     Other arguments as in `kseg.data.open_sources`.
 
     Raises:
-        KsegError: `colours` is `auto`, and masks are in colours.
+        KsegError: `colours` is `auto`, and masks are in colours, or it is not, and masks are drawn.
     """
     if take is not None:
         training, validation = training.take(take), validation.take(take)
     images, masks = zip(*map(training.files, range(len(training))), strict=True)
     if bit_depth == "auto":
         bit_depth = find_bit_depth(images)
-    if colours == "auto":
-        refuse_colours(name, masks)
-        colours = ()
-    read_as = {"bit_depth": bit_depth, "channels": find_channels(images), "colours": tuple(colours)}
+    colours = checked_colours(name, colours, masks, training.classes)
+    read_as = {
+        "bit_depth": bit_depth,
+        "channels": find_channels(images),
+        "colours": colours,
+        "classes": training.classes or dict(enumerate(class_colours(colours)[1:], start=1)),
+    }
     return replace(training, **read_as), replace(validation, **read_as)
+
+
+def checked_colours(
+    name: str,
+    colours: Sequence[str] | Literal["auto"],
+    masks: Sequence[File | DrawnMask],
+    classes: Mapping[int, str],
+) -> tuple[str, ...]:
+    """The colours by which these masks, in a data set of that name, are read; none where they hold class indices.
+
+    Raises:
+        KsegError: as from `read_alike`.
+    """
+    if colours != "auto" and classes:
+        raise KsegError(
+            f"colours: {', '.join(colours)} is not allowed for {name}, where masks are drawn from annotations; "
+            "expected auto."
+        )
+    if colours == "auto" and not classes:
+        refuse_colours(name, masks)
+    return () if colours == "auto" else tuple(colours)
 
 
 def hold_out(source: Files, val_fraction: float, seed: int) -> tuple[Files, Files]:

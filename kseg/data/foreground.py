@@ -64,13 +64,18 @@ class Foreground:
         return table
 
 
+NAMED_CLASSES = Foreground(values=None, because="the data set names its classes")
+"""The rule for masks that are known to hold class indices."""
+
+
 def find_foreground(source: Source, setting: Sequence[int] | Literal["auto", "any", "classes"] = "auto") -> Foreground:
     """The rule for a data set: as set, or read from the first 1000 masks, and from more while all are empty.
 
     - `any`: every value but 0 is foreground (instance ids, or masks of 0 and 255).
     - `classes`: every value but 0 is foreground, and 255 is ignored.
     - values: these are foreground, all others background, 255 ignored unless it is among them.
-    - `auto`: masks of 0 and 255 hold foreground as 255; others hold class indices, and 255 is ignored.
+    - `auto`: masks of 0 and 255 hold foreground as 255; others hold class indices, and 255 is ignored. Where the data
+      set names its classes, there are no others.
 
     Raises:
         KsegError: `auto` cannot tell: no mask has foreground, none has background, or there are soft edges.
@@ -85,13 +90,20 @@ def find_foreground(source: Source, setting: Sequence[int] | Literal["auto", "an
     counts = np.zeros(_VALUES, int)
     for number, mask in enumerate(stored_masks(source), start=1):
         counts += np.bincount(mask.ravel(), minlength=_VALUES)
+        if source.classes and counts[0] and counts[list(source.classes)].any():
+            break
         if number >= _MASKS_LOOKED_AT and counts[1:].any():
             break
-    return read_foreground(np.flatnonzero(counts).tolist(), source.name)
+    return read_foreground(np.flatnonzero(counts).tolist(), source.name, named=bool(source.classes))
 
 
-def read_foreground(found: Sequence[int], name: str) -> Foreground:
+def read_foreground(found: Sequence[int], name: str, *, named: bool = False) -> Foreground:
     """The rule that `auto` reads from the values found in the masks of a data set of that name.
+
+    Args:
+        found: the values, in order.
+        name: what to call the data set.
+        named: whether it names its classes.
 
     Raises:
         KsegError: there is no telling, see `find_foreground`.
@@ -101,10 +113,12 @@ def read_foreground(found: Sequence[int], name: str) -> Foreground:
     """
     classes = [value for value in found if value not in (0, IGNORE)]
     listed = list_values(found)
-    if set(found) <= {0}:
-        raise KsegError(f"No mask of {name} has any foreground: all pixels are 0. There is nothing to learn.")
+    if set(found) <= ({0, IGNORE} if named else {0}):
+        raise KsegError(f"No mask of {name} has any foreground: all pixels are {listed}. There is nothing to learn.")
     if 0 not in found:
         raise KsegError(f"The masks of {name} hold {listed}, and 0, the background, nowhere. {_SAY_SO}")
+    if named:
+        return NAMED_CLASSES
     if not classes:
         return Foreground((IGNORE,), ignored=(), only=(0, IGNORE), because="the masks hold 0 and 255")
     if IGNORE in found and (len(classes) > _MOST_CLASSES or classes[0] > _LATEST_FIRST_CLASS):

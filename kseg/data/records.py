@@ -6,7 +6,7 @@ place, so that they are read in any order, as files are.
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +41,7 @@ class RecordSource(PairReader):
     mask_feature: str
     bit_depth: ClassVar[int] = 8
     channels: ClassVar[int] = 3
+    classes: ClassVar[Mapping[int, str]] = {}
     colours: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -28,7 +28,8 @@ class Source(Protocol):
     """How images and masks were found, for the log."""
     bit_depth: int
     """Bits that hold the largest value of an image; those of more than 8 are scaled to 8."""
-
+    classes: Mapping[int, str]
+    """The name of each class index, where there are names: masks hold class indices then, and 255 is ignored."""
     channels: int
     """Of an image: 3, grey ones included, or as many as all images of the data set have."""
 
@@ -99,8 +100,8 @@ def open_sources(
         take: at most so many examples of each; no others are read.
         bit_depth: of images of 16 bits a channel, but in TFDS, `2**bit_depth - 1` becomes 255. `auto`: the smallest of
             8, 10, 12, 14, 16 with room for the values of 64 training images, evenly spread.
-        colours: of the masks, but in TFDS, such as `#ff0000`, in the order of the classes. `auto`: there are none;
-            masks in colours are refused, and the colours in them listed.
+        colours: of the masks, but in TFDS, such as `#ff0000`, in the order of the classes, and those to ignore, such as
+            `ignore=#ffffff`. `auto`: there are none; masks in colours are refused, and the colours in them listed.
 
     Raises:
         KsegError: there is no such data set, or it cannot be read as images with masks.
@@ -147,7 +148,9 @@ def open_sources(
 
 def _no_such_data_set(dataset: str) -> KsegError:
     if os.sep in dataset or dataset.startswith((".", "~")):
-        return KsegError(f"There is no folder {dataset}. Expected one with images/ and masks/ in it.")
+        return KsegError(
+            f"There is no folder {dataset}. Expected one with images/ and masks/ in it, or another layout of README."
+        )
     slices = " Slices are given as --train-split and --val-split." if "[" in dataset else ""
     return KsegError(
         f"There is no data set {dataset!r}: no folder of that name here, and TFDS has none. Expected a "

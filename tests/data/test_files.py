@@ -353,6 +353,11 @@ def test_colours_become_their_places_in_the_table(written, name):
     np.testing.assert_array_equal(read_mask(path, other_order)[..., 0], np.int32([1, 2, 0])[INDICES])
 
 
+def test_colours_to_ignore_become_255_and_are_no_class(written):
+    found = read_mask(written("mask.png", RED_AND_GREEN), ["ignore=" + COLOURS[1], COLOURS[0], COLOURS[2]])
+    np.testing.assert_array_equal(found[..., 0], np.int32([0, 255, 1])[INDICES])
+
+
 def test_with_a_table_palettes_and_grey_are_read_by_their_colours_too(written):
     palette = Image.fromarray(RED_AND_GREEN).convert("P", palette=Image.Palette.ADAPTIVE)
     np.testing.assert_array_equal(read_mask(written("palette.png", palette), COLOURS)[..., 0], INDICES)

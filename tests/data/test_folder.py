@@ -137,6 +137,20 @@ def test_masks_in_colours_need_to_be_told_and_then_are_class_indices(make_folder
     assert find_foreground(training).setting == "classes"
 
 
+def test_a_colour_to_ignore_is_no_foreground_even_where_no_class_is_seen_beside_it(make_folder):
+    pixels = np.uint8([[[0, 0, 0], [255, 255, 255]]])
+    red = np.uint8([[[0, 0, 0], [255, 0, 0]]])
+    make_folder({f"{n}": (pixels, pixels) for n in range(3)}, "train")
+    folder = str(make_folder({"r": (red, red)}, "val"))
+    colours = ("#000000", "#ff0000", "ignore=#ffffff")
+    training, validation = open_sources(folder, colours=colours)
+    assert dict(training.classes) == {1: "#ff0000"}
+    assert [training.read_mask(place)[..., 0].tolist() for place in range(3)] == [[[0, 255]]] * 3
+    with pytest.raises(KsegError, match=r"No mask of .* has any foreground: all pixels are 0, 255"):
+        find_foreground(training)
+    assert find_foreground(validation).table()[[0, 1, 255]].tolist() == [0, 1, 255]
+
+
 def test_the_layout_is_said(make_folder, pairs):
     make_folder(dict(list(pairs.items())[:6]), "train")
     for source in open_sources(str(make_folder(dict(list(pairs.items())[6:]), "val"))):

@@ -66,7 +66,7 @@ def test_an_image_may_be_called_mask_itself(folder):
 def test_split_folders_both_ways_round(folder, tmp_path, val):
     names = ("outer/train/images/a.png", "outer/train/masks/a.png", f"outer/{val}/images/b.png")
     folder(*names, f"outer/{val}/masks/b_seg.png", "outer/test/images/c.png")
-    rule = "train/images/ and train/masks/ by stem"
+    rule = "train/images/ and train/masks/ by stem; images not read: 1 in test/"
     check(
         tmp_path / "outer",
         [f"{names[0]} {names[1]}".replace("outer/", "")],
@@ -106,12 +106,86 @@ def test_a_list_of_stems_takes_what_it_names_in_its_order(folder):
     names = [f"{kind}/{stem}.png" for kind in ("images", "masks") for stem in "abc"]
     made = folder(*names, "images/d.png", train_txt="c\n\n a \n", val_txt="b\n")
     training = ["images/c.png masks/c.png", "images/a.png masks/a.png"]
-    check(made, training, ["images/b.png masks/b.png"], "listed in train.txt")
+    check(made, training, ["images/b.png masks/b.png"], "listed in train.txt; images not read: 1 in images/")
 
 
 def test_a_list_of_paths(folder):
     made = folder("x/a.png", "y/1.png", "x/b.png", "y/2.png", train_txt="x/a.png y/2.png\r\nx/b.png\ty/1.png\r\n")
     check(made, ["x/a.png y/2.png", "x/b.png y/1.png"], None, "listed in train.txt")
+
+
+def test_paths_with_blanks_in_a_list(folder):
+    names = ("images/a b.png", "images/c.png", "masks/a b.png", "masks/c.png", "x/d e.png", "x/f g.png", "x/h.png")
+    lines = ["a b", "images/c.png", "x/d e.png\tx/f g.png", "x/h.png masks/c.png"]
+    for line, pair in zip(
+        lines,
+        [
+            ("images/a b.png", "masks/a b.png"),
+            ("images/c.png", "masks/c.png"),
+            ("x/d e.png", "x/f g.png"),
+            ("x/h.png", "masks/c.png"),
+        ],
+        strict=True,
+    ):
+        made = folder(*names, train_txt=line)
+        assert pairs_of(find_layout(made).training, made) == [pair]
+    made = folder(*names, train_txt="./images/a b.png\nx/d e.png x/f g.png")
+    assert pairs_of(find_layout(made).training, made) == [
+        ("images/a b.png", "masks/a b.png"),
+        ("x/d e.png", "x/f g.png"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "line", "message"),
+    [
+        (
+            ["a.png", "c.png", "b.png c.png", "a.png b.png"],
+            "a.png b.png c.png",
+            r"can be read in two ways; expected a tab",
+        ),
+        (["a.png", "b.png", "a.png b.png"], "a.png b.png", r"line 1: 'a.png b.png' can be read in two ways"),
+        (["a.png", "b c.png"], "a.png b d.png", r"line 1: 'a.png b d.png' is not the stem of an image with a mask"),
+        (["images/a.png"], "images/a.png", r"line 1: 'images/a.png' is not the stem of an image with a mask in"),
+        (["a b.png"], "a b.png\tc.png", r"line 1: 'c.png' is no image file in"),
+        (["images/a.png", "masks/a.png"], "/etc/passwd", r"line 1: '/etc/passwd' leads out of"),
+        (["images/a.png", "masks/a.png"], "a " * 100_000, r"is not the stem of an image"),
+    ],
+)
+def test_lines_that_say_no_one_thing_are_refused(folder, names, line, message):
+    with pytest.raises(KsegError, match=message):
+        find_layout(folder(*names, train_txt=line))
+
+
+def test_pictures_in_folders_of_images_pair_by_their_path(folder):
+    made = folder(
+        "images/a/1.png", "images/b/1.png", "images/2.png", "masks/a/1.png", "masks/b/1_mask.png", "masks/2.png"
+    )
+    pairs = ["images/2.png masks/2.png", "images/a/1.png masks/a/1.png", "images/b/1.png masks/b/1_mask.png"]
+    check(made, pairs, None, "images/ and masks/ by stem, masks ending in _mask")
+    (made / "train.txt").write_text("b/1\nimages/a/1.png\n")
+    check(made, [pairs[2], pairs[1]], None, "listed in train.txt; images not read: 1 in images/")
+    (made / "train.txt").unlink()
+    (made / "masks/a/1.png").rename(made / "masks/1.png")
+    with pytest.raises(KsegError, match=r"1 files have no mask: .*images/a/1.png. Expected a file of the same stem in"):
+        find_layout(made)
+
+
+def test_a_link_to_a_folder_of_images_is_refused(folder, tmp_path):
+    folder("elsewhere/b.png", "set/images/a.png", "set/masks/a.png")
+    (tmp_path / "set/images/more").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(KsegError, match=r"images/more is a link to a folder; expected the folder itself"):
+        find_layout(tmp_path / "set")
+
+
+def test_folders_that_are_not_read_are_said(folder):
+    names = [f"{kind}/{n}.png" for kind in ("images", "masks") for n in range(2)]
+    others = [
+        f"{name}/{n}.png" for name in ("test/images", "old", "raw/a", "raw/b", "zzz", ".hidden") for n in range(3)
+    ]
+    made = folder(*names, *others)
+    rule = "images/ and masks/ by stem; images not read: 3 in old/, 6 in raw/, 3 in test/ and in 1 more folders"
+    check(made, [f"images/{n}.png masks/{n}.png" for n in range(2)], None, rule)
 
 
 def test_voc(folder):
@@ -129,7 +203,8 @@ def test_voc(folder):
         Annotations__1_xml="<annotation/>",
     )
     pairs = [[f"JPEGImages/{stem}.jpg SegmentationClass/{stem}.png"] for stem in (2, 1)]
-    check(made, *pairs, "listed in ImageSets/Segmentation/train.txt")
+    unread = "1 in JPEGImages/, 2 in SegmentationObject/"
+    check(made, *pairs, f"listed in ImageSets/Segmentation/train.txt; images not read: {unread}")
 
 
 def test_a_table_with_splits(folder):
@@ -140,7 +215,7 @@ def test_a_table_with_splits(folder):
     layout = find_layout(made)
     assert pairs_of(layout.training, made) == [("x/a.png", "y/a.png")]
     assert pairs_of(layout.validation, made) == [("x/c c.png", "y/c.png")]
-    assert layout.rule == "listed in my.csv, without 1 of the split test"
+    assert layout.rule == "listed in my.csv but for 1 of the split test; images not read: 1 in x/"
 
 
 def test_a_table_without_splits_and_one_of_something_else(folder):
