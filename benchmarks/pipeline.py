@@ -1,24 +1,30 @@
-"""How fast images reach the model, over how fast they can be decoded at all.
+"""How fast images reach the model, over how fast they can be decoded at all; and what memory that takes.
 
     python benchmarks/pipeline.py --dataset path/to/nuclei
 
 Rates of one process on the same cores, in images a second, taken in turns; a ratio is one turn over the turn beside
 it, its median is printed with the quartiles. `decoding` reads and decodes every image and mask with Pillow in as many
-threads as there are cores, and does nothing else. `streamed` is kseg's training pipeline when a data set is too large
-to keep in memory: read, decode, resize, augment, batch. `from memory` is the same once decoded images are kept, as they
-are where they fit. `albumentations` is a torch DataLoader with as many workers, doing the same work, where torch and
-albumentations are installed.
+threads as there are cores, and does nothing else. `streamed` is kseg's training pipeline with `cache="none"`: read,
+decode, resize, augment, batch. `from memory` and `from disk` are the same once decoded images are kept there.
+`albumentations` is a torch DataLoader with as many workers, doing the same work, where torch and albumentations are
+installed.
 
 Then the share of a training step that is spent waiting for data: the time in the iterator over the time of the epoch.
+
+Then the largest resident size of processes that read 20,000 generated images once, over that of one that reads 1,000,
+and of one that reads 1,000 ten times over one that reads them once.
 """
 
 import kseg  # isort: skip  (before keras: makes JAX the default)
 
+import multiprocessing
 import os
+import resource
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +32,8 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from kseg.data import Foreground, find_foreground, open_sources, pipeline, training_batches
+from kseg.data import Foreground, find_foreground, open_sources, training_batches
+from kseg.data.cache import CacheSetting
 from kseg.data.folder import FolderSource
 
 _CORES = len(os.sched_getaffinity(0))
@@ -46,8 +53,9 @@ def main(dataset: Path, size: int = 256, batch_size: int = 4, turns: int = 5) ->
     foreground = find_foreground(source)
     ways: dict[str, Callable[[], Iterator[Any]]] = {
         "decoding": lambda: _decode(source),
-        "streamed": lambda: _batches(source, foreground, size, batch_size, memory=0),
-        "from memory": lambda: _batches(source, foreground, size, batch_size, memory=2**40),
+        "streamed": lambda: _batches(source, foreground, size, batch_size, "none"),
+        "from memory": lambda: _batches(source, foreground, size, batch_size, "memory"),
+        "from disk": lambda: _batches(source, foreground, size, batch_size, "disk"),
     }
     loader = _albumentations(source, size, batch_size)
     if loader is None:
@@ -55,7 +63,7 @@ def main(dataset: Path, size: int = 256, batch_size: int = 4, turns: int = 5) ->
     else:
         ways["albumentations"] = lambda: iter(loader)
 
-    running = {name: way() for name, way in ways.items() if name in ("streamed", "from memory")}
+    running = {name: way() for name, way in ways.items() if name in ("streamed", "from memory", "from disk")}
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(turns + 1):
         for name, way in ways.items():
@@ -65,12 +73,18 @@ def main(dataset: Path, size: int = 256, batch_size: int = 4, turns: int = 5) ->
             rates[name].append(count * unit / (time.perf_counter() - start))
     for name in ways:
         print(f"{name:15} {statistics.median(rates[name][1:]):6.0f} images a second")
-    for name, under in (("streamed", "decoding"), ("streamed", "albumentations"), ("from memory", "decoding")):
+    for name, under in (
+        ("streamed", "decoding"),
+        ("streamed", "albumentations"),
+        ("from memory", "decoding"),
+        ("from disk", "decoding"),
+    ):
         if under in rates:
             ratios = [one / other for one, other in zip(rates[name][1:], rates[under][1:], strict=True)]
             low, median, high = statistics.quantiles(ratios, n=4)
             print(f"{name} / {under} = {median:.2f} (quartiles {low:.2f} to {high:.2f})")
     _wait(source, foreground, size, batch_size)
+    _memory()
 
 
 def _decode(source: FolderSource) -> Iterator[None]:
@@ -86,11 +100,9 @@ def _decode(source: FolderSource) -> Iterator[None]:
 
 
 def _batches(
-    source: FolderSource, foreground: Foreground, size: int, batch_size: int, memory: int
+    source: FolderSource, foreground: Foreground, size: int, batch_size: int, cache: CacheSetting
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    kept, pipeline._MEMORY_BYTES = pipeline._MEMORY_BYTES, memory
-    batches = training_batches(source, foreground, image_size=(size, size), batch_size=batch_size, seed=0)
-    pipeline._MEMORY_BYTES = kept
+    batches = training_batches(source, foreground, image_size=(size, size), batch_size=batch_size, seed=0, cache=cache)
     return batches.dataset.as_numpy_iterator()
 
 
@@ -139,8 +151,8 @@ def _wait(source: FolderSource, foreground: Foreground, size: int, batch_size: i
 
     model = unet()
     model.compile(keras.optimizers.AdamW(1e-3), CombinedSegmentationLoss())
-    for name, memory in (("streamed", 0), ("from memory", 2**40)):
-        batches = _batches(source, foreground, size, batch_size, memory)
+    for name, cache in (("streamed", "none"), ("from memory", "memory"), ("from disk", "disk")):
+        batches = _batches(source, foreground, size, batch_size, cache)
         waited: list[float] = []
 
         def timed(batches: Iterator[Any] = batches, waited: list[float] = waited) -> Iterator[Any]:
@@ -157,6 +169,42 @@ def _wait(source: FolderSource, foreground: Foreground, size: int, batch_size: i
         model.fit(data, steps_per_epoch=20, shuffle=False, verbose=0)
         share = sum(waited) / (time.perf_counter() - start)
         print(f"{name}: {share:.1%} of a training step is spent waiting for data")
+
+
+def _memory() -> None:
+    """Compare processes by their largest resident size."""
+    fresh = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory() as place:
+        _generate(Path(place), 20_000)
+        for cache in ("none", "disk"):
+            peaks = {}
+            for count, epochs in ((1_000, 1), (20_000, 1), (1_000, 10)):
+                with ProcessPoolExecutor(1, fresh) as process:
+                    peaks[count, epochs] = process.submit(_peak, place, count, epochs, cache).result()
+            once = peaks[1_000, 1]
+            print(
+                f"memory, cache {cache}: 20,000 images / 1,000 = {peaks[20_000, 1] / once:.3f}, "
+                f"ten epochs / one = {peaks[1_000, 10] / once:.3f} of {once:.0f} MiB"
+            )
+
+
+def _generate(folder: Path, count: int) -> None:
+    """Noise of 64 x 64, in PNG: each a file of its own."""
+    rng = np.random.default_rng(0)
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir()
+    for number in range(count):
+        pixels = rng.integers(0, 256, (64, 64), np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"{number:05}.png", compress_level=1)
+        Image.fromarray((pixels > 200).astype(np.uint8)).save(folder / "masks" / f"{number:05}.png", compress_level=1)
+
+
+def _peak(folder: str, count: int, epochs: int, cache: CacheSetting) -> float:
+    """The largest resident size of this process, in MiB, once it has read so many images so often."""
+    source, _ = open_sources(folder, val_fraction=1e-4, take=count)
+    batches = training_batches(source, Foreground((1,)), image_size=(64, 64), batch_size=4, seed=0, cache=cache)
+    _epoch(batches.dataset.as_numpy_iterator(), epochs * batches.steps)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

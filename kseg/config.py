@@ -27,9 +27,21 @@ class TrainConfig(BaseModel):
     # Data
     dataset: str = Field(
         "shapes",
-        description="A folder with images/ and masks/, the built-in shapes or shapes/rare, or a TFDS name.",
+        description="A folder with images/ and masks/, or one that TFDS prepared, kseg convert wrote, or Hugging Face "
+        "saved (to disk or as parquet); the built-in shapes or shapes/rare, or a TFDS name; a TFDS builder's .py, "
+        "which is run.",
     )
     data_dir: Path | None = Field(None, description="Where TFDS keeps its data sets; None: ~/tensorflow_datasets.")
+    train_split: str | None = Field(
+        None,
+        description="What to train on, of TFDS or Hugging Face: a split, a slice such as 'train[:10%]', or "
+        "'train+test'; None: train.",
+    )
+    val_split: str | None = Field(
+        None,
+        description="What to validate on, likewise, apart from that; None: the first of validation, val, valid and "
+        "test, else the val fraction.",
+    )
     val_fraction: float = Field(
         0.2, gt=0, lt=1, description="Share of the images to validate on, if the data set has no split for it."
     )
@@ -55,6 +67,11 @@ class TrainConfig(BaseModel):
         "stretch",
         description="How images come to that size. pad: keep the aspect ratio, ignore what is left over; crop: keep "
         "it, cut off what is too much.",
+    )
+    cache: Literal["auto", "memory", "disk", "none"] = Field(
+        "auto",
+        description="Where decoded images are kept. disk: in a temporary file, for which TMPDIR says where; none: they "
+        "are decoded in every epoch; auto: memory if they take at most half of what is free, else none.",
     )
     augment: Literal["none", "light", "medium", "heavy"] = Field(
         "light",
@@ -182,6 +199,8 @@ class TrainConfig(BaseModel):
 
 # Without these a run that goes on would be another run.
 _FIXED = (
+    "train_split",
+    "val_split",
     "val_fraction",
     "foreground",
     "colours",

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from kseg import IGNORE
+from kseg.data.bands import in_colours
 
 # Colours that stay apart for colour-blind eyes (Okabe and Ito).
 _HIT, _FALSE_ALARM, _MISSED, _IGNORED = (0, 158, 115), (230, 97, 0), (86, 180, 233), (128, 128, 128)
@@ -21,7 +22,7 @@ def save_predictions(
 
     Args:
         path: the PNG file to write.
-        images: uint8 `(N, H, W, 3)`.
+        images: uint8 `(N, H, W, C)`.
         masks: uint8 `(N, H, W, 1)` of 0, 1 and 255.
         probabilities: float `(N, H, W, 1)` in [0, 1].
         threshold: above it a pixel is predicted foreground.
@@ -32,7 +33,7 @@ def save_predictions(
     for axes, title in zip(grid[0], ("image", "mask", "probability", "verdict"), strict=True):
         axes.set_title(title, fontsize=10)
     for row, image, mask, probability in zip(grid, images, masks[..., 0], probabilities[..., 0], strict=True):
-        row[0].imshow(image)
+        row[0].imshow(in_colours(image))
         row[1].imshow(np.where(mask == IGNORE, 0.5, mask), cmap="gray", vmin=0, vmax=1)
         row[2].imshow(probability, cmap="magma", vmin=0, vmax=1)
         verdict, score = _verdict(image, mask, probability > threshold)

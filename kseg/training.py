@@ -89,6 +89,8 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
         if faults:
             run.skipped.write_text("\n".join(faults) + "\n")
             _log.warning(f"⚠️  {len(faults)} images are left out of every epoch: they cannot be read. See {run.skipped}")
+        if training.channels != 3:
+            _log.info(f"Images: {training.channels} channels")
         if training.bit_depth > 8:
             _log.info(f"Images: 16 bits a channel, where 0 to {2**training.bit_depth - 1} become 0 to 255")
         _log.info(f"Foreground: {foreground}")
@@ -96,7 +98,9 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
         keras.utils.set_random_seed(config.seed)
         batches, validation_set = _batches(config, training, validation, foreground, saved.start)
 
-        model = unet(filters=config.filters, dtype="mixed_bfloat16" if config.mixed_precision else "float32")
+        _log.info(f"Training images are {batches.kept}")
+        _log.info(f"Validation images are {validation_set.kept}")
+        model = unet(training.channels, config.filters, dtype="mixed_bfloat16" if config.mixed_precision else "float32")
         if not saved.found:
             _set_output_bias(model, config, batches)
         schedule = _schedule(config, batches.steps)
@@ -217,6 +221,8 @@ def _sources(config: TrainConfig) -> tuple[Source, Source, list[str]]:
     training, validation = open_sources(
         config.dataset,
         data_dir=config.data_dir,
+        train_split=config.train_split,
+        val_split=config.val_split,
         val_fraction=config.val_fraction,
         seed=config.seed,
         take=config.dev_samples if config.dev_mode else None,
@@ -235,7 +241,12 @@ def _sources(config: TrainConfig) -> tuple[Source, Source, list[str]]:
 def _batches(
     config: TrainConfig, training: Source, validation: Source, foreground: Foreground, start: tuple[int, int]
 ) -> tuple[Batches, Batches]:
-    size = {"image_size": config.image_shape, "resize": config.resize, "batch_size": config.batch_size}
+    size = {
+        "image_size": config.image_shape,
+        "resize": config.resize,
+        "batch_size": config.batch_size,
+        "cache": config.cache,
+    }
     batches = training_batches(
         training,
         foreground,

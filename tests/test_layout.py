@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "models": set(),
     "data": set(),
     "audits": {"data"},
-    "pictures": set(),
+    "pictures": {"data"},
     "checks": {"findings"},
     "callbacks": {"checkpoints", "checks", "findings", "interval", "metrics", "models"},
     "run_directory": {"checkpoints", "config"},
@@ -41,7 +41,8 @@ MAY_IMPORT = {
     },
     "train": {"callbacks", "config", "data", "run_directory", "training"},
     "audit": {"audits", "data"},
-    "cli": {"audit", "train"},
+    "convert": {"data"},
+    "cli": {"audit", "convert", "train"},
 }
 
 

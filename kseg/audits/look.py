@@ -10,10 +10,9 @@ from PIL import Image
 
 from kseg.audits.measures import ImageLook, MaskLook, look_at_image, look_at_mask
 from kseg.audits.pairs import Pair
+from kseg.data.bands import ORIENTATION
 from kseg.data.files import read_image, read_mask
 from kseg.errors import KsegError
-
-_ORIENTATION = 0x0112  # the EXIF tag; 1 is upright
 
 
 @dataclass(frozen=True)
@@ -57,11 +56,12 @@ class Reading:
     """How the files of a data set are read."""
 
     bit_depth: int = 8
+    channels: int = 3
     colours: tuple[str, ...] = ()
 
     def image(self, path: str) -> np.ndarray:
         """See `kseg.data.files.read_image`."""
-        return read_image(path, self.bit_depth)
+        return read_image(path, self.bit_depth, self.channels)
 
     def mask(self, path: str) -> np.ndarray:
         """See `kseg.data.files.read_mask`."""
@@ -99,7 +99,7 @@ def read_header(path: Path) -> Header | None:
         with Image.open(path) as file:
             # Pillow reads a whole PNG to look for EXIF behind its pixels.
             has_exif = "exif" in file.info or file.format == "TIFF"
-            orientation = file.getexif().get(_ORIENTATION, 1) if has_exif else 1
+            orientation = file.getexif().get(ORIENTATION, 1) if has_exif else 1
             return Header(file.format, file.mode, _bits(file), orientation)
     except (OSError, Image.DecompressionBombError):
         return None

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from kseg import IGNORE
+from kseg.data.bands import in_colours
 
 SIDE = 64
 """Height and width of a thumbnail."""
@@ -63,26 +64,26 @@ class MaskLook:
 
 
 def look_at_image(image: np.ndarray, thumbnail: bool) -> ImageLook:
-    """Measure an image, uint8 `(H, W, 3)`."""
+    """Measure an image, uint8 `(H, W, C)`."""
     # Every few pixels of a large image are enough for what is averaged over a grid.
     step = max(1, min(image.shape[:2]) // _ENOUGH)
-    picture = Image.fromarray(np.ascontiguousarray(image[::step, ::step]))
+    picture = Image.fromarray(np.ascontiguousarray(in_colours(image[::step, ::step])))
     tiny = picture.resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
     grey = tiny.convert("L")
     spread = _spread(tiny)
     return ImageLook(
         size=image.shape[:2],
-        digest=_digest(image),
+        digest=_digest(image[..., :1] if _is_grey(image) else image),
         bits=_brightening(grey),
         small=np.asarray(grey.resize((_SMALL_SIDE, _SMALL_SIDE), Image.Resampling.BOX)),
-        spread=spread if spread > FLAT else _spread(Image.fromarray(image)),
+        spread=spread if spread > FLAT else int(np.ptp(image, axis=(0, 1)).max()),
         brightest=grey.getextrema()[1],
         thumbnail=np.asarray(tiny) if thumbnail else None,
     )
 
 
 def look_at_mask(mask: np.ndarray, table: np.ndarray | None, thumbnail: bool) -> MaskLook:
-    """Measure a mask, int32 `(H, W, 1)`, with a rule's table or, without one, as the mask itself suggests."""
+    """Measure a mask, uint16 `(H, W, 1)`, with a rule's table or, without one, as the mask itself suggests."""
     mask = mask[..., 0]
     values, counts = _values_of(mask)
     table = suggested_table(values, counts) if table is None else table
@@ -102,7 +103,7 @@ def look_at_mask(mask: np.ndarray, table: np.ndarray | None, thumbnail: bool) ->
 
 
 def foreground_of(mask: np.ndarray, table: np.ndarray | None) -> np.ndarray:
-    """Where a mask, int32 `(H, W, 1)`, has foreground, bool `(H, W)`; arguments as in `look_at_mask`."""
+    """Where a mask, uint16 `(H, W, 1)`, has foreground, bool `(H, W)`; arguments as in `look_at_mask`."""
     mask = mask[..., 0]
     values, counts = _values_of(mask)
     return _where_one(mask, values, suggested_table(values, counts) if table is None else table)
@@ -183,6 +184,14 @@ def _brightening(grey: Image.Image) -> np.ndarray:
     down = np.asarray(grey.resize((8, 9), Image.Resampling.BOX), np.int16)
     steps = np.concatenate([np.diff(across, axis=1).ravel(), np.diff(down, axis=0).ravel()])
     return np.packbits(steps > _EVEN).view(np.uint64)
+
+
+def _is_grey(image: np.ndarray) -> bool:
+    """Whether an image `(H, W, C)` has one channel several times over, as it was read or as it was saved."""
+    if image.strides[2] == 0:
+        return True
+    first, *others = np.moveaxis(image, -1, 0)
+    return all((first[0] == other[0]).all() and (first == other).all() for other in others)
 
 
 def _spread(picture: Image.Image) -> int:

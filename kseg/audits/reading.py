@@ -15,8 +15,10 @@ from kseg.audits.drawing import outlined
 from kseg.audits.look import Look, Reading, look_at_pair
 from kseg.audits.measures import foreground_of, look_at_image, look_at_mask
 from kseg.audits.pairs import Pair, find_pairs
-from kseg.data.files import find_bit_depth, refuse_colours
-from kseg.data.sources import Source, open_sources, readable_errors
+from kseg.data.files import find_bit_depth, find_channels, refuse_colours
+from kseg.data.huggingface import is_huggingface
+from kseg.data.records import is_prepared
+from kseg.data.sources import Source, in_python, open_sources, readable_errors
 from kseg.errors import KsegError
 
 _MOST_THUMBNAILS = 500  # each is 16 KiB, and they are enough to see whether masks were shuffled
@@ -52,14 +54,17 @@ def open_set(
         KsegError: there is no such data set, or nothing in it; its masks are in colours, and none are given.
     """
     if not is_folder(dataset):
-        yield RecordSet(dataset, open_sources(dataset, data_dir=data_dir))
+        yield RecordSet(dataset, open_sources(dataset, data_dir=data_dir, colours=colours))
         return
     pairs = find_pairs(Path(dataset))
     if colours == "auto":
         refuse_colours(dataset, [str(pair.mask) for pair in pairs if pair.mask])
         colours = ()
-    bit_depth = find_bit_depth([str(pair.image) for pair in pairs if pair.image])
-    reading = Reading(bit_depth, tuple(colours))
+    images = [str(pair.image) for pair in pairs if pair.image]
+    channels = 3
+    with contextlib.suppress(KsegError):  # those of another number are findings
+        channels = find_channels(images)
+    reading = Reading(find_bit_depth(images), channels, tuple(colours))
     workers = min(workers or available_cores(), -(-len(pairs) // _WORTH_A_PROCESS))
     if workers == 1:
         yield FolderSet(dataset, pairs, reading, _map_here)
@@ -70,8 +75,9 @@ def open_set(
 
 
 def is_folder(dataset: str) -> bool:
-    """Whether that is a folder; a bare name that TFDS or kseg knows is the data set, as in training."""
-    if not Path(dataset).is_dir():
+    """Whether that is a folder of files; a bare name that TFDS or kseg knows is the data set, as in training."""
+    path = Path(dataset)
+    if not path.is_dir() or is_prepared(path) or is_huggingface(path):
         return False
     if os.sep in dataset or dataset.startswith("."):
         return True
@@ -164,8 +170,11 @@ def _decode(source: Source, wanted: set[int]) -> Iterator[tuple[int, np.ndarray,
     import tensorflow as tf
 
     keep = tf.constant(sorted(wanted), tf.int64)
-    examples = source.examples().filter(lambda index, example: tf.reduce_any(keep == index))
-    decoded = examples.map(lambda index, example: (index, *source.decode(example)), num_parallel_calls=tf.data.AUTOTUNE)
+    examples = source.examples().filter(lambda index, *content: tf.reduce_any(keep == index))
+    types = (tf.uint8, tf.uint16)
+    decoded = examples.map(
+        lambda *example: (example[0], *in_python(source.read, types, *example)), num_parallel_calls=tf.data.AUTOTUNE
+    )
     with readable_errors(source.name):
         yield from decoded.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
 

@@ -1,14 +1,17 @@
 """Image and mask files as arrays. Whatever is wrong with a file becomes a `KsegError` that names it."""
 
 import contextlib
+import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, ImageColor, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageOps
 
+from kseg.data.bands import MOST_CHANNELS, ORIENTATION, Bands, find_bands
 from kseg.errors import KsegError
 
 EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".png", ".tif", ".tiff", ".webp"})
@@ -26,48 +29,87 @@ _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 # Pillow's modes. It would clip, not scale, the 16-bit ones.
 _MODES_OF_8_BITS = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
 _MODES_OF_16_BITS = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+_GREY_MODES = frozenset({"1", "L", "LA"})
+_IMAGE_MODES = _MODES_OF_8_BITS | _MODES_OF_16_BITS
 _MASK_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I"}) | _MODES_OF_16_BITS
 
 # Pillow stretches grey of 2 and 4 bits over 0 to 255; a mask holds class indices in them.
 _STRETCHED = {"L;2": 85, "L;4": 17}
 
 
+@dataclass(frozen=True)
+class HeldFile:
+    """An image file that lies in something larger, under a name for messages."""
+
+    name: str
+    read: Callable[[], bytes]
+    """Gets its bytes, or raises a `KsegError`."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+File = str | HeldFile
+"""A path, or what stands for one."""
+
+
 def read_pair(
-    image_path: str, mask_path: str, bit_depth: int = 8, colours: Sequence[str] = ()
+    image_path: File, mask_path: File, bit_depth: int = 8, channels: int = 3, colours: Sequence[str] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
     """An image and its mask, as from `read_image` and `read_mask`.
 
     Raises:
         KsegError: one of them cannot be read, or they differ in height or width.
     """
-    image, mask = read_image(image_path, bit_depth), read_mask(mask_path, colours)
-    if image.shape[:2] != mask.shape[:2]:
-        raise KsegError(
-            f"{image_path} is {image.shape[1]} x {image.shape[0]} and its mask {mask.shape[1]} x {mask.shape[0]} "
-            f"(width x height), {mask_path}; expected one size. Make a new mask, or take the pair out."
-        )
+    image, mask = read_image(image_path, bit_depth, channels), read_mask(mask_path, colours)
+    _check_same_size(image_path, image.shape, mask_path, mask.shape)
     return image, mask
 
 
-def read_image(path: str, bit_depth: int = 8) -> np.ndarray:
-    """An image file as uint8 `(H, W, 3)`, turned upright as its EXIF tag says; grey becomes three equal channels.
+def check_headers(image_path: File, mask_path: File, channels: int = 3) -> None:
+    """Look at what an image and its mask say of themselves, pixels unread.
+
+    Raises:
+        KsegError: one of them is no image or mask that can be read, the image has another number of channels, or they
+            differ in height or width.
+    """
+    with _named_errors(image_path):
+        if _is_npy(image_path):
+            shape = _npy_image(image_path).shape
+        else:
+            with _image(image_path) as picture:
+                shape = _upright_shape(picture)
+    _check_same_channels(image_path, shape[2], channels)
+    with _named_errors(mask_path):
+        if _is_npy(mask_path):
+            mask_shape = _npy_mask(mask_path).shape
+        else:
+            with _mask(mask_path) as picture:
+                mask_shape = _upright_shape(picture)
+    _check_same_size(image_path, shape, mask_path, mask_shape)
+
+
+def read_image(path: File, bit_depth: int = 8, channels: int = 3) -> np.ndarray:
+    """An image file as uint8 `(H, W, C)`, turned upright as its EXIF tag says, without opacity.
 
     Args:
         path: a file of one of `EXTENSIONS`.
         bit_depth: of a file of 16 bits a channel, `2**bit_depth - 1` becomes 255. Files of 8 bits stay as they are.
+        channels: how many there are to be; of 3, a grey image gives three equal ones.
 
     Raises:
-        KsegError: the file cannot be read, holds several frames or more than 4 channels, is larger than Pillow's
+        KsegError: the file cannot be read, holds several frames or another number of channels, is larger than Pillow's
             limit, or holds a value that `bit_depth` has no room for.
     """
     values = _image_values(path)
-    if values.dtype != np.uint8:
-        values = _to_8_bits(values, bit_depth, path)
-    return values if values.shape[2] == 3 else np.repeat(values, 3, axis=2)
+    _check_same_channels(path, values.shape[2], channels)
+    values = values if values.dtype == np.uint8 else _to_8_bits(values, bit_depth, path)
+    # Of grey the three channels are one, seen three times, until somebody needs them.
+    return np.broadcast_to(values, (*values.shape[:2], channels))
 
 
-def read_mask(path: str, colours: Sequence[str] = ()) -> np.ndarray:
-    """A mask file as int32 `(H, W, 1)` of the values stored, turned upright: of a palette image, the indices.
+def read_mask(path: File, colours: Sequence[str] = ()) -> np.ndarray:
+    """A mask file as uint16 `(H, W, 1)` of the values stored, turned upright: of a palette image, the indices.
 
     Args:
         path: a file of one of `EXTENSIONS`.
@@ -84,22 +126,46 @@ def read_mask(path: str, colours: Sequence[str] = ()) -> np.ndarray:
     if values.shape[2] >= 3 and (values[..., :3] != values[..., :1]).any():
         raise _in_colours(path, _count_colours(values))
     values = values[..., :1]  # the others say the same, or how opaque it is
-    if not np.can_cast(values.dtype, np.int64) or values.min() < 0:
+    if values.dtype.kind not in "bu" and values.min() < 0:
         raise KsegError(f"{path} holds {values.dtype} from {values.min()}; expected integers, 0 or more.")
     # Beyond 65535 only "not background" can matter: such masks hold instance ids.
-    return np.minimum(values.astype(np.int64), 65535).astype(np.int32)
+    return (values if values.dtype.itemsize <= 2 else np.minimum(values, 65535)).astype(np.uint16)
 
 
-def find_bit_depth(paths: Sequence[str]) -> int:
+def file_bytes(path: File) -> bytes:
+    """What a file holds."""
+    with _stream(path) as file:
+        return file.read()
+
+
+def find_bit_depth(paths: Sequence[File]) -> int:
     """The smallest of `BIT_DEPTHS` with room for the values of these images, of which 64, evenly spread, are looked at.
 
     What cannot be read says nothing here; it is an error when its turn comes.
     """
-    sample = paths[:: -(-len(paths) // _IMAGES_LOOKED_AT) or 1]
-    return _room_for(max(map(_largest_value, sample), default=0))
+    return _room_for(max(map(_largest_value, _spread(paths)), default=0))
 
 
-def refuse_colours(name: str, paths: Sequence[str]) -> None:
+def find_channels(paths: Sequence[File]) -> int:
+    """How many channels the images of a data set are read with: 3 if they are grey or in colours, else those they have.
+
+    Headers of up to 64 images, evenly spread, are looked at. What cannot be read says nothing here.
+
+    Raises:
+        KsegError: they have different numbers.
+    """
+    found: dict[int, str] = {}
+    for path in _spread(paths):
+        with contextlib.suppress(KsegError), _named_errors(path):
+            channels = _channels_of(path)
+            found.setdefault(3 if channels == 1 else channels, path)
+    if len(found) > 1:
+        listed = ", ".join(f"{path} has {channels}" for channels, path in found.items())
+        raise KsegError(f"Images differ in their number of channels: {listed}. Expected one number in a data set.")
+    return next(iter(found), 3)
+
+
+def refuse_colours(name: str, paths: Sequence[File]) -> None:
     """Look for colours in the first 20 of these masks, which lie in a data set of that name.
 
     Raises:
@@ -114,44 +180,90 @@ def refuse_colours(name: str, paths: Sequence[str]) -> None:
         raise _in_colours(name, found)
 
 
+def _check_same_size(image_path: str, image: Sequence[int], mask_path: str, mask: Sequence[int]) -> None:
+    if image[:2] != mask[:2]:
+        raise KsegError(
+            f"{image_path} is {image[1]} x {image[0]} and its mask {mask[1]} x {mask[0]} (width x height), "
+            f"{mask_path}; expected one size. Make a new mask, or take the pair out."
+        )
+
+
+def _check_same_channels(path: str, found: int, channels: int) -> None:
+    """Grey may stand for colours."""
+    if found != channels and (found, channels) != (1, 3):
+        raise KsegError(
+            f"{path} has {found} channels; the images of its data set are read with {channels}, expected as many. Give "
+            "a data set images of one kind."
+        )
+
+
 # Images
 
 
+def _spread(paths: Sequence[str]) -> Sequence[str]:
+    """Some of these, from all over."""
+    return paths[:: -(-len(paths) // _IMAGES_LOOKED_AT) or 1]
+
+
 def _image_values(path: str) -> np.ndarray:
-    """uint8 `(H, W, 1)` or `(H, W, 3)`, or uint16 likewise."""
+    """uint8 or uint16 `(H, W, C)`, without opacity."""
     with _named_errors(path):
         if _is_npy(path):
             return _npy_image(path)
-        with _picture(path) as picture:
+        with _image(path) as picture:
+            if isinstance(picture, Bands):
+                return picture.read()
             if picture.mode in _MODES_OF_16_BITS:
                 return _upright(picture).astype(np.uint16)[..., None]
-            if picture.mode not in _MODES_OF_8_BITS:
-                raise KsegError(
-                    f"{path} has Pillow's mode {picture.mode!r}; expected 8 or 16 bits a channel. Convert it first."
-                )
             ImageOps.exif_transpose(picture, in_place=True)
-            return np.asarray(picture.convert("RGB"))
+            mode = "L" if picture.mode in _GREY_MODES else "RGB"
+            values = np.asarray(picture if picture.mode == mode else picture.convert(mode))
+            return values if mode == "RGB" else values[..., None]
 
 
 def _npy_image(path: str) -> np.ndarray:
     values = _npy(path)
-    if values.dtype.kind != "u" or values.dtype.itemsize > 2 or values.shape[2] not in (1, 3, 4):
+    if values.dtype.kind != "u" or values.dtype.itemsize > 2:
         raise KsegError(
-            f"{path} holds {values.dtype.name} {values.shape}; expected uint8 or uint16 with 1, 3 or 4 channels, "
-            "(H, W), (H, W, 1), (H, W, 3) or (H, W, 4)."
+            f"{path} holds {values.dtype.name} {values.shape}; expected uint8 or uint16, (H, W) or (H, W, C)."
         )
-    return values[..., :3].astype(values.dtype.newbyteorder("="))
+    return values.astype(values.dtype.newbyteorder("="))
+
+
+@contextlib.contextmanager
+def _image(path: str) -> Iterator[Bands | Image.Image]:
+    with _opened(path) as picture:
+        if isinstance(picture, Bands):
+            if picture.dtype not in (np.uint8, np.uint16):
+                raise KsegError(
+                    f"{path} holds {picture.dtype.name}; expected 8 or 16 bits a channel. Convert it first."
+                )
+        elif picture.mode not in _IMAGE_MODES:
+            raise KsegError(
+                f"{path} has Pillow's mode {picture.mode!r}; expected 8 or 16 bits a channel. Convert it first."
+            )
+        yield picture
+
+
+def _channels_of(path: str) -> int:
+    if _is_npy(path):
+        return _npy(path).shape[2]
+    with _image(path) as picture:
+        return picture.channels if isinstance(picture, Bands) else 3
 
 
 def _largest_value(path: str) -> int:
     """Of an image of 16 bits; of others, and of what cannot be read, 0."""
     with contextlib.suppress(KsegError), _named_errors(path):
-        if _is_npy(path):
-            values = _npy_image(path)
-            return int(values.max()) if values.dtype == np.uint16 else 0
-        with _picture(path) as picture:
-            return int(np.asarray(picture).max()) if picture.mode in _MODES_OF_16_BITS else 0
+        return int(_image_values(path).max()) if _is_deep(path) else 0
     return 0
+
+
+def _is_deep(path: str) -> bool:
+    if _is_npy(path):
+        return _npy(path).dtype.itemsize == 2
+    with _image(path) as picture:
+        return picture.dtype.itemsize == 2 if isinstance(picture, Bands) else picture.mode in _MODES_OF_16_BITS
 
 
 def _room_for(value: int) -> int:
@@ -176,15 +288,26 @@ def _mask_values(path: str) -> np.ndarray:
     with _named_errors(path):
         if _is_npy(path):
             return _npy_mask(path)
-        with _picture(path) as picture:
-            if picture.mode not in _MASK_MODES:
-                raise KsegError(
-                    f"{path} has Pillow's mode {picture.mode!r}; expected a mask of whole numbers, or of flat colours."
-                )
+        with _mask(path) as picture:
             stretched = _STRETCHED.get(_stored_as(picture))
             values = _upright(picture)
     values = values // stretched if stretched else values
     return values if values.ndim == 3 else values[..., None]
+
+
+@contextlib.contextmanager
+def _mask(path: str) -> Iterator[Image.Image]:
+    with _opened(path) as picture:
+        if isinstance(picture, Bands):
+            raise KsegError(
+                f"{path} has {picture.channels} channels of {8 * picture.dtype.itemsize} bits; expected a mask of one "
+                "channel, or of flat colours of 8 bits."
+            )
+        if picture.mode not in _MASK_MODES:
+            raise KsegError(
+                f"{path} has Pillow's mode {picture.mode!r}; expected a mask of whole numbers, or of flat colours."
+            )
+        yield picture
 
 
 def _npy_mask(path: str) -> np.ndarray:
@@ -199,8 +322,12 @@ def _npy_mask(path: str) -> np.ndarray:
 
 
 def _class_indices(picture: np.ndarray, colours: Sequence[str], path: str) -> np.ndarray:
-    if picture.dtype != np.uint8:
-        raise KsegError(f"{path} holds {picture.dtype.name}; expected a mask in colours of 8 bits, as --colours says.")
+    picture = picture[..., :3] if picture.shape[2] == 4 else picture
+    if picture.dtype != np.uint8 or picture.shape[2] not in (1, 3):
+        raise KsegError(
+            f"{path} holds {picture.dtype.name} of {picture.shape[2]} channels; expected a mask in colours of 8 bits, "
+            "as --colours says."
+        )
     table, pixels = _packed(_rgb(colours)), _packed(np.broadcast_to(picture, (*picture.shape[:2], 3)))
     order = np.argsort(table)
     indices = order[np.searchsorted(table, pixels, sorter=order).clip(max=len(table) - 1)]
@@ -210,7 +337,7 @@ def _class_indices(picture: np.ndarray, colours: Sequence[str], path: str) -> np
             f"{path} holds the colour {_hexadecimal(strangers[0])} in {strangers.size} pixels, and --colours has "
             f"{', '.join(colours)}. Add it there, or mend the mask."
         )
-    return indices.astype(np.int32)[..., None]
+    return indices.astype(np.uint16)[..., None]
 
 
 def _rgb(colours: Sequence[str]) -> np.ndarray:
@@ -271,18 +398,24 @@ def _named_errors(path: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _picture(path: str) -> Iterator[Image.Image]:
-    """A file that Pillow has opened, and of which nothing but the header was read."""
+def _opened(path: File) -> Iterator[Bands | Image.Image]:
+    """A file of which nothing but the header was read."""
     # Given the path, Pillow 13 maps a TIFF without compression, and mixes up the pixels of one that is turned.
-    with Path(path).open("rb") as file:
-        try:
-            picture = Image.open(file, formats=_FORMATS)
-        except UnidentifiedImageError:
-            _check_channels(path, _tiff_channels(file))
-            raise
-        with picture:
+    with _stream(path) as file:
+        if bands := find_bands(file):
+            # Eight bytes a pixel are allowed for; what has more of them may have fewer pixels.
+            _check_size(path, bands.height, bands.width * max(1, bands.channels * bands.dtype.itemsize // 8))
+            _check_channels(path, bands.channels)
+            yield bands
+            return
+        file.seek(0)
+        with Image.open(file, formats=_FORMATS) as picture:
             _check_header(path, picture)
             yield picture
+
+
+def _stream(path: File) -> BinaryIO:
+    return io.BytesIO(path.read()) if isinstance(path, HeldFile) else Path(path).open("rb")
 
 
 def _check_header(path: str, picture: Image.Image) -> None:
@@ -290,12 +423,9 @@ def _check_header(path: str, picture: Image.Image) -> None:
     frames = getattr(picture, "n_frames", 1)
     if frames > 1 and picture.format != "MPO":  # a phone's JPEG of this kind is one picture, and previews of it
         raise KsegError(f"{path} holds {frames} frames; expected one. Save each as a file of its own.")
-    if picture.format == "TIFF":
-        _check_channels(path, picture.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1))
     if ";16" in _stored_as(picture) and picture.mode not in _MODES_OF_16_BITS:
         raise KsegError(
-            f"{path} holds channels of 16 bits, of which Pillow reads 8; expected 8 bits, or grey of 16. "
-            "Save it with 8 bits, or as NPY."
+            f"{path} holds channels of 16 bits, of which Pillow reads 8; expected RGB or grey. Convert it first."
         )
 
 
@@ -304,26 +434,26 @@ def _upright(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture)
 
 
+def _upright_shape(picture: Bands | Image.Image) -> tuple[int, int, int]:
+    """Height, width and channels, from the header; 3 channels of a picture that Pillow reads."""
+    if isinstance(picture, Bands):
+        height, width, channels, orientation = picture.height, picture.width, picture.channels, picture.orientation
+    else:
+        # Pillow would read a whole PNG to look for EXIF behind its pixels.
+        has_exif = "exif" in picture.info or picture.format == "TIFF"
+        orientation = picture.getexif().get(ORIENTATION, 1) if has_exif else 1
+        height, width, channels = picture.height, picture.width, 3
+    return (width, height, channels) if 5 <= orientation <= 8 else (height, width, channels)
+
+
 def _stored_as(picture: Image.Image) -> str:
     """The layout of a pixel in the file, in Pillow's words, where it says so before reading it."""
     arguments = picture.tile[0].args if picture.tile else ""
     return arguments if isinstance(arguments, str) else str(next(iter(arguments), ""))
 
 
-def _tiff_channels(file: BinaryIO) -> int:
-    """Of a file that Pillow does not know: 0 if it is no TIFF."""
-    file.seek(0)
-    header = file.read(8)
-    if header[:4] not in (b"II*\0", b"MM\0*"):
-        return 0
-    directory = TiffImagePlugin.ImageFileDirectory_v2(header)
-    file.seek(directory.next)
-    directory.load(file)
-    return directory.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
-
-
-def _is_npy(path: str) -> bool:
-    return path.lower().endswith(".npy")
+def _is_npy(path: File) -> bool:
+    return str(path).lower().endswith(".npy")
 
 
 def _npy(path: str) -> np.ndarray:
@@ -347,5 +477,7 @@ def _check_size(path: str, height: int, width: int) -> None:
 
 
 def _check_channels(path: str, channels: int) -> None:
-    if channels > 4:
-        raise KsegError(f"{path} has {channels} channels; expected 1 to 4. Choose up to 3 of them, and save those.")
+    if channels > MOST_CHANNELS:
+        raise KsegError(
+            f"{path} has {channels} channels; expected 1 to {MOST_CHANNELS}. Choose some of them, and save those."
+        )

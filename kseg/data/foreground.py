@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from kseg import IGNORE
-from kseg.data.sources import Source, readable_errors
+from kseg.data.sources import Source, in_python, readable_errors
 from kseg.errors import KsegError
 
 _MASKS_LOOKED_AT = 1000
@@ -126,7 +126,7 @@ def list_values(found: Sequence[int]) -> str:
 
 
 def stored_masks(source: Source) -> Iterator[np.ndarray]:
-    """The masks of a source as they are stored, int32 `(H, W, 1)` each, read in parallel, in order.
+    """The masks of a source as they are stored, uint16 `(H, W, 1)` each, read in parallel, in order.
 
     Raises:
         KsegError: a mask cannot be read.
@@ -134,7 +134,7 @@ def stored_masks(source: Source) -> Iterator[np.ndarray]:
     import tensorflow as tf
 
     masks = source.examples().map(
-        lambda index, example: source.decode_mask(example), num_parallel_calls=tf.data.AUTOTUNE
+        lambda *example: in_python(source.read_mask, tf.uint16, *example), num_parallel_calls=tf.data.AUTOTUNE
     )
     with readable_errors(source.name):
         yield from masks.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()

@@ -1,12 +1,12 @@
 """From a source to batches:
 
-    (index, undecoded example), ordered by (seed, epoch) -> decode -> resize -> keep in memory if it fits
-      -> augment (by seed, epoch, index) -> batch -> mosaics (by seed, epoch, batch) -> prefetch
+    indices, ordered by (seed, epoch), a batch at a time -> read, decode, resize (or take from the cache)
+      -> augment (by seed, epoch, index) -> mosaics (by seed, epoch, batch) -> prefetch
 
-Randomness is addressed, not drawn: the order of an epoch is a function of (seed, epoch), an augmentation of
-(seed, epoch, index), a mosaic of (seed, epoch, batch), and whether an augmentation crops around foreground one of the
-position in the batch. Nothing depends on how many threads ran, or on where training began. What a run has done already
-is skipped before it is decoded.
+tf.data orders, and runs batches side by side; what happens to a batch is NumPy. Randomness is addressed, not drawn: the
+order of an epoch is a function of (seed, epoch), an augmentation of (seed, epoch, index), a mosaic of (seed, epoch,
+batch), and whether an augmentation crops around foreground one of the place in the batch. Nothing depends on how many
+threads ran, on what is cached, or on where training began. What a run has done already is skipped before it is decoded.
 """
 
 import math
@@ -19,29 +19,56 @@ import numpy as np
 from kseg import IGNORE
 from kseg.data.augment import augment_batch, augment_example
 from kseg.data.augmentation import Augmentation, Preset, find_augmentation
-from kseg.data.folder import shuffled
+from kseg.data.cache import Cache, CacheSetting, open_cache
 from kseg.data.foreground import UNSAID, Foreground
 from kseg.data.resize import Resize, centred, scaled
-from kseg.data.sources import Source, readable_errors
+from kseg.data.sources import Source, in_python, readable_errors
 from kseg.errors import KsegError
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-# Decoded and resized examples are kept in memory up to this many bytes: 20,000 of 128 x 128.
-_MEMORY_BYTES = 2**30 + 2**28
-
-Ordered = Callable[["tf.Tensor | None", "tf.Tensor | int"], "tf.data.Dataset"]
-"""From a key, (seed, epoch) or None, to (index, image, mask) in the order of that key, without the first so many."""
+Arrays = tuple[np.ndarray, np.ndarray]
+Reader = Callable[..., Arrays]
+"""From an index, and what the source says of it, to an image, uint8 `(H, W, C)`, and a mask, uint8 `(H, W, 1)`."""
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Batches of uint8 images `(B, H, W, 3)` and uint8 masks `(B, H, W, 1)` of 0, 1 and 255."""
+    """Batches of uint8 images `(B, H, W, C)` and uint8 masks `(B, H, W, 1)` of 0, 1 and 255."""
 
     dataset: "tf.data.Dataset"
     steps: int
     """Batches an epoch."""
+    kept: str
+    """What became of decoded images, for the log."""
+
+
+@dataclass(frozen=True)
+class _Examples:
+    """Examples of the size of a batch, each of which is read when its turn comes."""
+
+    order: Callable[..., "tf.data.Dataset"]
+    """From a key, (seed, epoch) or None, to tuples of an index and what else `read` takes."""
+    read: Reader
+    image_shape: tuple[int, int, int]
+    kept: str
+
+    def load(self, indices: np.ndarray, *content: np.ndarray, change: Callable | None = None) -> Arrays:
+        """A batch: what was read at these indices, each example changed according to its index and its place."""
+        images = np.empty((len(indices), *self.image_shape), np.uint8)
+        masks = np.empty((*images.shape[:3], 1), np.uint8)
+        for place, (index, *rest) in enumerate(zip(indices, *content, strict=True)):
+            image, mask = self.read(index, *rest)
+            images[place], masks[place] = change(index, place, image, mask) if change else (image, mask)
+        return images, masks
+
+    def tensors(self, load: Callable[..., Arrays], *arguments: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
+        """What `load` gives, of NumPy arrays, as tensors of known shapes."""
+        images, masks = in_python(load, ("uint8", "uint8"), *arguments)
+        images.set_shape((None, *self.image_shape))
+        masks.set_shape((None, *self.image_shape[:2], 1))
+        return images, masks
 
 
 def training_batches(
@@ -54,6 +81,7 @@ def training_batches(
     augment: Preset | Augmentation = "light",
     foreground_crops: float = 0.0,
     resize: Resize = "stretch",
+    cache: CacheSetting = "auto",
     start: tuple[int, int] = (0, 0),
     steps_per_execution: int = 1,
 ) -> Batches:
@@ -74,6 +102,8 @@ def training_batches(
             image without foreground among these is cropped as the others are.
         resize: "stretch" changes the aspect ratio if need be; "pad" keeps it, and ignores what is left over around the
             image; "crop" keeps it, and cuts off what is too much around the middle.
+        cache: where decoded and resized examples are kept: in "memory", on "disk" in a temporary file (`TMPDIR` says
+            where), or nowhere, "none"; "auto" is memory, if at most half of what is free is needed, else none.
         start: how many epochs are done, and how many batches of the next one: `RunCheckpoint.start`. Its other
             batches, and all epochs after it, are those that a run from the beginning sees. In the place of those that
             are done, which are not read, stand blanks, all of whose pixels are ignored; `RunCheckpoint` passes them
@@ -93,6 +123,33 @@ def training_batches(
     how = find_augmentation(augment)
     batch_size = min(batch_size, len(source))
     cropped = _cropped(foreground_crops, batch_size)
+    steps = _steps(source, batch_size, steps_per_execution)
+    examples = _examples(source, foreground, image_size, resize, cache)
+
+    def load(epoch: int, batch: int, indices: np.ndarray, *content: np.ndarray) -> Arrays:
+        def change(index: int, place: int, image: np.ndarray, mask: np.ndarray) -> Arrays:
+            return augment_example(image, mask, how, (seed, epoch, index), around_foreground=place < cropped)
+
+        images, masks = examples.load(indices, *content, change=change)
+        return augment_batch(images, masks, how, (seed, epoch, batch), cropped) if how.mosaic else (images, masks)
+
+    def epoch(number: tf.Tensor) -> tf.data.Dataset:
+        done = tf.where(number == start[0], tf.constant(start[1], tf.int64), 0)
+        ordered = examples.order(tf.stack([tf.constant(seed, tf.int64), number])).skip(done * batch_size)
+        batches = ordered.batch(batch_size, drop_remainder=True).take(steps - done)
+        return batches.enumerate(done).map(lambda batch, rest: (number, batch, *rest))
+
+    # Epochs are joined before anything is read, so that the first batch of one is read beside the last of another.
+    dataset = tf.data.Dataset.counter(start[0]).flat_map(epoch)
+    dataset = dataset.map(lambda *batch: examples.tensors(load, *batch), num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = dataset.map(lambda *batch: tuple(tf.ensure_shape(part, (batch_size, *part.shape[1:])) for part in batch))
+    if start[1]:
+        dataset = _blanks(dataset).repeat(start[1]).concatenate(dataset)
+    return Batches(dataset.prefetch(tf.data.AUTOTUNE), steps, examples.kept)
+
+
+def _steps(source: Source, batch_size: int, steps_per_execution: int) -> int:
+    """Batches an epoch."""
     whole_batches = len(source) // max(batch_size, 1)
     steps = whole_batches - whole_batches % steps_per_execution
     if not steps and whole_batches:
@@ -100,49 +157,7 @@ def training_batches(
             f"steps_per_execution: {steps_per_execution} is not allowed; {source.name} has {whole_batches} batches "
             "an epoch, expected no more than those."
         )
-    ordered = _decoded(source, foreground, image_size, resize)
-
-    def change_example(
-        number: np.int64, position: np.int64, index: np.int64, image: np.ndarray, mask: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        return augment_example(image, mask, how, (seed, number, index), bool(position % batch_size < cropped))
-
-    def change_batch(
-        number: np.int64, batch: np.int64, images: np.ndarray, masks: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        return augment_batch(images, masks, how, (seed, number, batch), spared=cropped)
-
-    def epoch(number: tf.Tensor) -> tf.data.Dataset:
-        key = tf.stack([tf.constant(seed, tf.int64), number])
-        done = tf.where(number == start[0], tf.constant(start[1], tf.int64), 0)
-        examples = ordered(key, done * batch_size)
-        if how == Augmentation() and not cropped:
-            examples = examples.map(lambda index, image, mask: (image, mask))
-        else:
-            examples = _changed(examples.enumerate(), change_example, number)
-        batches = examples.batch(batch_size, drop_remainder=True).take(steps - done)
-        return _changed(batches.enumerate(done), change_batch, number) if how.mosaic else batches
-
-    dataset = tf.data.Dataset.counter(start[0]).flat_map(epoch)
-    if start[1]:
-        blank = (
-            tf.zeros((batch_size, *image_size, 3), tf.uint8),
-            tf.fill((batch_size, *image_size, 1), tf.constant(IGNORE, tf.uint8)),
-        )
-        dataset = tf.data.Dataset.from_tensors(blank).repeat(start[1]).concatenate(dataset)
-    return Batches(dataset.prefetch(tf.data.AUTOTUNE), steps)
-
-
-def _changed(numbered: "tf.data.Dataset", change: Callable, epoch: "tf.Tensor") -> "tf.data.Dataset":
-    """Images and masks as `change`, a function of NumPy arrays, makes them from the epoch, a number, and the rest."""
-    import tensorflow as tf
-
-    def changed(number: tf.Tensor, rest: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, tf.Tensor]:
-        *_, image, mask = rest
-        made = tf.numpy_function(change, [epoch, number, *rest], [tf.uint8, tf.uint8], stateful=False)
-        return tf.ensure_shape(made[0], image.shape), tf.ensure_shape(made[1], mask.shape)
-
-    return numbered.map(changed, num_parallel_calls=tf.data.AUTOTUNE)
+    return steps
 
 
 def _cropped(foreground_crops: float, batch_size: int) -> int:
@@ -158,6 +173,16 @@ def _cropped(foreground_crops: float, batch_size: int) -> int:
     return cropped
 
 
+def _blanks(like: "tf.data.Dataset") -> "tf.data.Dataset":
+    """One batch of the shapes of others, all of whose pixels are ignored."""
+    import tensorflow as tf
+
+    images, masks = like.element_spec
+    return tf.data.Dataset.from_tensors(
+        (tf.zeros(images.shape, tf.uint8), tf.fill(masks.shape, tf.constant(IGNORE, tf.uint8)))
+    )
+
+
 def validation_batches(
     source: Source,
     foreground: Foreground,
@@ -165,64 +190,61 @@ def validation_batches(
     image_size: tuple[int, int],
     batch_size: int,
     resize: Resize = "stretch",
+    cache: CacheSetting = "auto",
 ) -> Batches:
     """All examples once, in the source's order; the last batch may be short. Arguments as in `training_batches`."""
     import tensorflow as tf
 
-    examples = _decoded(source, foreground, image_size, resize)(None, 0).map(lambda index, image, mask: (image, mask))
-    dataset = examples.batch(batch_size).prefetch(tf.data.AUTOTUNE)
-    return Batches(dataset, steps=math.ceil(len(source) / batch_size))
+    examples = _examples(source, foreground, image_size, resize, cache)
+    batches = examples.order(None).batch(batch_size)
+    dataset = batches.map(lambda *batch: examples.tensors(examples.load, *batch), num_parallel_calls=tf.data.AUTOTUNE)
+    return Batches(dataset.prefetch(tf.data.AUTOTUNE), math.ceil(len(source) / batch_size), examples.kept)
 
 
-def _decoded(source: Source, foreground: Foreground, image_size: tuple[int, int], how: Resize) -> Ordered:
-    """Decoded and resized examples in any order: from memory where they fit, else read anew each time."""
-    import tensorflow as tf
-
+def _examples(
+    source: Source, foreground: Foreground, image_size: tuple[int, int], how: Resize, setting: CacheSetting
+) -> _Examples:
+    """The examples of a source, read when they are wanted, or now, and kept."""
     if not len(source):
         raise KsegError(f"{source.name} is empty; expected at least one image.")
+    image_shape = (*image_size, source.channels)
+    read = _reader(source, foreground, image_size, how)
+    cache, kept = open_cache(setting, len(source), image_shape)
+    if cache is None:
+        source.check_headers()
+        return _Examples(source.examples, read, image_shape, kept)
+    _fill(cache, source, read)
+    return _Examples(source.order, cache.read, image_shape, kept)
+
+
+def _reader(source: Source, foreground: Foreground, image_size: tuple[int, int], how: Resize) -> Reader:
     table = foreground.table()
 
-    def prepare(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        image, mask = scaled(image, mask, image_size, how)
-        mask = table[mask]
-        if (mask == UNSAID).any():
+    def read(index: int, *content: bytes) -> Arrays:
+        image, mask = scaled(*source.read(index, *content), image_size, how)
+        mask = table.take(mask)
+        if foreground.only is not None and (mask == UNSAID).any():
             raise KsegError(
                 f"A mask of {source.name} holds a value besides {foreground.only}, unlike those looked at "
                 "first. Say which values are foreground with --foreground."
             )
         return centred(image, image_size, 0), centred(mask, image_size, IGNORE)
 
-    def decode(index: tf.Tensor, example: dict) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        # Pillow resizes several times as fast as tf.image does with antialias.
-        image, mask = tf.numpy_function(prepare, source.decode(example), [tf.uint8, tf.uint8], stateful=False)
-        return index, tf.ensure_shape(image, (*image_size, 3)), tf.ensure_shape(mask, (*image_size, 1))
-
-    def streamed(key: tf.Tensor | None, done: tf.Tensor | int) -> tf.data.Dataset:
-        return source.examples(key).skip(done).map(decode, num_parallel_calls=tf.data.AUTOTUNE)
-
-    height, width = image_size
-    if len(source) * height * width * 4 > _MEMORY_BYTES:
-        return streamed
-    return _in_memory(source, streamed(None, 0), image_size)
+    return read
 
 
-def _in_memory(source: Source, examples: "tf.data.Dataset", image_size: tuple[int, int]) -> Ordered:
+def _fill(cache: Cache, source: Source, read: Reader) -> None:
     import tensorflow as tf
     from tqdm import tqdm
 
-    all_images = np.empty((len(source), *image_size, 3), np.uint8)
-    all_masks = np.empty((len(source), *image_size, 1), np.uint8)
+    def keep(index: int, *content: bytes) -> int:
+        cache.write(index, *read(index, *content))
+        return index
+
+    done = source.examples().map(
+        lambda *example: in_python(keep, "int64", *example), num_parallel_calls=tf.data.AUTOTUNE
+    )
     progress = tqdm(total=len(source), desc=f"Reading {source.name}", unit=" images", delay=2, leave=False)
     with readable_errors(source.name), progress:
-        for index, image, mask in examples.as_numpy_iterator():
-            all_images[index], all_masks[index] = image, mask
+        for _ in done.prefetch(tf.data.AUTOTUNE):
             progress.update()
-    images, masks = tf.constant(all_images), tf.constant(all_masks)
-
-    def ordered(key: tf.Tensor | None, done: tf.Tensor | int) -> tf.data.Dataset:
-        order = tf.data.Dataset.range(len(source)).skip(done)
-        if key is not None:
-            order = order.map(lambda position: shuffled(position, key, len(source)))
-        return order.map(lambda index: (index, images[index], masks[index]))
-
-    return ordered

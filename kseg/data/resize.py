@@ -2,8 +2,8 @@
 
 from typing import Literal
 
+import cv2
 import numpy as np
-from PIL import Image
 
 Resize = Literal["stretch", "pad", "crop"]
 
@@ -11,11 +11,12 @@ Resize = Literal["stretch", "pad", "crop"]
 def scaled(image: np.ndarray, mask: np.ndarray, size: tuple[int, int], how: Resize) -> tuple[np.ndarray, np.ndarray]:
     """Bring an image and its mask to a size, or as near to it as their aspect ratio lets them.
 
-    The image is interpolated, over all the pixels that fall together where it shrinks; the mask takes the nearest.
+    The image is averaged over all the pixels that fall together where it shrinks, and interpolated where it grows; the
+    mask takes the nearest.
 
     Args:
-        image: uint8 `(H, W, 3)`.
-        mask: uint8 or int32 `(H, W, 1)`.
+        image: uint8 `(H, W, C)`.
+        mask: uint8 or uint16 `(H, W, 1)`.
         size: height and width, in pixels.
         how: "stretch" changes the aspect ratio if need be; "pad" keeps it, and fits into the size; "crop" keeps it,
             and covers the size.
@@ -24,10 +25,29 @@ def scaled(image: np.ndarray, mask: np.ndarray, size: tuple[int, int], how: Resi
         The two, of their types.
     """
     inner = size if how == "stretch" else _inner(image.shape[:2], size, how)
-    shape = inner[::-1]  # Pillow's width comes first
-    image = np.asarray(Image.fromarray(image).resize(shape, Image.Resampling.BILINEAR))
-    mask = np.asarray(Image.fromarray(mask[..., 0]).resize(shape, Image.Resampling.NEAREST))
-    return image, mask[..., None]
+    grey = image.shape[2] == 3 and image.strides[2] == 0  # one channel, seen three times
+    image = _averaged(image[..., :1] if grey else image, tuple(map(min, image.shape[:2], inner)))
+    image = _resized(image, inner, cv2.INTER_LINEAR)
+    # INTER_NEAREST would be half a pixel off.
+    mask = _resized(mask, inner, cv2.INTER_NEAREST_EXACT)
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if grey else image, mask
+
+
+def _averaged(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Shrink, in halves as long as they come out even: several times as fast as at once, and the same average."""
+    (height, width), (new_height, new_width) = picture.shape[:2], size
+    while height % 2 == width % 2 == 0 and height >= 2 * new_height and width >= 2 * new_width:
+        height, width = height // 2, width // 2
+        picture = _resized(picture, (height, width), cv2.INTER_AREA)
+    return _resized(picture, size, cv2.INTER_AREA)
+
+
+def _resized(picture: np.ndarray, size: tuple[int, int], interpolation: int) -> np.ndarray:
+    if picture.shape[:2] == size:
+        return picture
+    # OpenCV takes up to four channels at once, and leaves out a single one.
+    parts = [picture[..., first : first + 4] for first in range(0, picture.shape[2], 4)]
+    return np.dstack([cv2.resize(part, size[::-1], interpolation=interpolation) for part in parts])
 
 
 def centred(array: np.ndarray, size: tuple[int, int], fill: int) -> np.ndarray:

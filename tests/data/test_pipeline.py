@@ -1,5 +1,7 @@
 import dataclasses
 import itertools
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -24,10 +26,9 @@ pytestmark = pytest.mark.backend_free
 SETTINGS = {"image_size": (16, 24), "batch_size": 3}
 
 
-@pytest.fixture(params=["from memory", "streamed"])
+@pytest.fixture(params=["memory", "disk", "none"])
 def source(request, make_folder, pairs, monkeypatch):
-    if request.param == "streamed":
-        monkeypatch.setattr(pipeline, "_MEMORY_BYTES", 0)
+    monkeypatch.setitem(SETTINGS, "cache", request.param)
     return open_sources(str(make_folder(pairs)), val_fraction=0.01)[0]  # nine images
 
 
@@ -75,16 +76,16 @@ def test_a_run_that_starts_inside_an_epoch_sees_blanks_and_then_what_a_whole_run
     assert same(batches_of(source, 3, start=(0, 1), **crops)[1:], batches_of(source, 3, **crops)[1:])
 
 
-def test_what_is_done_is_not_read_again(make_folder, pairs, monkeypatch):
-    monkeypatch.setattr(pipeline, "_MEMORY_BYTES", 0)
+def test_what_is_done_is_not_read_again(make_folder, pairs):
     folder = make_folder(pairs)
     source = open_sources(str(folder), val_fraction=0.01)[0]
     rule = find_foreground(source)
-    whole = batches_of(source, 3)
-    keys = [int(index) for index, _ in source.examples((5, 0))]
+    whole = batches_of(source, 3, cache="none")
+    batches = training_batches(source, rule, **SETTINGS, seed=5, start=(0, 2), cache="none")
+    keys = [int(index) for (index,) in source.examples((5, 0))]
     for index in keys[:6]:
         source.images[index].unlink()
-    started = training_batches(source, rule, **SETTINGS, seed=5, start=(0, 2)).dataset.take(3)
+    started = batches.dataset.take(3)
     assert same([(np.asarray(x), np.asarray(y)) for x, y in started][2:], whole[2:])
 
 
@@ -106,11 +107,52 @@ def test_order_and_augmentation_follow_the_seed(source):
     assert not same(batches_of(source, 4), batches_of(source, 4, augment="none"))
 
 
-def test_memory_and_streaming_give_the_same_batches(make_folder, pairs, monkeypatch):
+def test_no_cache_changes_what_the_batches_are(make_folder, pairs):
     source = open_sources(str(make_folder(pairs)))[0]
-    from_memory = batches_of(source, 5)
-    monkeypatch.setattr(pipeline, "_MEMORY_BYTES", 0)
-    assert same(batches_of(source, 5), from_memory)
+    anew = batches_of(source, 5, cache="none")
+    for cache in ("memory", "disk"):
+        assert same(batches_of(source, 5, cache=cache), anew)
+
+
+def test_what_a_header_tells_is_told_before_the_first_batch(make_folder, pairs):
+    source = open_sources(str(make_folder(pairs)), val_fraction=0.01)[0]
+    Image.fromarray(np.zeros((5, 7), np.uint8)).save(source.masks[4])
+    with pytest.raises(KsegError, match=rf"{source.images[4].name} is .* and its mask 7 x 5"):
+        training_batches(source, Foreground((255,)), **SETTINGS, seed=0, cache="none")
+    source.masks[4].write_bytes(b"no image")
+    with pytest.raises(KsegError, match=rf"masks/{source.masks[4].name} cannot be read: cannot identify"):
+        training_batches(source, Foreground((255,)), **SETTINGS, seed=0, cache="none")
+
+
+def test_images_of_many_channels_come_as_they_are(tmp_path, rng):
+    images = rng.integers(0, 256, (4, 16, 24, 5), np.uint8)
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    for number, image in enumerate(images):
+        np.save(tmp_path / "images" / f"{number}.npy", image)
+        Image.fromarray((image[..., 0] > 99).astype(np.uint8)).save(tmp_path / "masks" / f"{number}.png")
+    source, _ = open_sources(str(tmp_path), val_fraction=0.01)
+    assert source.channels == 5
+    for cache in ("memory", "disk", "none"):
+        (batch, masks), *_ = batches_of(source, 1, augment="none", cache=cache, batch_size=3)
+        assert batch.shape == (3, 16, 24, 5)
+        assert {image.tobytes() for image in batch} <= {image.tobytes() for image in images}
+        np.testing.assert_array_equal(masks[..., 0], batch[..., 0] > 99)
+    for augment in ("light", "medium", "heavy"):
+        assert batches_of(source, 1, augment=augment)[0][0].shape == (3, 16, 24, 5)
+
+
+def test_python_ends_while_batches_are_being_read(make_folder, pairs):
+    """What TensorFlow's threads have Python do when it ends would end the process with an abort."""
+    code = f"""
+from kseg.data import *
+source, _ = open_sources({str(make_folder(pairs))!r})
+settings = {{"image_size": (512, 512), "batch_size": 4, "seed": 0, "cache": "none", "augment": "heavy"}}
+iterator = iter(training_batches(source, find_foreground(source), **settings).dataset)
+next(iterator)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (ended.returncode, "terminate" in ended.stderr) == (0, False), ended.stderr
 
 
 def changed(batches, others):

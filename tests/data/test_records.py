@@ -1,10 +1,17 @@
+import shutil
+import sys
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from array_record.python.array_record_data_source import ArrayRecordDataSource
 
-from kseg.data import find_foreground, open_sources, pipeline, shapes, training_batches, validation_batches
+from kseg.audits import audit
+from kseg.data import find_foreground, open_sources, shapes, training_batches, validation_batches
+from kseg.data.folder import by_place
 from kseg.data.records import find_features, open_records
 from kseg.errors import KsegError
+from tests.data.reading import decoded, indices
 
 pytestmark = pytest.mark.backend_free
 
@@ -72,7 +79,8 @@ def sources(data_dir):
 
 
 def photos(source, key=None):
-    return [int(source.decode(example)[0][0, 0, 0]) // 10 for _, example in source.examples(key)]
+    """The pictures of a source, by their greys."""
+    return [int(image[0, 0, 0]) // 10 for _, image, _ in decoded(source, key)]
 
 
 def test_a_set_without_validation_is_cut_at_its_end(sources):
@@ -86,7 +94,7 @@ def test_take_and_indices(sources):
     training, validation = sources
     assert photos(training.take(4)) == [0, 1, 2, 3]
     assert len(training.take(99)) == 15
-    assert [int(index) for index, _ in validation.examples()] == [0, 1, 2, 3, 4]
+    assert indices(validation) == [0, 1, 2, 3, 4]
 
 
 def test_streamed_order_follows_seed_and_epoch_and_indices_follow_examples(sources):
@@ -95,13 +103,15 @@ def test_streamed_order_follows_seed_and_epoch_and_indices_follow_examples(sourc
     assert all(sorted(order) == list(range(15)) for order in orders.values())
     assert len(set(map(tuple, orders.values()))) == 4
     assert photos(training, (1, 1)) == orders[1, 1]
-    for index, example in training.examples((0, 0)):
-        assert int(index) == int(training.decode(example)[0][0, 0, 0]) // 10
+    for index, image, _ in decoded(training, (0, 0)):
+        assert index == image[0, 0, 0] // 10
+    for key in (None, (0, 0), (1, 1)):
+        assert indices(training, key) == [index for index, _, _ in decoded(training, key)]
 
 
-def test_streamed_batches_start_at_any_epoch(sources, monkeypatch):
-    monkeypatch.setattr(pipeline, "_MEMORY_BYTES", 0)
-    settings = {"image_size": (16, 16), "batch_size": 5, "seed": 3}
+@pytest.mark.parametrize("cache", ["none", "memory"])
+def test_batches_start_at_any_epoch(sources, cache):
+    settings = {"image_size": (16, 16), "batch_size": 5, "seed": 3, "cache": cache}
     rule = find_foreground(sources[0], (1,))
     whole = list(training_batches(sources[0], rule, **settings).dataset.take(9))[6:]
     from_epoch_2 = list(training_batches(sources[0], rule, **settings, start=(2, 0)).dataset.take(3))
@@ -130,8 +140,169 @@ def test_what_is_foreground_can_be_said_and_has_to_be(sources):
 
 def test_an_image_that_is_not_the_size_of_its_mask_is_refused(data_dir):
     training, _ = open_sources("odd_sizes", data_dir=data_dir)
-    with pytest.raises(KsegError, match=r"An image of odd_sizes/1.0.0 train\[0:3\] and its mask differ in size"):
+    with pytest.raises(KsegError, match=r"odd_sizes/1.0.0 train\[0:3\], example 0, \w+ is .* and its mask"):
         validation_batches(training, find_foreground(training, "any"), image_size=(8, 8), batch_size=2)
+
+
+# Slices, other forms, other places
+
+
+def test_slices_of_two_splits_are_one_source(data_dir):
+    TwentyPictures(data_dir=data_dir).download_and_prepare()
+    training, validation = open_sources(
+        "twenty_pictures", data_dir=data_dir, train_split="train[15:]+train[:3]", val_split="train[50%:70%]"
+    )
+    assert photos(training) == [15, 16, 17, 18, 19, 0, 1, 2]
+    assert photos(validation) == [10, 11, 12, 13]
+    assert photos(training.take(6)) == [15, 16, 17, 18, 19, 0]
+    assert indices(training) == list(range(8))
+    assert training.name == "twenty_pictures/1.0.0 train[15:20]+train[0:3]"
+    assert sorted(photos(training, (0, 1))) == sorted(photos(training))
+
+
+def test_a_cut_is_made_inside_the_slice(data_dir):
+    training, validation = open_sources("twenty_pictures", data_dir=data_dir, train_split="train[:50%]")
+    assert (photos(training), photos(validation)) == (list(range(8)), [8, 9])
+
+
+def test_slices_in_the_name_are_sent_where_they_belong():
+    with pytest.raises(KsegError, match="no data set 'pets:train.:10%.'.* Slices are given as --train-split"):
+        open_sources("pets:train[:10%]")
+
+
+def test_slices_of_a_folder_are_refused(make_folder, pairs):
+    with pytest.raises(KsegError, match="train_split train and val_split None are not allowed for the folder"):
+        open_sources(str(make_folder(pairs)), train_split="train")
+
+
+@pytest.fixture(scope="session")
+def array_records(tmp_path_factory):
+    """As somebody else prepared it."""
+    builder = TwentyPictures(data_dir=tmp_path_factory.mktemp("array_record"))
+    config = tfds.download.DownloadConfig(num_shards=3)
+    builder.download_and_prepare(download_config=config, file_format="array_record")
+    return builder
+
+
+def test_array_records_are_read_by_place(array_records):
+    training, validation = open_sources("twenty_pictures", data_dir=array_records.data_path.parent.parent)
+    assert training.layout == "TFDS, array_record, features photo and segmentation_mask"
+    assert (photos(training), photos(validation)) == (list(range(16)), list(range(16, 20)))
+    for key in ((0, 0), (3, 1)):
+        order = photos(training, key)
+        assert sorted(order) == list(range(16))
+        assert order == indices(training, key)
+        assert order == [int(index) for (index,) in by_place(16, key)]  # that of a folder
+    _, image, mask = decoded(training.take(1))[0]
+    assert (image.shape, image.dtype, mask.shape, mask.dtype) == ((12, 16, 3), "uint8", (12, 16, 1), "uint16")
+
+
+def test_what_is_done_is_not_read_again(array_records, monkeypatch):
+    training, _ = open_sources(str(array_records.data_path), val_fraction=0.5)
+    read = []
+
+    class Reader:
+        def __getitem__(self, place):
+            read.append(int(place))
+            return ArrayRecordDataSource(training._shards)[place]
+
+    training.__dict__["_reader"] = Reader()
+    rest = [int(index) for (index,) in training.examples((0, 0)).skip(7)]
+    for index in rest:
+        training.read(index)
+    assert read == rest
+    assert len(rest) == 3
+
+
+def test_a_damaged_array_record_is_named(array_records, tmp_path):
+    shutil.copytree(array_records.data_path, tmp_path / "set")
+    shard = next((tmp_path / "set").glob("*00000-of*"))
+    shard.write_bytes(shard.read_bytes()[:100])
+    training, _ = open_sources(str(tmp_path / "set"))
+    with pytest.raises(
+        KsegError, match=r"Example 0 of twenty_pictures/1.0.0 train.0:16. cannot be read: .* Replace the"
+    ):
+        find_foreground(training)
+
+
+def test_without_the_package_array_records_are_refused(array_records, monkeypatch):
+    monkeypatch.setitem(sys.modules, "array_record.python.array_record_data_source", None)
+    with pytest.raises(KsegError, match=r"holds array_record, and the package of that name is not here .* Convert"):
+        open_sources(str(array_records.data_path))
+
+
+def test_a_prepared_folder_is_opened_where_it_lies(sources, data_dir, tmp_path):
+    shutil.copytree(data_dir / "twenty_pictures/1.0.0", tmp_path / "copied")
+    for here, there in zip(open_sources(str(tmp_path / "copied"), val_fraction=0.25), sources, strict=True):
+        assert photos(here) == photos(there)
+        assert here.contents() == there.contents()
+    assert len(audit(str(tmp_path / "copied"), foreground=(1,)).looks) == 20
+    (tmp_path / "copied/features.json").write_text("{")
+    with pytest.raises(KsegError, match=r"copied cannot be read as a data set of TFDS: .* Prepare it again"):
+        open_sources(str(tmp_path / "copied"))
+
+
+def test_another_form_is_refused(tmp_path):
+    TwentyPictures(data_dir=tmp_path).download_and_prepare(file_format="parquet")
+    with pytest.raises(KsegError, match="twenty_pictures/1.0.0 holds parquet; expected tfrecord or array_record"):
+        open_sources("twenty_pictures", data_dir=tmp_path)
+
+
+SCRIPT = """
+from pathlib import Path
+import numpy as np
+import tensorflow_datasets as tfds
+{more}
+Path({ran!r}).touch()
+
+class {name}(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        kinds = {{"image": tfds.features.Image(), "mask": tfds.features.Image(shape=(None, None, 1))}}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(kinds))
+
+    def _split_generators(self, dl_manager):
+        return {{"train": ((i, {{"image": np.zeros((8, 8, 3), np.uint8), "mask": np.ones((8, 8, 1), np.uint8)}})
+                          for i in range(5))}}
+
+    def _generate_examples(self):
+        pass
+"""
+
+
+def test_somebodys_script_is_run_if_it_is_named_and_only_then(tmp_path):
+    folder, ran = tmp_path / "own_cells", tmp_path / "ran"
+    folder.mkdir()
+    script = folder / "own_cells_dataset_builder.py"
+    script.write_text(SCRIPT.format(name="Builder", ran=str(ran), more=""))
+    with pytest.raises(KsegError, match=rf"There is no folder .* Or give {script}, and TFDS runs the code in it"):
+        open_sources(str(folder))
+    assert not ran.exists()
+    training, validation = open_sources(str(script), data_dir=tmp_path / "prepared")
+    assert ran.exists()
+    assert (len(training), len(validation)) == (4, 1)
+    assert training.name == "own_cells/1.0.0 train[0:4]"
+
+
+def test_a_builder_in_a_package_may_import_its_neighbours(tmp_path):
+    folder = tmp_path / "own_roads"
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    (folder / "neighbour.py").touch()
+    script = folder / "own_roads.py"
+    script.write_text(SCRIPT.format(name="OwnRoads", ran=str(tmp_path / "ran"), more="from . import neighbour"))
+    assert len(open_sources(str(script), data_dir=tmp_path / "prepared")[0]) == 4
+
+
+@pytest.mark.parametrize("code", ["nonsense nonsense", "raise OSError('no')", "import numpy"])
+def test_a_script_that_gives_no_builder_is_refused(code, tmp_path):
+    script = tmp_path / f"script_{abs(hash(code))}.py"
+    with pytest.raises(KsegError, match=rf"There is no file {script}"):
+        open_sources(str(script))
+    script.write_text(code)
+    with pytest.raises(KsegError, match=rf"{script} gives no builder: .*Expected a script with one subclass"):
+        open_sources(str(script))
 
 
 def features(**kinds):
@@ -189,7 +360,7 @@ def test_shapes_can_be_opened_by_name(data_dir, monkeypatch):
     monkeypatch.setattr(shapes, "_EXAMPLES", {"train": 6, "validation": 3})
     training, validation = open_sources("shapes", data_dir=data_dir)
     assert (len(training), len(validation)) == (6, 3)
-    image, mask = training.decode(next(iter(training.examples()))[1])
+    _, image, mask = decoded(training.take(1))[0]
     assert (image.shape, mask.shape) == ((128, 128, 3), (128, 128, 1))
 
 

@@ -58,7 +58,7 @@ def test_an_image_of_that_size_stays_as_it_is(rng):
 
 
 def test_a_mask_of_instance_ids_keeps_them():
-    mask = np.int32([[0, 70000], [255, 3]])[..., None]
+    mask = np.uint16([[0, 65535], [255, 3]])[..., None]
     assert scaled(np.zeros((2, 2, 3), np.uint8), mask, (4, 4), "stretch")[1][::2, ::2].tolist() == mask.tolist()
 
 
@@ -66,6 +66,15 @@ def test_where_an_image_shrinks_every_pixel_counts():
     image = np.zeros((64, 64, 3), np.uint8)
     image[::8, ::8] = 255  # one in 64
     assert resized(image, image[..., :1], (8, 8), "stretch")[0].mean() == pytest.approx(255 / 64, rel=0.2)
+
+
+@pytest.mark.parametrize("size", [(16, 24), (64, 72), (16, 72)])
+def test_many_channels_are_resized_each_for_itself(rng, size):
+    image = rng.integers(0, 256, (40, 50, 7), np.uint8)
+    found, _ = scaled(image, image[..., :1], size, "stretch")
+    for channel in range(7):
+        alone, _ = scaled(image[..., channel : channel + 1], image[..., :1], size, "stretch")
+        np.testing.assert_array_equal(found[..., channel : channel + 1], alone)
 
 
 @given(

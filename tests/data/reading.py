@@ -1,0 +1,12 @@
+"""A source, read outside of a pipeline."""
+
+
+def decoded(source, key=None):
+    """Tuples of index, image and mask, in the source's order or in that of a key."""
+    examples = source.examples(key).as_numpy_iterator()
+    return [(int(index), *source.read(index, *content)) for index, *content in examples]
+
+
+def indices(source, key=None):
+    """The order of a source, or of a key."""
+    return [int(index) for (index,) in source.order(key)]
