@@ -1,6 +1,6 @@
 """What the pixels of an image become, where they are: as a scene, then a lens, a sensor and a file would change them.
 
-Images are uint8 `(H, W, C)` here, and so are the results, which are new arrays.
+Images are uint8 `(H, W, C)` here, and so are the results; no argument is written to.
 """
 
 from statistics import NormalDist
