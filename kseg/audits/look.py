@@ -11,7 +11,9 @@ from PIL import Image
 from kseg.audits.measures import ImageLook, MaskLook, look_at_image, look_at_mask
 from kseg.audits.pairs import Pair
 from kseg.data.bands import ORIENTATION
-from kseg.data.files import DrawnMask, read_image, read_mask
+from kseg.data.files import DrawnMask
+from kseg.data.image_files import read_image
+from kseg.data.mask_files import read_mask
 from kseg.errors import KsegError
 
 
@@ -60,11 +62,11 @@ class Reading:
     colours: tuple[str, ...] = ()
 
     def image(self, path: Path) -> np.ndarray:
-        """See `kseg.data.files.read_image`."""
+        """See `kseg.data.image_files.read_image`."""
         return read_image(str(path), self.bit_depth, self.channels)
 
     def mask(self, mask: Path | DrawnMask) -> np.ndarray:
-        """See `kseg.data.files.read_mask`."""
+        """See `kseg.data.mask_files.read_mask`."""
         return read_mask(str(mask) if isinstance(mask, Path) else mask, self.colours)
 
 

@@ -15,9 +15,9 @@ from kseg.audits.drawing import outlined
 from kseg.audits.look import Look, Reading, look_at_pair
 from kseg.audits.measures import foreground_of, look_at_image, look_at_mask
 from kseg.audits.pairs import Pair, find_pairs
-from kseg.data.files import find_bit_depth, find_channels
 from kseg.data.folder import checked_colours
 from kseg.data.huggingface import is_huggingface
+from kseg.data.image_files import find_bit_depth, find_channels
 from kseg.data.records import is_prepared
 from kseg.data.sources import Source, in_python, open_sources, readable_errors
 from kseg.errors import KsegError

@@ -1,6 +1,5 @@
-"""A folder of images and masks as a source; `layouts.py` finds the pairs, `files.py` reads them."""
+"""A folder of images and masks as a source; `layouts.py` finds the pairs, `pairs.py` reads them."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -9,19 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import numpy as np
 
-from kseg.data.files import (
-    DrawnMask,
-    File,
-    check_headers,
-    class_colours,
-    file_bytes,
-    find_bit_depth,
-    find_channels,
-    read_mask,
-    read_pair,
-    refuse_colours,
-)
+from kseg.data.files import DrawnMask, File
+from kseg.data.image_files import find_bit_depth, find_channels
 from kseg.data.layouts import find_layout
+from kseg.data.mask_files import class_colours, refuse_colours
+from kseg.data.pairs import PairReader, by_place, check_headers
 from kseg.data.sources import contents
 from kseg.errors import KsegError
 
@@ -30,27 +21,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
-
-class PairReader(ABC):
-    """Reads pairs of an image file and a mask file, however it comes by them."""
-
-    bit_depth: int
-    channels: int
-    colours: tuple[str, ...]
-
-    @abstractmethod
-    def files(self, index: int, *content: bytes) -> tuple[File, File | DrawnMask]:
-        """The image file of an example, and its mask file or what draws it."""
-
-    def read(self, index: int, *content: bytes) -> tuple[np.ndarray, np.ndarray]:
-        return read_pair(*self.files(index, *content), self.bit_depth, self.channels, self.colours)
-
-    def read_mask(self, index: int, *content: bytes) -> np.ndarray:
-        return read_mask(self.files(index, *content)[1], self.colours)
-
-    def encoded_image(self, index: int, *content: bytes) -> bytes:
-        return file_bytes(self.files(index, *content)[0])
 
 
 @dataclass(frozen=True)
@@ -130,23 +100,6 @@ class FolderSource(FileSource):
     def contents(self) -> str:
         files = [path for path in (*self.images, *self.masks) if path.exists()]  # YOLO has no file for an empty mask
         return contents(len(self), ((path.parent.name, path.name, path.stat().st_size) for path in files))
-
-
-def by_place(count: int, key: "tf.Tensor | None") -> "tf.data.Dataset":
-    """The indices of so many examples, as tuples of one, in their own order or in that of a key."""
-    import tensorflow as tf
-
-    places = tf.data.Dataset.range(count)
-    if key is None:
-        return places.map(lambda place: (place,))
-    return places.map(lambda place: (shuffled(place, key, count),))
-
-
-def shuffled(position: "tf.Tensor", key: "tf.Tensor", size: "int | tf.Tensor") -> "tf.Tensor":
-    """Which of `size` examples stands at a position of the order of `key`: a permutation without a buffer."""
-    import tensorflow as tf
-
-    return tf.random.experimental.index_shuffle(position, tf.cast(key, tf.uint32), size - 1)
 
 
 def open_folder(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from kseg.data.files import HeldFile
-from kseg.data.folder import PairReader, by_place, shuffled
+from kseg.data.pairs import PairReader, by_place, shuffled
 from kseg.data.sources import contents
 from kseg.data.splits import Part, cut, find_parts
 from kseg.errors import KsegError

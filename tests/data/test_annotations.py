@@ -16,8 +16,9 @@ from pycocotools import mask as coco
 from kseg.audits import audit
 from kseg.data import find_foreground, open_sources
 from kseg.data.annotations.yolo import YoloMask
-from kseg.data.files import read_mask, read_pair
 from kseg.data.layouts import find_layout
+from kseg.data.mask_files import read_mask
+from kseg.data.pairs import read_pair
 from kseg.errors import KsegError
 
 pytestmark = pytest.mark.backend_free

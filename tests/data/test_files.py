@@ -2,6 +2,7 @@ import io
 import re
 import struct
 import zlib
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -11,7 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from kseg.data.files import find_bit_depth, find_channels, read_image, read_mask, read_pair, refuse_colours
+from kseg.data.image_files import find_bit_depth, find_channels, read_image
+from kseg.data.mask_files import read_mask, refuse_colours
+from kseg.data.pairs import check_headers, read_pair
 from kseg.errors import KsegError
 
 pytestmark = pytest.mark.backend_free
@@ -126,7 +129,7 @@ def test_the_bit_depth_is_the_smallest_that_holds_every_value(written, largest, 
 
 def test_the_bit_depth_is_looked_for_in_64_images_all_over(written, monkeypatch):
     seen = []
-    monkeypatch.setattr("kseg.data.files._largest_value", lambda path: seen.append(path) or 0)
+    monkeypatch.setattr("kseg.data.image_files._largest_value", lambda path: seen.append(path) or 0)
     find_bit_depth(list(range(1000)))
     assert 32 < len(seen) <= 64
     assert (seen[0], max(np.diff(seen))) == (0, 16)
@@ -281,6 +284,26 @@ def test_image_and_mask_are_turned_upright_each_by_its_own_tag(written):
         assert image.shape[:2] == upright_mask.shape[:2] == (3, 2)
         with pytest.raises(KsegError, match=r"tagged.* is 2 x 3 and its mask 3 x 2 \(width x height\), .*plain"):
             read_pair(tagged, plain)
+
+
+def test_what_turns_a_png_may_stand_behind_its_pixels(written):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    tagged = written("tagged.png", np.arange(6, dtype=np.uint8).reshape(2, 3), exif=exif)
+    content = Path(tagged).read_bytes()
+    start = content.index(b"eXIf") - 4
+    chunk = content[start : start + 12 + int.from_bytes(content[start : start + 4])]
+    behind = written("behind.png", content.replace(chunk, b"")[:-12] + chunk + content[-12:])
+    lying, upright = (
+        written("lying.png", np.zeros((2, 3), np.uint8)),
+        written("upright.png", np.zeros((3, 2), np.uint8)),
+    )
+    for image in (tagged, behind):
+        check_headers(image, upright)
+        assert read_pair(image, upright)[0].shape == (3, 2, 3)
+        for look in (check_headers, read_pair):
+            with pytest.raises(KsegError, match=r"is 2 x 3 and its mask 3 x 2"):
+                look(image, lying)
 
 
 @pytest.mark.filterwarnings("ignore:Image size:PIL.Image.DecompressionBombWarning")

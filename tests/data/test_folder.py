@@ -103,7 +103,7 @@ def test_other_things_that_are_no_data_set(make_folder, pairs, tmp_path):
 
 def test_taking_at_opening_looks_at_nothing_else(make_folder, pairs, monkeypatch):
     seen = []
-    monkeypatch.setattr("kseg.data.files._largest_value", lambda path: seen.append(path) or 0)
+    monkeypatch.setattr("kseg.data.image_files._largest_value", lambda path: seen.append(path) or 0)
     taken = open_sources(str(make_folder(pairs)), take=2)
     assert [len(source) for source in taken] == [2, 2]
     assert seen == [str(path) for path in taken[0].images]

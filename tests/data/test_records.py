@@ -8,7 +8,7 @@ from array_record.python.array_record_data_source import ArrayRecordDataSource
 
 from kseg.audits import audit
 from kseg.data import find_foreground, open_sources, shapes, training_batches, validation_batches
-from kseg.data.folder import by_place
+from kseg.data.pairs import by_place
 from kseg.data.records import find_features, open_records
 from kseg.errors import KsegError
 from tests.data.reading import decoded, indices

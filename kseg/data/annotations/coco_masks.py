@@ -9,7 +9,7 @@ import numpy as np
 
 from kseg import IGNORE
 from kseg.data.annotations.drawing import Frame, Patch, draw_polygons, draw_runs, frame_of, smaller_on_top, uncompressed
-from kseg.data.files import read_image
+from kseg.data.image_files import read_image
 from kseg.errors import KsegError
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kseg.data.files import read_size
+from kseg.data.image_files import read_size
 from kseg.errors import KsegError
 
 _MOST_STEPS = 2**24  # of pycocotools around a polygon, a fifth of a pixel each: 128 MiB
