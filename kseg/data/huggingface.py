@@ -97,7 +97,7 @@ def open_huggingface(
 
     def source(parts: Sequence[Part]) -> HuggingFaceSource:
         return HuggingFaceSource(
-            name=f"{path} {'+'.join(map(str, parts))}",
+            name=f"{path} {'+'.join(part.split for part in parts)}",
             pairs=[(part.split, row) for part in parts for row in range(part.start, part.stop)],
             layout=f"Hugging Face, columns {columns[0]} and {columns[1]}",
             origin=path,

@@ -124,7 +124,7 @@ class TFRecordSource(RecordSource):
         sizes = [shard.take for shard in self._shards]
         firsts, counts = tf.constant(np.cumsum([0, *sizes[:-1]]), tf.int64), tf.constant(sizes, tf.int64)
 
-        def read_shard(shard: tf.Tensor) -> tf.data.Dataset:
+        def read_shard(shard: "tf.Tensor") -> "tf.data.Dataset":  # AutoGraph does not find the name in here
             return read(shard, firsts[shard], counts[shard])
 
         def mix(indices: tf.Tensor, *content: tf.Tensor) -> tf.data.Dataset:
@@ -133,13 +133,13 @@ class TFRecordSource(RecordSource):
             order = tf.data.Dataset.range(size).map(lambda position: shuffled(position, own_key, size))
             return order.map(lambda position: (indices[position], *(part[position] for part in content)))
 
-        shards = tf.data.Dataset.range(len(sizes))
+        shards, count = tf.data.Dataset.range(len(sizes)), tf.data.experimental.assert_cardinality(len(self))
         if key is None:
-            return shards.flat_map(read_shard)
+            return shards.flat_map(read_shard).apply(count)
         records = shards.map(lambda position: shuffled(position, key, len(sizes))).interleave(
             read_shard, cycle_length=_SHARDS_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
-        return records.batch(_SHUFFLE_BUFFER).flat_map(mix)
+        return records.batch(_SHUFFLE_BUFFER).flat_map(mix).apply(count)
 
     def record(self, index: int, content: bytes) -> bytes:
         return content

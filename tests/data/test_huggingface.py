@@ -152,7 +152,7 @@ def test_files_are_read_by_the_rules_of_files(tmp_path, rng):
 
 
 def test_a_table_in_somebody_elses_format_is_read(files, tmp_path):
-    table_of(files).with_format("numpy").save_to_disk(tmp_path / "set")
+    table_of(files).with_format("arrow").save_to_disk(tmp_path / "set")
     assert len(decoded(open_sources(str(tmp_path / "set"))[0])) == 8
 
 

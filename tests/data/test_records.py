@@ -83,6 +83,13 @@ def photos(source, key=None):
     return [int(image[0, 0, 0]) // 10 for _, image, _ in decoded(source, key)]
 
 
+def test_it_is_read_without_a_warning_and_its_length_is_known(sources, caplog):
+    for source in sources:
+        for dataset in (source.examples(), source.order(), source.examples((0, 1)), source.order((0, 1))):
+            assert dataset.cardinality() == len(list(dataset)) == len(source)
+    assert caplog.text == ""
+
+
 def test_a_set_without_validation_is_cut_at_its_end(sources):
     training, validation = sources
     assert photos(training) == list(range(15))
