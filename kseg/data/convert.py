@@ -13,7 +13,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import islice, takewhile
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from kseg import IGNORE
 from kseg.data.foreground import stored_masks
 from kseg.data.records import is_prepared
 from kseg.data.sources import Source, in_python, open_sources, readable_errors
@@ -63,12 +64,10 @@ class Plan:
         """Of an example."""
         import tensorflow_datasets as tfds
 
-        return {
-            "image": tfds.features.Image(shape=(None, None, 3)),
-            "mask": tfds.features.Image(
-                shape=(None, None, 1), dtype=np.dtype(self.mask_dtype).type, encoding_format="png"
-            ),
-        }
+        shape = {"shape": (None, None, 1), "dtype": np.dtype(self.mask_dtype).type, "encoding_format": "png"}
+        names = self.made_from["classes"]
+        mask = tfds.features.LabeledImage(labels=names, **shape) if names else tfds.features.Image(**shape)
+        return {"image": tfds.features.Image(shape=(None, None, 3)), "mask": mask}
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,18 @@ def _check_sources(sources: dict[str, Source]) -> None:
 
 def _made_from(training: Source, validation: Source, settings: dict[str, Any]) -> dict[str, Any]:
     said = {"train": training.contents(), "validation": validation.contents(), "bit_depth": training.bit_depth}
+    said["classes"] = _names(training.classes)
     return json.loads(json.dumps(said | settings))
+
+
+def _names(classes: Mapping[int, str]) -> list[str]:
+    """What TFDS is to call each mask value up to the last class; nothing where classes have no names.
+
+    >>> _names({1: "cat", 2: "dog"})
+    ['background', 'cat', 'dog']
+    """
+    others = {0: "background", IGNORE: "ignored"}
+    return [(classes | others)[value] for value in range(max(classes) + 1)] if classes else []
 
 
 def _begun(destination: Path, made_from: dict[str, Any]) -> Plan | None:

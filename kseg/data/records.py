@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from kseg import IGNORE
 from kseg.data.files import HeldFile
 from kseg.data.pairs import PairReader, by_place, shuffled
 from kseg.data.sources import contents
@@ -41,7 +42,6 @@ class RecordSource(PairReader):
     mask_feature: str
     bit_depth: ClassVar[int] = 8
     channels: ClassVar[int] = 3
-    classes: ClassVar[Mapping[int, str]] = {}
     colours: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
@@ -55,6 +55,14 @@ class RecordSource(PairReader):
     @property
     def layout(self) -> str:
         return f"TFDS, {self.builder.info.file_format.value}, features {self.image_feature} and {self.mask_feature}"
+
+    @property
+    def classes(self) -> Mapping[int, str]:
+        import tensorflow_datasets as tfds
+
+        feature = self.builder.info.features[self.mask_feature]
+        names = feature.names if isinstance(feature, tfds.features.LabeledImage) else []
+        return {value: name for value, name in enumerate(names) if value not in (0, IGNORE)}
 
     @property
     def _spec(self) -> str:

@@ -127,6 +127,26 @@ def test_ids_and_255_survive(largest, dtype, make_folder, out):
             np.testing.assert_array_equal(mask[..., 0], ids)
 
 
+def test_names_of_classes_survive_and_say_what_masks_hold(out, tmp_path, rng):
+    """Of a mask that holds 0 and 255 alone, `auto` would take 255 for foreground."""
+    folder = tmp_path / "colours"
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+        for number in range(4):
+            pixels = rng.choice(np.uint8([0, 255]), (8, 8, 1)).repeat(3, axis=2)
+            pixels[0, :2] = [[255, 0, 0], [0, 255, 0]]
+            Image.fromarray(pixels).save(folder / kind / f"{number}.png")
+    colours = ("#000000", "#ff0000", "#00ff00", "ignore=#ffffff")
+    source, _ = open_sources(str(folder), colours=colours)
+    for shard_format in FORMATS:
+        convert(str(folder), out / shard_format, shard_format=shard_format, colours=colours)
+        converted, _ = open_sources(str(out / shard_format))
+        assert converted.classes == source.classes == {1: "#ff0000", 2: "#00ff00"}
+        assert find_foreground(converted) == find_foreground(source)
+        assert find_foreground(converted).setting == "classes"
+        assert tfds.builder_from_directory(out / shard_format).info.features["mask"].names[0] == "background"
+
+
 def test_tfds_reads_it(folder, out, small_shards):
     convert(str(folder), out / "cells/2.1.0", shard_format="tfrecord")
     convert(str(folder), out / "arrays/Cells of 2020", shard_format="array_record")
