@@ -29,6 +29,8 @@ class HeldFile:
     name: str
     read: Callable[[], bytes]
     """Gets its bytes, or raises a `KsegError`."""
+    is_upright: bool = False
+    """Whether its rows stand as they are shown, whatever an EXIF tag says."""
 
     def __str__(self) -> str:
         return self.name
@@ -79,6 +81,8 @@ def opened(path: File) -> Iterator[Bands | Image.Image]:
         file.seek(0)
         with Image.open(file, formats=_FORMATS) as picture:
             _check_header(path, picture)
+            if isinstance(path, HeldFile) and path.is_upright:
+                picture.getexif().pop(ORIENTATION, None)
             yield picture
 
 

@@ -96,7 +96,8 @@ class RecordSource(PairReader):
         features = tf.train.Example.FromString(self.record(index, *content)).features.feature
 
         def held(name: str) -> HeldFile:
-            return HeldFile(f"{self.name}, example {index}, {name}", lambda: features[name].bytes_list.value[0])
+            # TFDS knows no EXIF tags: it hands out rows as they are stored, and its masks belong to those.
+            return HeldFile(f"{self.name}, example {index}, {name}", lambda: features[name].bytes_list.value[0], True)
 
         return held(self.image_feature), held(self.mask_feature)
 
@@ -307,7 +308,7 @@ def find_features(name: str, features: "tfds.features.FeaturesDict") -> tuple[st
     A `LabeledImage` is a mask; so is the one-channel image whose name says so, or the only one there is.
 
     Raises:
-        KsegError: they cannot be told.
+        KsegError: they cannot be told, or do not hold whole numbers of 8 bits, or 16 of a mask.
     """
     import tensorflow_datasets as tfds
 
@@ -323,6 +324,8 @@ def find_features(name: str, features: "tfds.features.FeaturesDict") -> tuple[st
             f"{name} has the features {', '.join(f'{key} {kind!r}' for key, kind in features.items())}. "
             "Expected one image and one mask of a single channel, with 'mask' or 'seg' in its name."
         )
-    if pictures[images[0]].np_dtype != np.uint8:
-        raise KsegError(f"The images of {name} are {np.dtype(pictures[images[0]].np_dtype)}; expected uint8.")
-    return images[0], masks[0]
+    (image,), (mask,) = images, masks
+    if pictures[image].np_dtype != np.uint8 or pictures[mask].np_dtype not in (np.uint8, np.uint16):
+        kinds = " and ".join(f"{key} of {np.dtype(pictures[key].np_dtype)}" for key in (image, mask))
+        raise KsegError(f"{name} has {kinds}; expected images of uint8, and masks of uint8 or uint16.")
+    return image, mask

@@ -1,3 +1,4 @@
+import io
 import shutil
 import sys
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from array_record.python.array_record_data_source import ArrayRecordDataSource
+from PIL import Image
 
 from kseg.audits import audit
 from kseg.data import find_foreground, open_sources, shapes, training_batches, validation_batches
@@ -337,6 +339,40 @@ def test_features_that_cannot_be_told_are_listed(kinds):
 def test_an_unknown_configuration_is_refused(data_dir):
     with pytest.raises(KsegError, match="shapes/nonsense: .*not found"):
         open_records("shapes/nonsense", data_dir=data_dir, val_fraction=0.2)
+
+
+@pytest.mark.parametrize(
+    "kinds",
+    [
+        {"image": tfds.features.Image(shape=(None, None, 1), dtype=np.float32), "mask": GREY},
+        {"image": tfds.features.Image(dtype=np.uint16), "mask": GREY},
+        {"image": PHOTO, "mask": tfds.features.Image(shape=(None, None, 1), dtype=np.float32)},
+    ],
+)
+def test_features_of_other_numbers_are_refused(kinds):
+    with pytest.raises(KsegError, match=r"a has image of \w+ and mask of \w+; expected images of uint8, and masks of"):
+        find_features("a", features(**kinds))
+
+
+class Turned(TwentyPictures):
+    """Pictures with an EXIF tag that says to turn them, of which TFDS knows nothing."""
+
+    def _generate_examples(self):
+        rows = np.repeat(np.uint8([200, 50]), 8)[:, None, None]
+        tag = Image.Exif()
+        tag[0x0112] = 6
+        for index, form in enumerate(("JPEG", "PNG")):
+            buffer = io.BytesIO()
+            Image.fromarray(np.tile(rows, (1, 16, 3))).save(buffer, form, exif=tag)
+            buffer.seek(0)
+            mask = np.tile(rows, (1, 16, 1))
+            yield index, {"file_name": "", "photo": buffer, "segmentation_mask": mask, "species": 0}
+
+
+def test_an_exif_tag_turns_no_image_away_from_its_mask(tmp_path):
+    for source in open_sources("turned", data_dir=tmp_path, val_fraction=0.5):
+        for _, image, mask in decoded(source):
+            np.testing.assert_allclose(image, np.repeat(mask, 3, axis=2), atol=2)
 
 
 # The built-in set
