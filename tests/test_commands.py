@@ -65,10 +65,12 @@ def test_audit_ends_with_2_when_nothing_can_be_read(tmp_path, capsys):
     (tmp_path / "set/images").mkdir(parents=True)
     assert audit.main([str(tmp_path / "set"), "--output", str(tmp_path / "out")]) == 2
     assert f"There is no folder {tmp_path / 'set/masks'}. Expected" in capsys.readouterr().err
-    (tmp_path / "set/images/a.png").write_text("no picture")
+    (tmp_path / "set/masks").mkdir()
+    for kind in ("images", "masks"):
+        (tmp_path / f"set/{kind}/a.png").write_text("no picture")
     assert audit.main([str(tmp_path / "set"), "--output", str(tmp_path / "out")]) == 2
     assert (
-        "ERROR  files that cannot be read: 1  [unreadable]\n    images/a.png  cannot be read: cannot identify"
+        "ERROR  files that cannot be read: 2  [unreadable]\n    images/a.png  cannot be read: cannot identify"
         in capsys.readouterr().out
     )
 
