@@ -19,11 +19,10 @@ import kseg  # isort: skip  (before keras: makes JAX the default)
 
 import multiprocessing
 import os
-import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from kseg.data import Foreground, find_foreground, open_sources, training_batches
+from kseg.data import Batches, Foreground, find_foreground, open_sources, training_batches
 from kseg.data.cache import CacheSetting
 from kseg.data.folder import FolderSource
 
@@ -51,24 +50,24 @@ def main(dataset: Path, size: int = 256, batch_size: int = 4, turns: int = 5) ->
     kseg.data.quiet_tensorflow()
     source, _ = open_sources(str(dataset))
     foreground = find_foreground(source)
-    ways: dict[str, Callable[[], Iterator[Any]]] = {
+    kept = {"streamed": "none", "from memory": "memory", "from disk": "disk"}
+    batches = {name: _batches(source, foreground, size, batch_size, cache) for name, cache in kept.items()}
+    ways: dict[str, Callable[[], Iterable[Any]]] = {
         "decoding": lambda: _decode(source),
-        "streamed": lambda: _batches(source, foreground, size, batch_size, "none"),
-        "from memory": lambda: _batches(source, foreground, size, batch_size, "memory"),
-        "from disk": lambda: _batches(source, foreground, size, batch_size, "disk"),
+        # Begun anew in each turn: what is under way fills its buffers while others are measured.
+        **{name: lambda made=made: made.dataset.take(made.steps).as_numpy_iterator() for name, made in batches.items()},
     }
     loader = _albumentations(source, size, batch_size)
     if loader is None:
         print("albumentations or torch is not installed, and left out")
     else:
-        ways["albumentations"] = lambda: iter(loader)
+        ways["albumentations"] = lambda: loader
 
-    running = {name: way() for name, way in ways.items() if name in ("streamed", "from memory", "from disk")}
     rates: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(turns + 1):
         for name, way in ways.items():
             start = time.perf_counter()
-            count = sum(1 for _ in way()) if name not in running else _epoch(running[name], len(source) // batch_size)
+            count = sum(1 for _ in way())
             unit = 1 if name == "decoding" else batch_size
             rates[name].append(count * unit / (time.perf_counter() - start))
     for name in ways:
@@ -99,17 +98,8 @@ def _decode(source: FolderSource) -> Iterator[None]:
         yield from threads.map(decode, zip(source.images, source.masks, strict=True))
 
 
-def _batches(
-    source: FolderSource, foreground: Foreground, size: int, batch_size: int, cache: CacheSetting
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    batches = training_batches(source, foreground, image_size=(size, size), batch_size=batch_size, seed=0, cache=cache)
-    return batches.dataset.as_numpy_iterator()
-
-
-def _epoch(batches: Iterator[Any], steps: int) -> int:
-    for _ in range(steps):
-        next(batches)
-    return steps
+def _batches(source: FolderSource, foreground: Foreground, size: int, batch_size: int, cache: CacheSetting) -> Batches:
+    return training_batches(source, foreground, image_size=(size, size), batch_size=batch_size, seed=0, cache=cache)
 
 
 def _albumentations(source: FolderSource, size: int, batch_size: int) -> Any:
@@ -152,7 +142,7 @@ def _wait(source: FolderSource, foreground: Foreground, size: int, batch_size: i
     model = unet()
     model.compile(keras.optimizers.AdamW(1e-3), CombinedSegmentationLoss())
     for name, cache in (("streamed", "none"), ("from memory", "memory"), ("from disk", "disk")):
-        batches = _batches(source, foreground, size, batch_size, cache)
+        batches = _batches(source, foreground, size, batch_size, cache).dataset.as_numpy_iterator()
         waited: list[float] = []
 
         def timed(batches: Iterator[Any] = batches, waited: list[float] = waited) -> Iterator[Any]:
@@ -202,9 +192,12 @@ def _generate(folder: Path, count: int) -> None:
 def _peak(folder: str, count: int, epochs: int, cache: CacheSetting) -> float:
     """The largest resident size of this process, in MiB, once it has read so many images so often."""
     source, _ = open_sources(folder, val_fraction=1e-4, take=count)
-    batches = training_batches(source, Foreground((1,)), image_size=(64, 64), batch_size=4, seed=0, cache=cache)
-    _epoch(batches.dataset.as_numpy_iterator(), epochs * batches.steps)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    batches = _batches(source, Foreground((1,)), 64, 4, cache)
+    for _ in batches.dataset.take(epochs * batches.steps):
+        pass
+    # The kernel's ru_maxrss would begin at the size of the process that started this one.
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    return int(peak.split()[1]) / 1024
 
 
 if __name__ == "__main__":
