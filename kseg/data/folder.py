@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
@@ -19,6 +20,8 @@ from kseg.errors import KsegError
 if TYPE_CHECKING:
     import tensorflow as tf
 
+
+_AT_ONCE = 1000  # pairs
 
 T = TypeVar("T")
 
@@ -66,8 +69,10 @@ class FileSource(PairReader):
         """Look at all pairs in threads, since Pillow lets go of Python, behind a progress bar."""
         from tqdm import tqdm
 
+        # What waits for a thread takes memory, so that it is not all of a large data set.
+        parts = (range(first, min(first + _AT_ONCE, len(self))) for first in range(0, len(self), _AT_ONCE))
         with ThreadPoolExecutor() as threads:
-            looks = threads.map(look, range(len(self)))
+            looks = chain.from_iterable(threads.map(look, part) for part in parts)
             yield from tqdm(looks, f"Checking {self.name}", len(self), unit=" images", delay=2, leave=False)
 
     def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":

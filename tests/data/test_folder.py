@@ -171,3 +171,16 @@ def test_nothing_is_written(make_folder, pairs):
     for source in open_sources(str(folder)):
         decoded(source)
     assert {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")} == before
+
+
+def test_of_a_large_folder_every_pair_is_looked_at_a_part_at_a_time(make_folder, pairs, monkeypatch):
+    monkeypatch.setattr("kseg.data.folder._AT_ONCE", 3)
+    source, _ = open_sources(str(make_folder(pairs)), val_fraction=0.01)
+    for index in (0, 4, 8):
+        source.images[index].write_bytes(b"no image")
+    whole, faults = source.readable()
+    assert stems(whole) == [stem for index, stem in enumerate(stems(source)) if index not in (0, 4, 8)]
+    assert [fault.split(" cannot")[0] for fault in faults] == [str(source.images[index]) for index in (0, 4, 8)]
+    whole.check_headers()
+    with pytest.raises(KsegError, match=rf"{source.images[0].name} cannot be read"):
+        source.check_headers()
