@@ -4,12 +4,17 @@ import os
 import signal
 from collections.abc import Iterator
 
+import hypothesis
 import numpy as np
 import pytest
 
 import kseg  # before keras: makes JAX the default
 
 kseg.data.quiet_tensorflow()
+
+# The same examples in every run: what fails, fails for everybody. --hypothesis-profile default looks for others.
+hypothesis.settings.register_profile("steady", derandomize=True)
+hypothesis.settings.load_profile("steady")
 
 if os.environ.get("KERAS_BACKEND") == "torch":
     import torch

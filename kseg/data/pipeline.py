@@ -63,11 +63,13 @@ class _Examples:
             images[place], masks[place] = change(index, place, image, mask) if change else (image, mask)
         return images, masks
 
-    def tensors(self, load: Callable[..., Arrays], *arguments: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
-        """What `load` gives, of NumPy arrays, as tensors of known shapes."""
+    def tensors(
+        self, load: Callable[..., Arrays], batch_size: int | None, *arguments: "tf.Tensor"
+    ) -> tuple["tf.Tensor", "tf.Tensor"]:
+        """What `load` gives, of NumPy arrays, as tensors of known shapes; of batches of any size if that is None."""
         images, masks = in_python(load, ("uint8", "uint8"), *arguments)
-        images.set_shape((None, *self.image_shape))
-        masks.set_shape((None, *self.image_shape[:2], 1))
+        images.set_shape((batch_size, *self.image_shape))
+        masks.set_shape((batch_size, *self.image_shape[:2], 1))
         return images, masks
 
 
@@ -137,12 +139,14 @@ def training_batches(
         done = tf.where(number == start[0], tf.constant(start[1], tf.int64), 0)
         ordered = examples.order(tf.stack([tf.constant(seed, tf.int64), number])).skip(done * batch_size)
         batches = ordered.batch(batch_size, drop_remainder=True).take(steps - done)
-        return batches.enumerate(done).map(lambda batch, rest: (number, batch, *rest))
+        return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(number).repeat(), batches.enumerate(done))
 
     # Epochs are joined before anything is read, so that the first batch of one is read beside the last of another.
     dataset = tf.data.Dataset.counter(start[0]).flat_map(epoch)
-    dataset = dataset.map(lambda *batch: examples.tensors(load, *batch), num_parallel_calls=tf.data.AUTOTUNE)
-    dataset = dataset.map(lambda *batch: tuple(tf.ensure_shape(part, (batch_size, *part.shape[1:])) for part in batch))
+    dataset = dataset.map(
+        lambda number, batch: examples.tensors(load, batch_size, number, batch[0], *batch[1]),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
     if start[1]:
         dataset = _blanks(dataset).repeat(start[1]).concatenate(dataset)
     return Batches(dataset.prefetch(tf.data.AUTOTUNE), steps, examples.kept)
@@ -197,7 +201,9 @@ def validation_batches(
 
     examples = _examples(source, foreground, image_size, resize, cache)
     batches = examples.order(None).batch(batch_size)
-    dataset = batches.map(lambda *batch: examples.tensors(examples.load, *batch), num_parallel_calls=tf.data.AUTOTUNE)
+    dataset = batches.map(
+        lambda *batch: examples.tensors(examples.load, None, *batch), num_parallel_calls=tf.data.AUTOTUNE
+    )
     return Batches(dataset.prefetch(tf.data.AUTOTUNE), math.ceil(len(source) / batch_size), examples.kept)
 
 

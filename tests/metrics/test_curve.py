@@ -86,10 +86,15 @@ def test_of_equally_good_thresholds_the_nearest_to_a_half():
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from([0, 1, 1, 255]), st.floats(-20, 20, width=32)), min_size=1, max_size=40),
+    # XLA takes subnormal numbers for 0, at which the probability is 0.5, as it is at them.
+    st.lists(
+        st.tuples(st.sampled_from([0, 1, 1, 255]), st.floats(-20, 20, width=32, allow_subnormal=False)),
+        min_size=1,
+        max_size=40,
+    ),
     st.integers(1, 5),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_counts_are_exact_in_any_batches(pixels, size):
     masks, logits = (np.array(column) for column in zip(*pixels, strict=True))
     masks, logits = masks.astype(np.uint8)[:, None], logits.astype(np.float32)[:, None]
