@@ -8,8 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from kseg.checkpoints import beside, checkpoints_in, disk_errors, lock, put, read_state
+from kseg.checkpoints import beside, checkpoints_in, disk_errors, lock, read_state
 from kseg.config import TrainConfig, read_yaml, write_yaml
+from kseg.disk import put
 from kseg.errors import KsegError
 
 _RUNS = Path("runs")

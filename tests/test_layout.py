@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 pytestmark = pytest.mark.backend_free
 
@@ -15,19 +16,20 @@ ROOT = Path(__file__).parent.parent / "kseg"
 MAY_IMPORT = {
     "masks": set(),
     "errors": set(),
+    "disk": set(),
     "findings": set(),
     "interval": set(),
     "config": {"interval"},
-    "checkpoints": set(),
+    "checkpoints": {"disk"},
     "losses": {"masks"},
     "metrics": {"masks"},
     "models": set(),
-    "data": set(),
+    "data": {"disk"},
     "audits": {"data"},
     "pictures": {"data"},
     "checks": {"findings"},
-    "callbacks": {"checkpoints", "checks", "findings", "interval", "metrics", "models"},
-    "run_directory": {"checkpoints", "config"},
+    "callbacks": {"checkpoints", "disk", "checks", "findings", "interval", "metrics", "models"},
+    "run_directory": {"checkpoints", "config", "disk"},
     "training": {
         "callbacks",
         "checkpoints",
@@ -81,20 +83,28 @@ def test_importing_the_parts_for_models_takes_no_tensorflow(tmp_path):
     assert python(code, HOME=str(tmp_path)) == "False"
 
 
+@pytest.fixture
+def make_pairs(tmp_path):
+    """Writes an image and an equal mask under each of these names."""
+
+    def make(names):
+        picture = Image.new("L", (8, 8))
+        picture.paste(255, (0, 0, 4, 4))
+        for kind in ("images", "masks"):
+            (tmp_path / kind).mkdir()
+            for name in names:
+                picture.save(tmp_path / kind / f"{name}.png")
+
+    return make
+
+
 @pytest.mark.slow
-def test_data_comes_without_keras(tmp_path):
+def test_data_comes_without_keras(make_pairs, tmp_path):
+    make_pairs("abcd")
     code = """
 import sys
 sys.modules["keras"] = sys.modules["jax"] = sys.modules["torch"] = None
 from kseg.data import find_foreground, open_sources, training_batches
-from PIL import Image
-import pathlib
-for kind in ("images", "masks"):
-    pathlib.Path(kind).mkdir()
-    for name in "abcd":
-        picture = Image.new("L", (8, 8))
-        picture.paste(255, (0, 0, 4, 4))
-        picture.save(f"{kind}/{name}.png")
 training, _ = open_sources(".")
 batches = training_batches(training, find_foreground(training), image_size=(8, 8), batch_size=2, seed=0)
 print(next(iter(batches.dataset))[0].shape)
@@ -104,19 +114,12 @@ print(next(iter(batches.dataset))[0].shape)
 
 
 @pytest.mark.slow
-def test_a_folder_is_audited_without_keras_and_without_tensorflow(tmp_path):
+def test_a_folder_is_audited_without_keras_and_without_tensorflow(make_pairs, tmp_path):
+    make_pairs("ab")
     code = """
 import sys
 sys.modules["keras"] = sys.modules["jax"] = sys.modules["tensorflow"] = None
 from kseg.audits import audit
-from PIL import Image
-import pathlib
-for kind in ("images", "masks"):
-    pathlib.Path(kind).mkdir()
-    for name in "ab":
-        picture = Image.new("L", (8, 8))
-        picture.paste(255, (0, 0, 4, 4))
-        picture.save(f"{kind}/{name}.png")
 print([finding.check for finding in audit("./").findings])
 """
     code = f"import os; os.chdir({str(tmp_path)!r})\n" + code

@@ -10,8 +10,7 @@ from PIL import Image
 
 from kseg.audits.measures import ImageLook, MaskLook, look_at_image, look_at_mask
 from kseg.audits.pairs import Pair
-from kseg.data.bands import ORIENTATION
-from kseg.data.files import DrawnMask
+from kseg.data.files import DrawnMask, header_orientation
 from kseg.data.image_files import read_image
 from kseg.data.mask_files import read_mask
 from kseg.errors import KsegError
@@ -99,10 +98,7 @@ def read_header(path: Path) -> Header | None:
     """What an image file says of itself, pixels unread; None where Pillow does not know the format."""
     try:
         with Image.open(path) as file:
-            # Pillow reads a whole PNG to look for EXIF behind its pixels.
-            has_exif = "exif" in file.info or file.format == "TIFF"
-            orientation = file.getexif().get(ORIENTATION, 1) if has_exif else 1
-            return Header(file.format, file.mode, _bits(file), orientation)
+            return Header(file.format, file.mode, _bits(file), header_orientation(file))
     except (OSError, Image.DecompressionBombError):
         return None
 

@@ -43,7 +43,7 @@ class AuditedSet(Protocol):
         """The pairs at these places, outlined, as data URIs; None where there is no image to show."""
 
     def decoded(self, indices: Sequence[int]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """The name, the image, uint8 `(H, W, 3)`, and the mask, int32 `(H, W, 1)`, of those here that can be read."""
+        """The name, the image, uint8 `(H, W, C)`, and the mask, uint16 `(H, W, 1)`, of those here that can be read."""
 
     def __len__(self) -> int:
         """How many pairs there are."""

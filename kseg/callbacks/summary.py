@@ -9,7 +9,8 @@ from typing import Any
 import keras
 
 from kseg.callbacks.diagnosis import cause_of
-from kseg.checkpoints import Logs, beside, disk_errors, put
+from kseg.checkpoints import Logs, beside, disk_errors
+from kseg.disk import put
 
 _METRICS = {
     "Precision": "precision",

@@ -24,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from kseg.checkpoints.extras import Extras, read_extras
 from kseg.checkpoints.memory import decode, encode
 from kseg.checkpoints.state import TrainingState
+from kseg.disk import put
 from kseg.errors import KsegError
 
 _FORMAT = 2
@@ -100,13 +101,6 @@ def beside(path: Path) -> Path:
     return path.with_name(f".{path.stem}.part{path.suffix}")
 
 
-def put(temporary: Path, path: Path) -> None:
-    """Give a file that was written its name, once it is on the disk."""
-    sync(temporary)
-    temporary.replace(path)
-    sync(path.parent)
-
-
 @contextlib.contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
     """Turn an error of the file system into what a person can do about it."""
@@ -117,15 +111,6 @@ def disk_errors(folder: Path) -> Iterator[None]:
             f"A file of the run could not be written to {folder}: {error.strerror or error}. Those written before are "
             "whole. Make room, or mend the disk, and go on from the newest checkpoint."
         ) from error
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read_state(path: str | os.PathLike[str]) -> TrainingState:

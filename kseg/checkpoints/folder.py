@@ -4,7 +4,8 @@ import re
 import shutil
 from pathlib import Path
 
-from kseg.checkpoints.file import Checkpoint, beside, put, read_checkpoint, sync
+from kseg.checkpoints.file import Checkpoint, beside, read_checkpoint
+from kseg.disk import put, sync
 from kseg.errors import KsegError
 
 _NAME = re.compile(r"last(?:-(\d+))?\.keras")

@@ -50,8 +50,13 @@ class Bands:
         values = self.decode()
         if values.shape[:2] != (self.height, self.width) or values.shape[2] < self.channels:
             raise ValueError(f"it holds {values.shape}, and its header says {self.height} x {self.width}")
-        upright = _UPRIGHT.get(self.orientation, np.asarray)
-        return np.ascontiguousarray(upright(values[..., : self.channels]).astype(self.dtype, copy=False))
+        upright = turned_upright(values[..., : self.channels], self.orientation)
+        return np.ascontiguousarray(upright.astype(self.dtype, copy=False))
+
+
+def turned_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels `(H, W, …)` as EXIF's orientation says they are to be seen."""
+    return _UPRIGHT.get(orientation, np.asarray)(pixels)
 
 
 def in_colours(image: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ from kseg import IGNORE
 from kseg.data.foreground import stored_masks
 from kseg.data.records import is_prepared
 from kseg.data.sources import Source, in_python, open_sources, readable_errors
+from kseg.disk import put
 from kseg.errors import KsegError
 
 if TYPE_CHECKING:
@@ -358,19 +359,9 @@ def _write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     with _disk_errors(path.parent):
         try:
             write(part)
-            _sync(part)
-            part.replace(path)
-            _sync(path.parent)
+            put(part, path)
         finally:
             part.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

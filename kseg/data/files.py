@@ -118,11 +118,15 @@ def upright_shape(picture: Bands | Image.Image) -> tuple[int, int, int]:
     if isinstance(picture, Bands):
         height, width, channels, orientation = picture.height, picture.width, picture.channels, picture.orientation
     else:
-        # Pillow would read a whole PNG to look for EXIF behind its pixels.
-        has_exif = "exif" in picture.info or picture.format == "TIFF"
-        orientation = picture.getexif().get(ORIENTATION, 1) if has_exif else 1
-        height, width, channels = picture.height, picture.width, 3
+        height, width, channels, orientation = picture.height, picture.width, 3, header_orientation(picture)
     return (width, height, channels) if 5 <= orientation <= 8 else (height, width, channels)
+
+
+def header_orientation(picture: Image.Image) -> int:
+    """EXIF's orientation, if it stands before the pixels: 1 is upright, 5 to 8 lie on their side."""
+    # Pillow would read a whole PNG to look for EXIF behind its pixels.
+    has_exif = "exif" in picture.info or picture.format == "TIFF"
+    return picture.getexif().get(ORIENTATION, 1) if has_exif else 1
 
 
 def stored_as(picture: Image.Image) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kseg.data.bands import turned_upright
 from kseg.data.image_files import read_size
 from kseg.errors import KsegError
 
@@ -22,14 +23,6 @@ _BITS = 5  # in a character of compressed runs
 _GROUPS = re.compile("(?:[P-o]{0,6}[0-O])+")  # up to six characters with one to follow, and the last
 _ON_ITS_SIDE = range(5, 9)  # EXIF orientations
 _NO_AREA = np.iinfo(np.int32).max
-
-# How a picture is turned upright, by its EXIF orientation.
-_TURNS = {
-    5: lambda pixels: pixels.T,
-    6: lambda pixels: np.rot90(pixels, -1),
-    7: lambda pixels: np.rot90(pixels, 2).T,
-    8: np.rot90,
-}
 
 
 @dataclass(frozen=True)
@@ -43,8 +36,7 @@ class Frame:
 
     def upright(self, mask: np.ndarray) -> np.ndarray:
         """A mask `(H, W)` that was drawn on it as one that fits the upright image, uint16 `(H, W, 1)`."""
-        turned = _TURNS[self.orientation](mask) if self.orientation in _ON_ITS_SIDE else mask
-        return np.ascontiguousarray(turned, np.uint16)[..., None]
+        return np.ascontiguousarray(turned_upright(mask, self.orientation), np.uint16)[..., None]
 
 
 class Patch(NamedTuple):
