@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from kseg.audits import audit
-from kseg.audits.pairs import find_pairs
+from kseg.audit import audit
+from kseg.audit.entries import find_pairs
 
 _CHUNK = 32
 

@@ -32,8 +32,8 @@ import tyro
 from PIL import Image
 
 from kseg.data import Batches, Foreground, find_foreground, open_sources, training_batches
-from kseg.data.cache import CacheSetting
-from kseg.data.folder import FolderSource
+from kseg.data.pipeline.cache import CacheSetting
+from kseg.data.sources.folder import FolderSource
 
 _CORES = len(os.sched_getaffinity(0))
 

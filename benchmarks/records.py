@@ -17,8 +17,8 @@ from pathlib import Path
 import tyro
 
 from kseg.data import Source, open_sources
-from kseg.data.convert import convert
-from kseg.data.sources import in_python
+from kseg.data.bridge import in_python
+from kseg.data.conversion.convert import convert
 
 
 def main(dataset: Path, turns: int = 9) -> None:

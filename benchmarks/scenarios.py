@@ -56,7 +56,7 @@ class Scenario:
 
 @functools.cache
 def _drawn(count: int, seed: int, difficulty: tuple) -> tuple[np.ndarray, np.ndarray]:
-    from kseg.data.shapes import Difficulty, draw_example
+    from kseg.data.sources.shapes import Difficulty, draw_example
 
     pairs = [draw_example(Difficulty(*difficulty), (seed, index)) for index in range(count)]
     images, masks = map(np.stack, zip(*pairs, strict=True))

@@ -175,8 +175,8 @@ def die(fault: str) -> None:
 
 def command(run_dir: str, stalls: list[float]) -> None:
     """`python -m kseg.train`, with the line that a restart loop would have."""
-    from kseg import train
     from kseg.callbacks import RunCheckpoint
+    from kseg.commands import train
 
     on_train_end = RunCheckpoint.on_train_end
 

@@ -17,8 +17,8 @@ __version__ = "0.1.0"
 IGNORE = 255
 """The mask value of a pixel that no loss and no metric looks at."""
 
-_PARTS = ("callbacks", "config", "data", "losses", "metrics", "models", "training")
-_FUNCTIONS = {"preflight": "kseg.callbacks.preflight"}
+_PARTS = ("callbacks", "config", "data", "losses", "metrics", "models", "runs")
+_FUNCTIONS = {"preflight": "kseg.checks.preflight"}
 
 if "keras" not in sys.modules:
     os.environ.setdefault("KERAS_BACKEND", "jax")

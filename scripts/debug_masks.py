@@ -9,7 +9,7 @@ from typing import Literal
 
 import tyro
 
-from kseg.audit import run
+from kseg.commands.audit import run
 
 
 def main(

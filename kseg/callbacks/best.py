@@ -9,7 +9,8 @@ from typing import Any
 
 import keras
 
-from kseg.checkpoints import Logs, TrainingState, disk_errors, save_checkpoint
+from kseg.checkpoints import Logs, TrainingState, save_checkpoint
+from kseg.storage.whole import disk_errors
 
 _log = logging.getLogger("kseg")
 

@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import keras
 
-from kseg.callbacks.diagnosis import CAUSES, LARGE, Cause, Look, code_of
-from kseg.callbacks.recovery import Snapshot, lower_learning_rate, renew_optimizer
-from kseg.callbacks.windows import Reader, Window
+from kseg.diagnosis.recovery import Snapshot, lower_learning_rate, renew_optimizer
+from kseg.diagnosis.rules import CAUSES, LARGE, Cause, Look, code_of
+from kseg.diagnosis.windows import Reader, Window
 from kseg.errors import KsegError
 from kseg.findings import Finding
 from kseg.models import set_output_bias

@@ -25,21 +25,19 @@ from kseg.checkpoints import (
     Memory,
     TrainingState,
     Writer,
-    beside,
-    disk_errors,
     fitting,
     load_weights,
-    lock,
     newest_checkpoint,
     publish,
     read_checkpoint,
     read_extras,
     set_aside_damaged,
-    unlock,
     write_checkpoint,
     write_extras,
 )
 from kseg.interval import Interval
+from kseg.storage.lock import lock, unlock
+from kseg.storage.whole import beside, disk_errors
 
 _log = logging.getLogger("kseg")
 

@@ -1,16 +1,11 @@
 """What an epoch gave: lines to read, and a table to plot."""
 
-import csv
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
 
-from kseg.callbacks.diagnosis import cause_of
-from kseg.checkpoints import Logs, beside, disk_errors
-from kseg.disk import put
+from kseg.checkpoints import Logs
 
 _METRICS = {
     "Precision": "precision",
@@ -79,35 +74,3 @@ def _both(logs: Logs, label: str, key: str) -> str:
     """One value in training and in validation, as far as it was measured."""
     places = (("Train", key), ("Val", f"val_{key}"))
     return ", ".join(f"{title} {label}: {logs[place]:.4f}" for title, place in places if place in logs)
-
-
-class HistoryFile(keras.callbacks.Callback):
-    """Writes `history.csv`: a row an epoch, a column a value, whole at every moment.
-
-    `finding` holds the name of the cause that `CollapseDetector` named in the epoch, and is empty if it named none; for
-    that the detector has to stand before this in `callbacks`.
-
-    Args:
-        path: the file.
-
-    Raises:
-        KsegError: it could not be written; the rows before are whole.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        super().__init__()
-        self.path = Path(path)
-        self.rows: list[Logs] = []  # `RunCheckpoint` remembers them
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Add a row; the file is replaced, so a reader never meets half a line."""
-        self.rows.append({"epoch": epoch + 1, **(logs or {})})
-        rows = [row | ({"finding": cause_of(row["finding"])} if "finding" in row else {}) for row in self.rows]
-        columns = dict.fromkeys(column for row in self.rows for column in row)
-        temporary = beside(self.path)
-        with disk_errors(self.path.parent):
-            with temporary.open("w", newline="") as file:
-                writer = csv.DictWriter(file, columns, restval="")
-                writer.writeheader()
-                writer.writerows(rows)
-            put(temporary, self.path)

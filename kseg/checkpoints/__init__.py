@@ -3,8 +3,6 @@
 from kseg.checkpoints.extras import Extras, fitting, read_extras, write_extras
 from kseg.checkpoints.file import (
     Checkpoint,
-    beside,
-    disk_errors,
     load_weights,
     read_checkpoint,
     read_state,
@@ -12,10 +10,11 @@ from kseg.checkpoints.file import (
     write_checkpoint,
 )
 from kseg.checkpoints.folder import checkpoints_in, newest_checkpoint, publish, set_aside_damaged
-from kseg.checkpoints.lock import lock, unlock
 from kseg.checkpoints.memory import Memory
 from kseg.checkpoints.state import Logs, TrainingState, score
 from kseg.checkpoints.writer import Writer
+from kseg.storage.lock import lock, unlock
+from kseg.storage.whole import beside, disk_errors
 
 __all__ = [
     "Checkpoint",

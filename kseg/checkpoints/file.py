@@ -5,13 +5,12 @@ Beside Keras's own entries it holds `kseg.json` (the state of the run, what call
 compressed, so no entry is larger than the file.
 """
 
-import contextlib
 import io
 import json
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,8 @@ from pydantic import TypeAdapter, ValidationError
 from kseg.checkpoints.extras import Extras, read_extras
 from kseg.checkpoints.memory import decode, encode
 from kseg.checkpoints.state import TrainingState
-from kseg.disk import put
 from kseg.errors import KsegError
+from kseg.storage.whole import beside, put
 
 _FORMAT = 2
 _STATE = "kseg.json"
@@ -94,23 +93,6 @@ def save_checkpoint(model: keras.Model, path: str | os.PathLike[str], state: Tra
     temporary = beside(path)
     write_checkpoint(model, temporary, state)
     put(temporary, path)
-
-
-def beside(path: Path) -> Path:
-    """Where a file is written before it is whole."""
-    return path.with_name(f".{path.stem}.part{path.suffix}")
-
-
-@contextlib.contextmanager
-def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn an error of the file system into what a person can do about it."""
-    try:
-        yield
-    except OSError as error:
-        raise KsegError(
-            f"A file of the run could not be written to {folder}: {error.strerror or error}. Those written before are "
-            "whole. Make room, or mend the disk, and go on from the newest checkpoint."
-        ) from error
 
 
 def read_state(path: str | os.PathLike[str]) -> TrainingState:

@@ -4,9 +4,9 @@ import re
 import shutil
 from pathlib import Path
 
-from kseg.checkpoints.file import Checkpoint, beside, read_checkpoint
-from kseg.disk import put, sync
+from kseg.checkpoints.file import Checkpoint, read_checkpoint
 from kseg.errors import KsegError
+from kseg.storage.whole import beside, put, sync
 
 _NAME = re.compile(r"last(?:-(\d+))?\.keras")
 

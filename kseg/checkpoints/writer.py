@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from kseg.checkpoints.file import disk_errors
+from kseg.storage.whole import disk_errors
 
 
 class Writer:

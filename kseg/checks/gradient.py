@@ -7,8 +7,8 @@ import keras
 import numpy as np
 
 from kseg.checks.batches import Batch, to_numpy
+from kseg.checks.compiled import Measure
 from kseg.checks.logits import no_probabilities
-from kseg.checks.measures import Measure
 from kseg.checks.models import Values
 from kseg.checks.verdicts import Refusal
 from kseg.findings import Finding

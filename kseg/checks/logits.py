@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from kseg.checks.measures import Measure
+from kseg.checks.compiled import Measure
 from kseg.checks.models import operations
 from kseg.checks.verdicts import Refusal, doubt
 from kseg.findings import Finding

@@ -6,7 +6,7 @@ import numpy as np
 
 from kseg import IGNORE
 from kseg.checks.batches import Batch
-from kseg.checks.measures import Measure
+from kseg.checks.compiled import Measure
 from kseg.checks.verdicts import ENOUGH, Refusal, doubt
 from kseg.findings import Finding
 

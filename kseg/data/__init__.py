@@ -10,10 +10,11 @@ TensorFlow is imported when a function here is called, and keras never.
 
 import os
 
-from kseg.data.augmentation import Augmentation
-from kseg.data.foreground import Foreground, find_foreground
-from kseg.data.pipeline import Batches, training_batches, validation_batches
-from kseg.data.sources import Source, open_sources
+from kseg.data.labels import Foreground, find_foreground
+from kseg.data.pipeline.batches import Batches, training_batches, validation_batches
+from kseg.data.sources.base import Source
+from kseg.data.sources.open import open_sources
+from kseg.data.transforms.strengths import Augmentation
 
 __all__ = [
     "Augmentation",

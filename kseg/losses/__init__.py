@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from kseg.losses.combined import CombinedSegmentationLoss, combined
+from kseg.losses.combined_loss import CombinedSegmentationLoss, combined
 from kseg.losses.pixel import BCELoss, FocalLoss, bce, focal
 from kseg.losses.region import DiceLoss, IoULoss, TverskyLoss, dice, iou, tversky
 

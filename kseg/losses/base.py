@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import KerasTensor, ops
 
-from kseg.masks import align, known, logit
+from kseg.targets import align, known, logit
 
 
 class Pixels(NamedTuple):

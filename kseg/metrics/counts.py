@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops
 
-from kseg.masks import align, known
+from kseg.targets import align, known
 
 _LIMB_BITS = 30
 _HALF_BITS = 15

@@ -14,9 +14,9 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops
 
-from kseg.masks import align, known, logit
 from kseg.metrics import ratios
 from kseg.metrics.counts import ExactSums
+from kseg.targets import align, known, logit
 
 _BINS = 16384
 _ROW = 128

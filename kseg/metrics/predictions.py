@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import KerasTensor, ops
 
-from kseg.masks import align, known, logit
 from kseg.metrics.counts import ExactSums, count, leave_out, threshold_of
+from kseg.targets import align, known, logit
 
 # A sum of probabilities is kept as whole pixels and a fraction in units of 2^-24.
 _FRACTION = 2.0**24

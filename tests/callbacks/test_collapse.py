@@ -9,8 +9,8 @@ import pytest
 
 import kseg
 from kseg.callbacks import CollapseDetector, CollapseError, HistoryFile
-from kseg.callbacks.diagnosis import cause_of
-from kseg.callbacks.recovery import lower_learning_rate
+from kseg.diagnosis.recovery import lower_learning_rate
+from kseg.diagnosis.rules import cause_of
 from kseg.metrics import PredictionMonitor, SegmentationMetrics, ThresholdCurve
 
 METRICS = (PredictionMonitor, ThresholdCurve)

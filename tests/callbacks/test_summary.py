@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kseg.callbacks import EpochSummary, HistoryFile
-from kseg.callbacks.diagnosis import code_of
+from kseg.diagnosis.rules import code_of
 from kseg.metrics import PredictionMonitor, SegmentationMetrics
 
 LOGS = {

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kseg.audits import audit
+from kseg.audit import audit
 from kseg.data import find_foreground, open_sources, validation_batches
 
 NUCLEI = Path(__file__).parents[3] / "shared/data/nuclei"

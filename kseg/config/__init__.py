@@ -1,0 +1,5 @@
+"""The settings of the commands: defaults, units, checks."""
+
+from kseg.config.train import TrainConfig
+
+__all__ = ["TrainConfig"]

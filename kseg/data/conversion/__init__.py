@@ -1,0 +1,1 @@
+"""Any data set as a few large files that TFDS reads."""

@@ -1,0 +1,1 @@
+"""One image file or one mask file, read as an array."""

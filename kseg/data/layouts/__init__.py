@@ -1,0 +1,1 @@
+"""How a folder pairs images with masks."""

@@ -1,0 +1,1 @@
+"""Data sets as numbered examples: folders, TFDS, Hugging Face, built-in shapes."""

@@ -1,0 +1,1 @@
+"""What can go wrong while a model trains: evidence, rules, recovery."""

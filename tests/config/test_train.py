@@ -1,0 +1,110 @@
+import typing
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kseg import losses
+from kseg.config.base import read_yaml
+from kseg.config.train import TrainConfig, write_yaml
+from kseg.data.transforms import strengths as augmentation
+from kseg.errors import KsegError
+
+pytestmark = pytest.mark.backend_free
+
+RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs: 0 is not allowed; expected greater than or equal to 1"),
+        ({"epochs": "many"}, "epochs: 'many' is not allowed; expected a valid integer"),
+        ({"lr": -1}, "lr: -1 is not allowed; expected greater than 0"),
+        ({"threshold": 1}, "threshold: 1 is not allowed; expected auto, or a probability above 0 and below 1"),
+        ({"foreground_crops": 2}, "foreground_crops: 2 is not allowed; expected less than or equal to 1"),
+        ({"augment": True}, "augment: True is not allowed; expected 'none', 'light', 'medium' or 'heavy'"),
+        ({"loss": "lovasz"}, "loss: 'lovasz' is not allowed; expected 'bce', 'combined', 'dice'"),
+        (
+            {"foreground": "cells"},
+            "foreground: 'cells' is not allowed; expected auto, any, classes, or whole numbers",
+        ),
+        ({"image_size": "big"}, "image_size: 'big' is not allowed; expected a whole number of pixels, or two"),
+        ({"image_size": 100}, "image_size: 100 is not a multiple of 8; near it are 96 and 104"),
+        ({"image_size": (128, 3)}, "image_size: 3 is not a multiple of 8; near it are 8 and 16"),
+        ({"colours": "red"}, "colours: 'red' is not allowed; expected auto, or colours such as '#000000' '#ff0000'."),
+        (
+            {"colours": ("#000000", "red")},
+            "colours: 'red' is not allowed; expected auto, or colours such as '#ff0000'.",
+        ),
+        ({"colours": ("#FF0000", "#ff0000")}, "colours: #ff0000, #ff0000 is not allowed; expected 2 to 255, each of "),
+        ({"colours": ("#ff0000",)}, "colours: #ff0000 is not allowed; expected 2 to 255, each of them once."),
+        ({"colours": ("#ff0000", "ignore=#00ff00")}, "colours: #ff0000, ignore=#00ff00 is not allowed; expected 2 to"),
+        ({"colours": ("#ff0000", "#00ff00", "ignore=#00ff00")}, "each of them once. Those to ignore do not count."),
+        ({"bit_depth": 9}, "bit_depth: 9 is not allowed; expected 'auto', 8, 10, 12, 14 or 16"),
+        ({"filters": 12}, "filters: 12 is not allowed; expected a multiple of 8"),
+        ({"threshold": 1.5}, "threshold: 1.5 is not allowed; expected auto, or a probability above 0 and below 1"),
+        (
+            {"threshold": "best"},
+            "threshold: 'best' is not allowed; expected auto, or a probability above 0 and below 1",
+        ),
+        ({"epoch": 3}, "epoch: there is no such setting; did you mean epochs?"),
+        ({"zzz": 3}, "zzz: there is no such setting; the settings are dataset, data_dir"),
+    ],
+)
+def test_what_is_wrong_is_named(settings, message):
+    with pytest.raises(KsegError) as raised:
+        TrainConfig(**settings)
+    assert message in str(raised.value)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_everything_that_is_wrong_is_named_at_once():
+    with pytest.raises(KsegError, match=r"(?s)epochs: 0 .*\nlr: -1 "):
+        TrainConfig(epochs=0, lr=-1)
+
+
+def test_yaml_round_trip(tmp_path):
+    config = TrainConfig(
+        image_size=(64, 96),
+        foreground=(1, 3),
+        colours=("#000000", "#00ff00"),
+        bit_depth=12,
+        loss="tversky",
+        loss_arguments={"alpha": 0.2},
+    )
+    write_yaml(config, tmp_path / "config.yaml")
+    assert TrainConfig(**read_yaml(tmp_path / "config.yaml")) == config
+
+
+def test_a_number_that_yaml_takes_for_text(tmp_path):
+    (tmp_path / "config.yaml").write_text("lr: 1e-4\n")
+    assert TrainConfig(**read_yaml(tmp_path / "config.yaml")).lr == 1e-4
+
+
+def test_files_that_hold_no_settings(tmp_path):
+    path = tmp_path / "config.yaml"
+    with pytest.raises(KsegError, match=r"config.yaml cannot be read: No such file"):
+        read_yaml(path)
+    path.write_text("epochs: [")
+    with pytest.raises(KsegError, match=r"config.yaml is not YAML"):
+        read_yaml(path)
+    path.write_text("just words")
+    with pytest.raises(KsegError, match=r"holds 'just words'; expected lines such as 'epochs: 50'"):
+        read_yaml(path)
+
+
+def test_the_names_of_the_losses_are_those_that_there_are():
+    assert list(typing.get_args(TrainConfig.model_fields["loss"].annotation)) == list(losses.BY_NAME)
+
+
+def test_the_presets_of_augmentation_are_those_that_there_are():
+    names = typing.get_args(TrainConfig.model_fields["augment"].annotation)
+    assert names == typing.get_args(augmentation.Preset)
+    assert all(isinstance(augmentation.find_augmentation(name), augmentation.Augmentation) for name in names)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
+def test_every_recipe_is_valid_and_begins_with_its_command(recipe):
+    TrainConfig(**yaml.safe_load(recipe.read_text()))
+    assert f"# python -m kseg.train --config configs/{recipe.name}" in recipe.read_text()
