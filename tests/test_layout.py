@@ -18,7 +18,7 @@ FLOORS = [
     {"errors", "findings", "interval"},
     {"storage", "task"},
     {"config", "data"},
-    {"targets", "keras_private"},
+    {"backend", "targets", "keras_private"},
     {"losses", "metrics", "models", "checkpoints"},
     {"checks", "diagnosis", "reports"},
     {"callbacks", "audit"},

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from kseg import losses
-from tests.backend import gradient, to_numpy
+from tests.gradients import gradient, to_numpy
 from tests.losses import reference
 
 NAMES = ["bce", "combined", "dice", "focal", "iou", "tversky"]

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kseg import metrics
-from tests.backend import to_numpy
+from tests.gradients import to_numpy
 
 OVER_PIXELS = {
     "f1": metrics.F1Score,

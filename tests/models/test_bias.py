@@ -4,7 +4,7 @@ import pytest
 from keras import layers, ops
 
 from kseg.models import set_output_bias, unet
-from tests.backend import to_numpy
+from tests.gradients import to_numpy
 
 SHARE = 0.016
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from kseg.models import unet
-from tests.backend import to_numpy
+from tests.gradients import to_numpy
 
 
 @pytest.mark.parametrize("size", [(32, 32), (32, 48), (8, 16)])
