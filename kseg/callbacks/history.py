@@ -1,4 +1,4 @@
-"""TODO."""
+"""Writes history.csv: one row per epoch."""
 
 import csv
 import os
