@@ -7,30 +7,33 @@ Importing kseg before keras makes JAX the backend when `KERAS_BACKEND` is unset.
 "tensorflow" into its own configuration file unasked, so that file is not taken for a choice.
 """
 
-import importlib
-import os
-import sys
-from typing import Any
+import os as _os
+import sys as _sys
+from typing import Any as _Any
 
 __version__ = "0.1.0"
 
 IGNORE = 255
 """The mask value of a pixel that no loss and no metric looks at."""
 
-_PARTS = ("callbacks", "config", "data", "losses", "metrics", "models", "runs")
-_FUNCTIONS = {"preflight": "kseg.checks.preflight"}
+_PARTS = ("audit", "callbacks", "config", "data", "losses", "metrics", "models", "runs")
 
-if "keras" not in sys.modules:
-    os.environ.setdefault("KERAS_BACKEND", "jax")
+__all__ = ["IGNORE", "__version__", "preflight", *_PARTS]
+
+if "keras" not in _sys.modules:
+    _os.environ.setdefault("KERAS_BACKEND", "jax")
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _Any:
+    import importlib
+
+    if name == "preflight":
+        importlib.import_module("kseg.backend")  # names a wrong KERAS_BACKEND before Keras fails on it
+        return importlib.import_module("kseg.checks.preflight").preflight
     if name in _PARTS:
         return importlib.import_module(f"kseg.{name}")
-    if name in _FUNCTIONS:
-        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
-    raise AttributeError(f"module 'kseg' has no attribute {name!r}; its parts are {', '.join(_PARTS)}")
+    raise AttributeError(f"module 'kseg' has no attribute {name!r}; expected one of {', '.join(__all__)}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PARTS, *_FUNCTIONS])
+    return sorted(__all__)

@@ -1,5 +1,6 @@
 """Callbacks for anyone's `model.fit`: notice a collapse, keep the best model, say how it goes."""
 
+import kseg.backend  # noqa: F401 (first: names a wrong KERAS_BACKEND before Keras fails on it)
 from kseg.callbacks.best import BestF1Checkpoint
 from kseg.callbacks.collapse import CollapseDetector, CollapseError
 from kseg.callbacks.history import HistoryFile

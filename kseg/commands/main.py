@@ -1,7 +1,8 @@
-"""`kseg train …`: a name for each entry point."""
+"""`kseg train …`: one name for all commands."""
 
 import sys
 
+import kseg
 from kseg.commands import audit, convert, train
 
 _COMMANDS = {"train": train, "audit": audit, "convert": convert}
@@ -11,8 +12,20 @@ def main() -> int:
     """Run the command that the first argument names, with the other arguments."""
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in _COMMANDS:
-        return _COMMANDS[name].main(arguments)
-    helps = "\n".join(f"  kseg {name} --help" for name in _COMMANDS)
-    parts = "\n".join(f"{name}: {part.__doc__}" for name, part in _COMMANDS.items())
-    print(f"usage: kseg {{{','.join(_COMMANDS)}}} …\n\n{helps}\n\n{parts}")
-    return 0 if name in ("-h", "--help") else 2
+        return _COMMANDS[name].main(arguments, prog=f"kseg {name}")
+    if name == "--version":
+        print(f"kseg {kseg.__version__}")
+        return 0
+    if name in ("-h", "--help"):
+        print(_usage())
+        return 0
+    print(f"kseg: There is no command {name!r}; expected one of {', '.join(_COMMANDS)}.\n\n{_usage()}", file=sys.stderr)
+    return 2
+
+
+def _usage() -> str:
+    commands = "\n".join(f"  {name:9}{command.SUMMARY}" for name, command in _COMMANDS.items())
+    return (
+        f"usage: kseg {{{','.join(_COMMANDS)}}} …\n\n{commands}\n\n"
+        "kseg COMMAND --help lists the options of a command; kseg --version prints the version."
+    )

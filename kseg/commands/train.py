@@ -1,38 +1,53 @@
-"""The command line: `python -m kseg.train`. Nothing but parsing and one call."""
+"""The command `kseg train`, also `python -m kseg.train`."""
 
-import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
 import tyro
-from pydantic import Field
 
+from kseg.commands.guard import guard
 from kseg.config.base import read_yaml
 from kseg.config.train import TrainConfig
 from kseg.data import quiet_tensorflow
 from kseg.errors import KsegError
 
+SUMMARY = "Train a segmentation model, and see every epoch how good its masks are."
 
-class Arguments(TrainConfig):
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the settings come from before the flags."""
+
+    config: Path | None = None
+    """A YAML file of settings, by the names of these flags."""
+    checkpoint: Path | None = None
+    """A run's last.keras or best.keras to resume from, with its settings."""
+    resume: bool = False
+    """Resume the run in --run-dir, or start it there; without --run-dir, resume the newest run in runs/."""
+
+
+@dataclass(frozen=True)
+class _OriginAndFolder(Origin):
+    run_dir: Path | None = None
+
+
+@dataclass(frozen=True)
+class Arguments:
     """Train a segmentation model, and see every epoch how good its masks are.
 
     Settings come from --checkpoint or --resume, then --config, then flags; the later ones win. SIGTERM and Ctrl-C
-    finish the batch and write a checkpoint.
+    finish the batch and write a checkpoint. Exit status: 0 if it worked, 2 if something has to be put right, 3 if the
+    run collapsed, 130 after Ctrl-C, 143 after SIGTERM.
     """
 
-    config: Path | None = Field(None, description="A YAML file of settings, by the names of these flags.")
-    checkpoint: Path | None = Field(
-        None, description="A run's last.keras or best.keras to go on from, with its settings."
-    )
-    resume: bool = Field(
-        False,
-        description="Go on with the run in --run-dir, or start it there; without --run-dir: the newest in runs/.",
-    )
+    origin: Origin
+    settings: TrainConfig
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m kseg.train") -> int:
     """Train as the arguments say.
 
     Returns:
@@ -41,47 +56,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: 143, after SIGTERM.
     """
-    quiet_tensorflow()
     arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        given = tyro.cli(
-            Annotated[Arguments, tyro.conf.arg(name="")],
-            prog="python -m kseg.train",
-            args=arguments,
-            default=_defaults(arguments),
-        )
-        config = TrainConfig(**given.model_dump(exclude={"config", "checkpoint", "resume"}))
+    return guard(lambda: _train(parse(arguments, prog)))
 
-        from kseg.runs.training import train
 
-        train(config, given.checkpoint, resume=given.resume)
-    except KsegError as error:
-        print(f"kseg: {error}", file=sys.stderr)
-        return error.status
-    except KeyboardInterrupt:
-        return 130
+def _train(given: Arguments) -> int:
+    from kseg.backend import check_environment
+
+    check_environment()
+    quiet_tensorflow()
+    from kseg.runs import train
+
+    train(given.settings, given.origin.checkpoint, resume=given.origin.resume)
     return 0
 
 
-def _defaults(arguments: Sequence[str]) -> Arguments:
-    """The settings before the flags: those of the run to go on with, and of the YAML file that the flags name."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    for name in ("--config", "--checkpoint", "--run-dir"):
-        parser.add_argument(name, type=Path)
-    parser.add_argument("--resume", action="store_true")
-    named, _ = parser.parse_known_args([argument.replace("run_dir", "run-dir") for argument in arguments])
-    given = read_yaml(named.config) if named.config else {}
-    before = {}
-    if named.resume:
+def parse(arguments: Sequence[str], prog: str = "python -m kseg.train") -> Arguments:
+    """Return what the arguments say, with the settings of the files that they name.
+
+    Raises:
+        KsegError: such a file cannot be read, or a setting in it is not allowed.
+        SystemExit: after `--help`, or a flag that is not allowed.
+    """
+    # The files have to be read first: they decide the defaults of all other flags.
+    named, _ = tyro.cli(_OriginAndFolder, args=arguments, prog=prog, return_unknown_args=True, add_help=False, **_STYLE)
+    origin = Origin(named.config, named.checkpoint, named.resume)
+    defaults = Arguments(origin, TrainConfig(**settings_before_flags(origin, named.run_dir)))
+    return tyro.cli(Arguments, args=arguments, prog=prog, default=defaults, **_STYLE)
+
+
+_STYLE: dict[str, Any] = {"config": (tyro.conf.OmitArgPrefixes,)}
+
+
+def settings_before_flags(origin: Origin, run_dir: Path | None) -> dict[str, Any]:
+    """Return the settings of the run to resume, and over them those of the YAML file, not yet checked.
+
+    Raises:
+        KsegError: a file cannot be read, `--resume` and `--checkpoint` are both given, or there is no run to resume.
+    """
+    settings = read_yaml(origin.config) if origin.config else {}
+    flags = settings.keys() & Origin.__dataclass_fields__.keys()
+    if flags:
+        raise KsegError(
+            f"{origin.config} has {', '.join(sorted(flags))}, which no YAML file may set. Pass --{min(flags)} to the "
+            "command instead."
+        )
+    if origin.resume and origin.checkpoint:
+        raise KsegError("--resume finds the checkpoint itself; pass either --resume or --checkpoint.")
+    if origin.resume:
         from kseg.runs.directory import newest_run, settings_in
 
-        if named.checkpoint:
-            raise KsegError("--resume finds the checkpoint itself; give either that or --checkpoint.")
-        run_dir = named.run_dir or given.get("run_dir") or newest_run()
-        before = settings_in(Path(run_dir)) | {"run_dir": run_dir}
-    elif named.checkpoint:
-        from kseg.callbacks import read_state
+        run_dir = run_dir or settings.get("run_dir") or newest_run()
+        return settings_in(Path(run_dir)) | {"run_dir": run_dir} | settings
+    if origin.checkpoint:
+        from kseg.checkpoints import read_state
 
-        # Where to write is not for a file to say.
-        before = read_state(named.checkpoint).settings | {"run_dir": None}
-    return Arguments(**before | given)
+        # A file does not decide where to write.
+        return read_state(origin.checkpoint).settings | {"run_dir": None} | settings
+    return settings

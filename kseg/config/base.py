@@ -1,20 +1,81 @@
-"""Reading a YAML file of settings, and messages about settings that are not allowed."""
+"""What all settings share: checks with one readable message, YAML, and which of them may change in mid-run."""
 
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
 
 from kseg.errors import KsegError
 
+# Given to a field as `json_schema_extra`. A field without either must keep its value for the whole run.
+MAY_CHANGE: dict[str, Any] = {"mid_run": "may change"}
+"""Marks a setting that a resumed run may change."""
+PLACE: dict[str, Any] = {"mid_run": "place"}
+"""Marks a setting that says where something lies; it may differ from machine to machine."""
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The settings in a YAML file, not yet checked.
+
+class Settings(BaseModel):
+    """Settings that are checked when they are made, and then never change.
 
     Raises:
-        KsegError: the file cannot be read, or does not hold a mapping.
+        KsegError: a value is not allowed, or a name is unknown; names each of them, one a line.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            names = list(type(self).model_fields)
+            lines = dict.fromkeys(_explain(fault, names) for fault in error.errors(include_url=False))
+            raise KsegError("\n".join(lines)) from None
+
+    @classmethod
+    def of(cls, settings: "Settings") -> Self:
+        """Return the part of `settings` that this class has; the values were checked when `settings` was made.
+
+        >>> from kseg.config.train import OptimizerOptions, TrainConfig
+        >>> OptimizerOptions.of(TrainConfig(epochs=5)).epochs
+        5
+        """
+        return cls.model_construct(**{name: getattr(settings, name) for name in cls.model_fields})
+
+    def settings(self) -> dict[str, Any]:
+        """Return all settings as plain values, for YAML and JSON."""
+        return self.model_dump(mode="json")
+
+    def changes(self, before: dict[str, Any]) -> list[str]:
+        """Return what differs from the settings of a checkpoint, as `lr 0.003 -> 0.001`. Places are not compared.
+
+        Raises:
+            KsegError: a setting differs that must not change in mid-run; names each, with both values.
+        """
+        different = {
+            name: f"{name} {before[name]} -> {value}"
+            for name, value in self.settings().items()
+            if name in before and before[name] != value and not _is_marked(type(self).model_fields[name], PLACE)
+        }
+        refused = [
+            change for name, change in different.items() if not _is_marked(type(self).model_fields[name], MAY_CHANGE)
+        ]
+        if refused:
+            raise KsegError(
+                f"These settings cannot be changed in mid-run: {', '.join(refused)}. Keep those of the checkpoint, or "
+                "start another run."
+            )
+        return list(different.values())
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the settings in a YAML file, not yet checked.
+
+    Raises:
+        KsegError: the file cannot be read, or does not hold names and values.
     """
     try:
         settings = yaml.safe_load(path.read_text())
@@ -27,27 +88,33 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return settings
 
 
-def readable(error: ValidationError, model: type[BaseModel]) -> str:
-    """One line for each thing that is wrong: the key, the value, what is allowed."""
-    lines = dict.fromkeys(_line(fault, list(model.model_fields)) for fault in error.errors(include_url=False))
-    return "\n".join(lines)
+def write_yaml(settings: Settings, path: Path) -> None:
+    """Write all settings to a YAML file, in their own order."""
+    path.write_text(yaml.safe_dump(settings.settings(), sort_keys=False))
 
 
-def _line(fault: Any, known: list[str]) -> str:
+def _is_marked(field: FieldInfo, mark: dict[str, Any]) -> bool:
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and extra.get("mid_run") == mark["mid_run"]
+
+
+# What pydantic's own message does not say in words that fit the flag.
+_ALLOWED = {
+    "foreground": "auto, any, classes, or whole numbers",
+    "colours": "auto, or colours such as '#000000' '#ff0000'",
+    "image_size": "a whole number of pixels, or two",
+    "threshold": "auto, or a probability above 0 and below 1",
+}
+
+
+def _explain(fault: ErrorDetails, names: list[str]) -> str:
+    """Return one line about a fault: the name, the value, what is allowed."""
     key = ".".join(str(part) for part in fault["loc"][:1])
     if fault["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(known)}."
+        near = difflib.get_close_matches(key, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(names)}."
         return f"{key}: there is no such setting; {hint}"
     if fault["type"] == "value_error":
         return str(fault["ctx"]["error"])
-    allowed = fault["msg"].removeprefix("Input should be ")
-    if key == "foreground":
-        allowed = "auto, any, classes, or whole numbers"
-    if key == "colours":
-        allowed = "auto, or colours such as '#000000' '#ff0000'"
-    if key == "image_size":
-        allowed = "a whole number of pixels, or two"
-    if key == "threshold":
-        allowed = "auto, or a probability above 0 and below 1"
+    allowed = _ALLOWED.get(key, fault["msg"].removeprefix("Input should be "))
     return f"{key}: {fault['input']!r} is not allowed; expected {allowed}."

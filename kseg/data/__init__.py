@@ -22,6 +22,7 @@ __all__ = [
     "Foreground",
     "Source",
     "find_foreground",
+    "keep_tensorflow_off_gpu",
     "open_sources",
     "quiet_tensorflow",
     "training_batches",
@@ -36,3 +37,13 @@ def quiet_tensorflow() -> None:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+
+def keep_tensorflow_off_gpu() -> None:
+    """Keep TensorFlow, which only reads data, off the GPU, unless it uses the GPU already."""
+    import contextlib
+
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):
+        tf.config.set_visible_devices([], "GPU")

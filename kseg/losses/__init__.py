@@ -3,6 +3,10 @@
 Each is a pure function (`bce`, `focal`, `tversky`, `dice`, `iou`, `combined`) and a Keras loss around it.
 """
 
+import kseg.backend  # noqa: F401 (first: names a wrong KERAS_BACKEND before Keras fails on it)
+
+# isort: split
+
 import inspect
 from typing import Any
 

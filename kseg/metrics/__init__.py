@@ -5,6 +5,7 @@ Over all pixels: `SegmentationMetrics` (a dict of five), `F1Score`, `IoU`, `Prec
 `ThresholdCurve`. What is being predicted: `PredictionMonitor`.
 """
 
+import kseg.backend  # noqa: F401 (first: names a wrong KERAS_BACKEND before Keras fails on it)
 from kseg.metrics.curve import ThresholdCurve
 from kseg.metrics.predictions import PredictionCounts, PredictionMonitor
 from kseg.metrics.segmentation import (

@@ -1,4 +1,4 @@
-"""What a run writes, and where."""
+"""The files that a run writes, and the folder they are in."""
 
 import contextlib
 import logging
@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from kseg.checkpoints import checkpoints_in, read_state
-from kseg.config.base import read_yaml
-from kseg.config.train import TrainConfig, write_yaml
+from kseg.config.base import read_yaml, write_yaml
+from kseg.config.train import RunOptions, TrainConfig
 from kseg.errors import KsegError
 from kseg.storage.lock import lock
 from kseg.storage.whole import beside, disk_errors, put
@@ -18,8 +18,8 @@ from kseg.storage.whole import beside, disk_errors, put
 _RUNS = Path("runs")
 
 
-class _BesideTheBar(logging.Formatter):
-    """Warnings come while the progress bar is under way, and begin a line of their own."""
+class _OwnLineFormatter(logging.Formatter):
+    """Starts each warning on a new line: it may come while the progress bar is on the current one."""
 
     def format(self, record: logging.LogRecord) -> str:
         message = super().format(record)
@@ -28,7 +28,7 @@ class _BesideTheBar(logging.Formatter):
 
 class RunDirectory:
     """The files of one run: `config.yaml`, `history.csv`, `best.keras`, `last.keras`, `train.log`, `predictions.png`,
-    and `skipped.txt` if something was.
+    and `skipped.txt` if examples were left out.
 
     Args:
         path: the folder.
@@ -44,8 +44,13 @@ class RunDirectory:
         self.pictures = path / "predictions.png"
         self.skipped = path / "skipped.txt"
 
+    @property
+    def best_or_last(self) -> Path:
+        """The file of the best model, or of the last one if none was best."""
+        return self.best if self.best.exists() else self.last
+
     def write_settings(self, config: TrainConfig) -> None:
-        """Write `config.yaml`, which is whole or as it was.
+        """Write `config.yaml`; a reader sees the whole old file or the whole new one.
 
         Raises:
             KsegError: it could not be written.
@@ -57,10 +62,10 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def logging(self) -> Iterator[logging.Logger]:
-        """The logger `kseg`, writing to the console and, with the time, to `train.log`."""
+        """Send the logger `kseg` to the console and, with the time, to `train.log`; afterwards it is as before."""
         logger = logging.getLogger("kseg")
         console = logging.StreamHandler(sys.stdout)
-        console.setFormatter(_BesideTheBar())
+        console.setFormatter(_OwnLineFormatter())
         file = logging.FileHandler(self.log, encoding="utf-8")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         level, propagate = logger.level, logger.propagate
@@ -78,45 +83,50 @@ class RunDirectory:
             logger.propagate = propagate
 
 
-def open_run(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool = False) -> RunDirectory:
-    """The folder for a run, made if need be: the one asked for, the checkpoint's, or a new one under `runs/`.
+def open_run(
+    options: RunOptions, dataset: str, checkpoint: Path | None = None, *, resume: bool = False
+) -> RunDirectory:
+    """Make and lock the folder of a run: the one in the options, the checkpoint's, or a new one under `runs/`.
 
-    It is this process's until that ends.
+    It stays locked until this process exits.
 
     Raises:
         KsegError: the folder holds another run, is in use, or cannot be made.
     """
-    if config.run_dir is not None:
-        path = config.run_dir
+    if options.run_dir is not None:
+        path = options.run_dir
     elif checkpoint is not None:
         path = checkpoint.parent
     else:
-        name = config.dataset.strip("./").replace("/", "-") or "run"
+        name = dataset.strip("./").replace("/", "-") or "run"
         path = _RUNS / f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     run = RunDirectory(path)
-    goes_on = resume or (checkpoint is not None and checkpoint.resolve().parent == path.resolve())
-    if run.config.exists() and not goes_on:
-        raise KsegError(f"{path} holds a run already. Go on with it: --run-dir {path} --resume. Or give another.")
+    resumes = resume or (checkpoint is not None and checkpoint.resolve().parent == path.resolve())
+    if run.config.exists() and not resumes:
+        raise KsegError(
+            f"{path} holds a run already. To resume it, add --resume: --run-dir {path} --resume. To start another "
+            "run, choose another --run-dir."
+        )
     lock(path)
     return run
 
 
 def newest_run() -> Path:
-    """The folder under `runs/` that was begun, or gone on with, last.
+    """Return the folder under `runs/` whose run started, or was resumed, last.
 
     Raises:
         KsegError: there is none.
     """
-    begun = sorted(_RUNS.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
-    if not begun:
-        raise KsegError("There is no run under runs/ to go on with. Start one without --resume, or with --run-dir.")
-    return begun[-1].parent
+    runs = sorted(_RUNS.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        raise KsegError("There is no run to resume under runs/. Start one without --resume, or name a --run-dir.")
+    return runs[-1].parent
 
 
 def settings_in(path: Path) -> dict[str, Any]:
-    """The settings of the run in a folder: those of its newest checkpoint, or of its start; none if it has none."""
+    """Return the settings of the run in a folder: those of its newest checkpoint, or of its start, or none."""
     for checkpoint in checkpoints_in(path):
-        with contextlib.suppress(KsegError):  # of a damaged one, more is said where it is used
+        with contextlib.suppress(KsegError):  # a damaged checkpoint is reported where it is used
             return read_state(checkpoint).settings
     config = RunDirectory(path).config
     return read_yaml(config) if config.exists() else {}

@@ -1,274 +1,203 @@
-"""One run, top to bottom: settings -> data -> model -> compile -> callbacks -> fit -> what it gave."""
+"""One run, top to bottom: settings -> data -> model -> compile -> callbacks -> fit -> result."""
 
+import contextlib
 import logging
 import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from kseg import IGNORE, losses
-from kseg.callbacks import CollapseDetector, EpochSummary, HistoryFile, RunCheckpoint, preflight
+from kseg.backend import check_backend
+from kseg.callbacks import CollapseDetector, EpochSummary, HistoryFile, RunCheckpoint
 from kseg.checkpoints import checkpoints_in
-from kseg.config.train import TrainConfig, changed_settings
-from kseg.data import Batches, Foreground, find_foreground, open_sources, training_batches, validation_batches
+from kseg.checks.preflight import preflight
+from kseg.config.train import DataOptions, ModelOptions, OptimizerOptions, RunOptions, TrainConfig
+from kseg.data import Batches, keep_tensorflow_off_gpu
 from kseg.data.bridge import readable_errors
-from kseg.data.sources.base import Source
-from kseg.data.transforms.strengths import find_augmentation
 from kseg.errors import KsegError
 from kseg.metrics import PredictionMonitor, SegmentationMetrics, ThresholdCurve
-from kseg.models import set_output_bias, unet
 from kseg.reports.predictions import save_predictions
+from kseg.runs.data import log_data, make_batches, open_data
 from kseg.runs.directory import RunDirectory, open_run
-from kseg.runs.messages import TrainingResult, best_f1_text, go_on, say_what_goes_on, say_what_it_gave
-from kseg.runs.optimizer import schedule
+from kseg.runs.messages import format_best, log_result, log_resumed, resume_command
+from kseg.runs.model import make_loss, make_model, start_at_prior
+from kseg.runs.optimizer import make_optimizer
+from kseg.runs.result import TrainingResult
 from kseg.storage.whole import disk_errors
 
 _log = logging.getLogger("kseg")
 
 _PICTURES = 10
-_BATCHES_FOR_PRIOR = 25
-# Below this share of foreground a run starts sooner, and ends higher, with its output bias there; above it, now the one
-# and now the other (benchmarks/start.py).
-_RARE = 0.02
 
 
 def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool = False) -> TrainingResult:
-    """Train one model and leave everything about it in its run directory.
+    """Train one model and write everything about it into its run directory.
 
     Args:
         config: the settings.
-        checkpoint: a `last.keras` or `best.keras` to go on from. The loss, and the learning rate at the step that was
-            reached, follow `config`.
-        resume: go on from the newest checkpoint in `config.run_dir`, or start there if there is none. A run that is
-            finished is left as it is.
+        checkpoint: a `last.keras` or `best.keras` to resume from. The loss, and the learning rate from that step on,
+            follow `config`.
+        resume: resume from the newest checkpoint in `config.run_dir`, or start there if there is none. A finished
+            run is left unchanged.
+
+    Returns:
+        The run's files, its state, its history, and its best model.
 
     Raises:
-        KsegError: something that a person can put right: the settings, the data, the checkpoint, the disk; what
+        KsegError: something that a person can put right: the settings, the data, the checkpoint, the disk, or what
             `kseg.preflight` refuses.
-        CollapseError: the run failed, and `on_collapse` says to stop, or has nothing left to try.
-        KeyboardInterrupt: as it came, after saying what is kept and how to go on.
+        CollapseError: the run failed, and `on_collapse` says to stop, or all recoveries failed.
+        KeyboardInterrupt: after Ctrl-C, once a checkpoint is written and the way to resume is logged.
         SystemExit: likewise, after SIGTERM.
     """
-    _check_backend(config)
-    loss = _loss(config)
-    training, validation, faults = _sources(config)
-    foreground = find_foreground(training, config.foreground)
-    config = config.model_copy(update={"foreground": foreground.setting, "bit_depth": training.bit_depth})
-    run = open_run(config, checkpoint, resume=resume)
-    with run.logging():
+    data_options, model_options = DataOptions.of(config), ModelOptions.of(config)
+    optimizer_options, run_options = OptimizerOptions.of(config), RunOptions.of(config)
+    _check_backend(data_options)
+    keep_tensorflow_off_gpu()
+    loss = make_loss(model_options)
+    data = open_data(data_options)
+    config = config.model_copy(update=data.found())
+
+    run = open_run(run_options, config.dataset, checkpoint, resume=resume)
+    with run.logging(), _compiled_programs_kept():
         _log.info(f"Run directory: {run.path}  (Keras {keras.__version__} on {keras.config.backend()})")
-        data = f"training on {training.contents()}, validating on {validation.contents()}"
-        saved = _checkpoints(config, run, checkpoint, data)
-        changes = _changes(saved, config, data)
-        if _is_over(saved, config, checkpoint):
+        saved = RunCheckpoint(
+            run.path,
+            checkpoint=checkpoint,
+            every=run_options.checkpoint_every,
+            keep=run_options.keep,
+            score="val_best_f1" if model_options.threshold == "auto" else "val_f1",
+            settings=config.settings() | {"run_dir": None},
+            data=data.summary,
+            say=_log.info,
+        )
+        changes = _check_resumable(saved, config, model_options, data.summary)
+        if _is_finished(saved, optimizer_options.epochs, checkpoint):
             return TrainingResult(run, saved.state)
         run.write_settings(config)
-        _log.info(f"Training on {len(training)} images of {training.name}")
-        _log.info(f"Validating on {len(validation)} images of {validation.name}")
-        _log.info(f"Layout: {training.layout}")
-        if faults:
-            run.skipped.write_text("\n".join(faults) + "\n")
-            _log.warning(f"⚠️  {len(faults)} images are left out of every epoch: they cannot be read. See {run.skipped}")
-        if training.channels != 3:
-            _log.info(f"Images: {training.channels} channels")
-        if training.bit_depth > 8:
-            _log.info(f"Images: 16 bits a channel, where 0 to {2**training.bit_depth - 1} become 0 to 255")
-        _log.info(f"Foreground: {foreground}")
-        _log.info(f"Augmentation: {config.augment}: {find_augmentation(config.augment)}")
-        keras.utils.set_random_seed(config.seed)
-        batches, validation_set = _batches(config, training, validation, foreground, saved.start)
+        log_data(data, data_options, run)
 
-        _log.info(f"Training images are {batches.kept}")
-        _log.info(f"Validation images are {validation_set.kept}")
-        model = unet(training.channels, config.filters, dtype="mixed_bfloat16" if config.mixed_precision else "float32")
+        keras.utils.set_random_seed(data_options.seed)
+        batches, validation = make_batches(data, data_options, saved.start)
+        model = make_model(data.training.channels, model_options)
         if not saved.found:
-            _set_output_bias(model, config, batches)
-        rates = schedule(config, batches.steps)
-        threshold = 0.5 if config.threshold == "auto" else config.threshold
+            start_at_prior(model, model_options, batches)
+        threshold = model_options.fixed_threshold
         model.compile(
-            optimizer=keras.optimizers.AdamW(rates, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm),
+            optimizer=make_optimizer(optimizer_options, batches.steps),
             loss=loss,
             metrics=[SegmentationMetrics(threshold), PredictionMonitor(threshold), ThresholdCurve()],
-            steps_per_execution=config.steps_per_execution,
+            steps_per_execution=data_options.steps_per_execution,
         )
         _log.info(f"{model.count_params():,} parameters, {batches.steps} steps an epoch, {config.epochs} epochs")
         if keras.config.backend() == "jax":
             _log.info("The first step is compiled, which takes some seconds")
-        if saved.found:
-            say_what_goes_on(saved, changes, config, batches.steps)
-        else:
-            _log.info("Looking at the first batches and one gradient")
-            with readable_errors(config.dataset):
+        with readable_errors(config.dataset), _way_to_resume(run):
+            if saved.found:
+                log_resumed(saved, changes, optimizer_options, batches.steps)
+            else:
+                _log.info("Checking the first batches and one gradient")
                 preflight(model, batches.dataset)
-
-        _fit(model, batches, validation_set, config, run, saved)
-        state = saved.state
-        _draw(model, validation_set, run, threshold if state.threshold is None else state.threshold)
-        result = TrainingResult(run, state)
-        say_what_it_gave(result, config)
-    return result
-
-
-def _check_backend(config: TrainConfig) -> None:
-    backend = keras.config.backend()
-    if backend not in ("jax", "torch"):
-        raise KsegError(f"KERAS_BACKEND is {backend}; kseg trains on jax or torch.")
-    if backend == "torch" and config.steps_per_execution > 1:
-        raise KsegError(f"steps_per_execution: {config.steps_per_execution} is not allowed on torch; expected 1.")
-    if backend == "jax" and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        import jax
-
-        # Compiled steps are kept for the next run: 3 s less in its first epoch. A folder for each host, because
-        # code compiled for one processor need not run on another that shares the home directory.
-        jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache/kseg/jax" / platform.node()))
-
-
-def _loss(config: TrainConfig) -> keras.losses.Loss:
-    try:
-        return losses.get(config.loss, **config.loss_arguments)
-    except ValueError as error:
-        raise KsegError(f"loss_arguments: {error}") from error
-
-
-def _checkpoints(config: TrainConfig, run: RunDirectory, checkpoint: Path | None, data: str) -> RunCheckpoint:
-    return RunCheckpoint(
-        run.path,
-        checkpoint=checkpoint,
-        every=config.checkpoint_every,
-        keep=config.keep,
-        score="val_best_f1" if config.threshold == "auto" else "val_f1",
-        settings=config.settings() | {"run_dir": None},
-        data=data,
-        say=_log.info,
-    )
-
-
-def _changes(saved: RunCheckpoint, config: TrainConfig, data: str) -> list[str]:
-    """What is set otherwise than in the checkpoint.
-
-    Raises:
-        KsegError: it is something that cannot be changed in mid-run, or a model that cannot be in that file.
-    """
-    found = saved.found
-    if not found:
-        return []
-    # Before so large a model is made: each of its first convolutions has 3 x 3 x filters x filters weights.
-    if 9 * config.filters**2 * 4 > saved.origin.stat().st_size:
-        raise KsegError(f"{saved.origin} is too small a file for a U-Net of {config.filters} filters.")
-    changes = changed_settings(found.settings, config)
-    if found.data not in ("", data):
-        raise KsegError(f"The data cannot be changed in mid-run: {found.data} -> {data}. Start another run.")
-    return changes
-
-
-def _is_over(saved: RunCheckpoint, config: TrainConfig, checkpoint: Path | None) -> bool:
-    """Whether there is nothing left to do.
-
-    Raises:
-        KsegError: though a checkpoint was named to go on from.
-    """
-    if saved.state.epoch < config.epochs:
-        return False
-    more = f"{saved.state.epoch} epochs done; --epochs is {config.epochs}, the number in all. Give more to go on."
-    if checkpoint:
-        raise KsegError(f"{checkpoint} has {more}")
-    _log.info(f"The run is finished: {more}")
-    _log.info(f"Best F1:     {best_f1_text(saved.state)}")
-    return True
-
-
-def _sources(config: TrainConfig) -> tuple[Source, Source, list[str]]:
-    """What to train and to validate on, and what is wrong with the examples that were left out."""
-    training, validation = open_sources(
-        config.dataset,
-        data_dir=config.data_dir,
-        train_split=config.train_split,
-        val_split=config.val_split,
-        val_fraction=config.val_fraction,
-        seed=config.seed,
-        take=config.dev_samples if config.dev_mode else None,
-        bit_depth=config.bit_depth,
-        colours=config.colours,
-    )
-    if config.on_bad_example == "error":
-        return training, validation, []
-    (training, faults), (validation, more) = training.readable(), validation.readable()
-    faults += more
-    if not (len(training) and len(validation)):
-        raise KsegError(f"Too much of {config.dataset} cannot be read; nothing is left. The first fault: {faults[0]}")
-    return training, validation, faults
-
-
-def _batches(
-    config: TrainConfig, training: Source, validation: Source, foreground: Foreground, start: tuple[int, int]
-) -> tuple[Batches, Batches]:
-    size = {
-        "image_size": config.image_shape,
-        "resize": config.resize,
-        "batch_size": config.batch_size,
-        "cache": config.cache,
-    }
-    batches = training_batches(
-        training,
-        foreground,
-        **size,
-        seed=config.seed,
-        augment=config.augment,
-        start=start,
-        foreground_crops=config.foreground_crops,
-        steps_per_execution=config.steps_per_execution,
-    )
-    return batches, validation_batches(validation, foreground, **size)
-
-
-def _set_output_bias(model: keras.Model, config: TrainConfig, batches: Batches) -> None:
-    """Start at the share of foreground, if that is asked for or low."""
-    if config.output_bias == "zero":
-        return
-    masks = np.stack([mask for _, mask in batches.dataset.take(_BATCHES_FOR_PRIOR).as_numpy_iterator()])
-    share = (masks == 1).sum() / max((masks != IGNORE).sum(), 1)
-    if 0 < share < (_RARE if config.output_bias == "auto" else 1):
-        set_output_bias(model, share)
-        _log.info(f"Output bias at {share:.4g} foreground")
-
-
-def _fit(
-    model: keras.Model,
-    batches: Batches,
-    validation: Batches,
-    config: TrainConfig,
-    run: RunDirectory,
-    saved: RunCheckpoint,
-) -> None:
-    try:
-        with readable_errors(config.dataset):
             model.fit(
                 batches.dataset,
-                shuffle=False,  # it is shuffled
+                shuffle=False,  # the batches come in the order of the epoch
                 steps_per_epoch=batches.steps,
                 validation_data=validation.dataset,
                 epochs=config.epochs,
                 callbacks=[
                     EpochSummary(_log.info),
-                    CollapseDetector(config.collapse_every, config.on_collapse, config.max_recoveries),
+                    CollapseDetector(run_options.collapse_every, run_options.on_collapse, run_options.max_recoveries),
                     HistoryFile(run.history),
                     saved,
                 ],
             )
+        result = TrainingResult(run, saved.state)
+        _draw(model, validation, result, threshold)
+        log_result(result, config.epochs)
+    return result
+
+
+def _check_backend(options: DataOptions) -> None:
+    if check_backend() == "torch" and options.steps_per_execution > 1:
+        raise KsegError(f"steps_per_execution: {options.steps_per_execution} is not allowed on torch; expected 1.")
+
+
+@contextlib.contextmanager
+def _compiled_programs_kept() -> Iterator[None]:
+    """On JAX, keep compiled programs on disk for the next run: 3 s less in its first epoch.
+
+    Each host has its own folder: code compiled for one processor need not run on another that shares the home
+    directory. A folder that the user chose is left alone.
+    """
+    if keras.config.backend() != "jax":
+        yield
+        return
+    import jax
+
+    former = jax.config.values["jax_compilation_cache_dir"]
+    if former is None and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache/kseg/jax" / platform.node()))
+    try:
+        yield
+    finally:
+        jax.config.update("jax_compilation_cache_dir", former)
+
+
+def _check_resumable(saved: RunCheckpoint, config: TrainConfig, model: ModelOptions, data: str) -> list[str]:
+    """Return which settings differ from those of the checkpoint.
+
+    Raises:
+        KsegError: a setting or the data differs that must not change in mid-run, or the model cannot be in that file.
+    """
+    if not (saved.found and saved.origin):
+        return []
+    # Checked before a model that large is made.
+    if model.least_bytes > saved.origin.stat().st_size:
+        raise KsegError(f"{saved.origin} is too small a file for a U-Net of {model.filters} filters.")
+    changes = config.changes(saved.found.settings)
+    if saved.found.data not in ("", data):
+        raise KsegError(f"The data cannot be changed in mid-run: {saved.found.data} -> {data}. Start another run.")
+    return changes
+
+
+def _is_finished(saved: RunCheckpoint, epochs: int, checkpoint: Path | None) -> bool:
+    """Whether all epochs are done.
+
+    Raises:
+        KsegError: they are, and a checkpoint was named to resume from.
+    """
+    if saved.state.epoch < epochs:
+        return False
+    done = f"{saved.state.epoch} epochs done; --epochs is {epochs}, the number in all. Give more to continue."
+    if checkpoint:
+        raise KsegError(f"{checkpoint} has {done}")
+    _log.info(f"The run is finished: {done}")
+    _log.info(f"Best F1:     {format_best(saved.state)}")
+    return True
+
+
+@contextlib.contextmanager
+def _way_to_resume(run: RunDirectory) -> Iterator[None]:
+    """If the run is interrupted or fails, log how to resume it, provided it has written a checkpoint."""
+    try:
+        yield
     except BaseException:
         if checkpoints_in(run.path):
-            _log.info(f"\nGo on:       {go_on(run)}")
+            _log.info(f"\nResume:      {resume_command(run)}")
         raise
 
 
-def _draw(model: keras.Model, validation: Batches, run: RunDirectory, threshold: float) -> None:
-    """Draw what the best model, or the last if none is best, makes of the first validation images."""
+def _draw(model: keras.Model, validation: Batches, result: TrainingResult, threshold: float) -> None:
+    """Draw what the best model, or the last if none is best, predicts for the first validation images."""
+    run = result.run
     if run.best.exists():
         model.load_weights(run.best)
     examples = validation.dataset.unbatch().take(_PICTURES).as_numpy_iterator()
     images, masks = map(np.stack, zip(*examples, strict=True))
-    probabilities = keras.ops.sigmoid(model(images, training=False))
+    probabilities = keras.ops.convert_to_numpy(keras.ops.sigmoid(model(images, training=False)))
+    best = result.state.threshold
     with disk_errors(run.path):
-        save_predictions(run.pictures, images, masks, keras.ops.convert_to_numpy(probabilities), threshold)
+        save_predictions(run.pictures, images, masks, probabilities, threshold if best is None else best)

@@ -1,0 +1,26 @@
+from kseg import audit as audit
+from kseg import callbacks as callbacks
+from kseg import config as config
+from kseg import data as data
+from kseg import losses as losses
+from kseg import metrics as metrics
+from kseg import models as models
+from kseg import runs as runs
+from kseg.checks.preflight import preflight as preflight
+
+__version__: str
+IGNORE: int
+
+__all__ = [
+    "IGNORE",
+    "__version__",
+    "audit",
+    "callbacks",
+    "config",
+    "data",
+    "losses",
+    "metrics",
+    "models",
+    "preflight",
+    "runs",
+]

@@ -1,0 +1,95 @@
+"""The data options that several commands share: which data set, how its files are read, what is foreground."""
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from kseg import IGNORE
+from kseg.config.base import MAY_CHANGE, PLACE, Settings
+
+
+class SourceOptions(Settings):
+    """Which data set is opened, which parts of it, and how its files are read."""
+
+    dataset: str = Field(
+        "shapes",
+        json_schema_extra=PLACE,
+        description="A folder with images and masks, or with COCO, LabelMe or YOLO files (see README); a folder that "
+        "TFDS prepared, kseg convert wrote, or Hugging Face saved (also parquet); the built-in shapes or shapes/rare; "
+        "a TFDS name; or the .py file of a TFDS builder, which is run.",
+    )
+    data_dir: Path | None = Field(
+        None, json_schema_extra=PLACE, description="Where TFDS keeps its data sets; None: ~/tensorflow_datasets."
+    )
+    train_split: str | None = Field(
+        None,
+        description="Training split or slice of a TFDS or Hugging Face data set, such as 'train[:10%]' or "
+        "'train+test'; None: train.",
+    )
+    val_split: str | None = Field(
+        None,
+        description="Validation split or slice; must not overlap --train-split. None: the first of validation, val, "
+        "valid and test that exists, else the val fraction of the training split.",
+    )
+    val_fraction: float = Field(
+        0.2, gt=0, lt=1, description="Share of the images to validate on, if the data set has no split for it."
+    )
+    colours: Literal["auto"] | tuple[str, ...] = Field(
+        "auto",
+        description="Colours of the masks in the order of the classes, as '#ff0000' in quotes; 'ignore=#ffffff' is "
+        "ignored. auto: masks hold numbers, and masks in colours are refused with a list of their colours.",
+    )
+    bit_depth: Literal["auto", 8, 10, 12, 14, 16] = Field(
+        "auto",
+        description="Number of bits that the largest value of 16-bit images needs, for scaling them to 8 bits; auto: "
+        "found in 64 training images.",
+    )
+    seed: int = Field(0, ge=0, description="Decides all that is random: split, order, augmentation, initial weights.")
+
+    @field_validator("colours")
+    @classmethod
+    def _are_colours(cls, colours: Any) -> Any:
+        if colours == "auto":
+            return colours
+        colours = tuple(colour.lower() for colour in colours)
+        for colour in colours:
+            if not re.fullmatch("(ignore=)?#[0-9a-f]{6}", colour):
+                raise ValueError(
+                    f"colours: {colour!r} is not allowed; expected auto, or colours such as '#ff0000'; "
+                    "'ignore=#ffffff' for a colour to ignore."
+                )
+        classes = [colour for colour in colours if colour.startswith("#")]
+        each_once = len({colour[-7:] for colour in colours}) == len(colours)
+        if not (each_once and 2 <= len(classes) <= IGNORE):
+            raise ValueError(
+                f"colours: {', '.join(colours)} is not allowed; expected 2 to {IGNORE}, each of them once. "
+                "Colours to ignore do not count."
+            )
+        return colours
+
+    def opening(self) -> dict[str, Any]:
+        """Return the keyword arguments of `kseg.data.open_sources` besides `dataset`."""
+        return {name: getattr(self, name) for name in SourceOptions.model_fields if name != "dataset"}
+
+
+class ForegroundOptions(SourceOptions):
+    """A data set, and which mask values are foreground."""
+
+    foreground: Literal["auto", "any", "classes"] | tuple[int, ...] = Field(
+        "auto",
+        description="Mask values that are foreground. any: every value but 0; classes: every value but 0, and 255 is "
+        "ignored; auto: 255 if the masks hold only 0 and 255, else classes.",
+    )
+
+
+class UnreadableOptions(Settings):
+    """What to do with files that cannot be read."""
+
+    on_bad_example: Literal["error", "skip"] = Field(
+        "error",
+        json_schema_extra=MAY_CHANGE,
+        description="What to do with an image or mask that cannot be read. error: stop and name it; skip: read "
+        "everything once before the start, leave those out, and list them.",
+    )

@@ -1,0 +1,100 @@
+"""The training and validation data of a run, and their batches."""
+
+import logging
+from dataclasses import dataclass
+
+from kseg.config.train import DataOptions
+from kseg.data import Batches, Foreground, find_foreground, open_sources, training_batches, validation_batches
+from kseg.data.sources.base import Source
+from kseg.data.transforms.strengths import find_augmentation
+from kseg.errors import KsegError
+from kseg.runs.directory import RunDirectory
+
+_log = logging.getLogger("kseg")
+
+
+@dataclass(frozen=True)
+class RunData:
+    """Two opened sources, and how their masks are read."""
+
+    training: Source
+    validation: Source
+    foreground: Foreground
+    faults: list[str]
+    """What is wrong with the examples that were left out."""
+
+    @property
+    def summary(self) -> str:
+        """Number and digest of the examples; a run that is resumed must have the same."""
+        return f"training on {self.training.contents()}, validating on {self.validation.contents()}"
+
+    def found(self) -> dict[str, object]:
+        """Return the settings that were `auto` and are known now that the data is open."""
+        return {"foreground": self.foreground.setting, "bit_depth": self.training.bit_depth}
+
+
+def open_data(options: DataOptions) -> RunData:
+    """Open the data set; with `on_bad_example: skip`, read all of it once and leave out what cannot be read.
+
+    Raises:
+        KsegError: there is no such data set, it cannot be read, or nothing in it can be.
+    """
+    training, validation = open_sources(
+        options.dataset, take=options.dev_samples if options.dev_mode else None, **options.opening()
+    )
+    faults: list[str] = []
+    if options.on_bad_example == "skip":
+        (training, faults), (validation, more) = training.readable(), validation.readable()
+        faults = faults + more
+        if not (len(training) and len(validation)):
+            raise KsegError(
+                f"Too much of {options.dataset} cannot be read; nothing is left. The first fault: {faults[0]}"
+            )
+    return RunData(training, validation, find_foreground(training, options.foreground), faults)
+
+
+def log_data(data: RunData, options: DataOptions, run: RunDirectory) -> None:
+    """Log what is trained on and how it is read; list the examples that were left out in `skipped.txt`."""
+    training, validation = data.training, data.validation
+    _log.info(f"Training on {len(training)} images of {training.name}")
+    _log.info(f"Validating on {len(validation)} images of {validation.name}")
+    _log.info(f"Layout: {training.layout}")
+    if data.faults:
+        run.skipped.write_text("\n".join(data.faults) + "\n")
+        _log.warning(
+            f"⚠️  {len(data.faults)} images are left out of every epoch: they cannot be read. See {run.skipped}"
+        )
+    if training.channels != 3:
+        _log.info(f"Images: {training.channels} channels")
+    if training.bit_depth > 8:
+        _log.info(f"Images: 16 bits a channel, where 0 to {2**training.bit_depth - 1} become 0 to 255")
+    _log.info(f"Foreground: {data.foreground}")
+    _log.info(f"Augmentation: {options.augment}: {find_augmentation(options.augment)}")
+
+
+def make_batches(data: RunData, options: DataOptions, start: tuple[int, int]) -> tuple[Batches, Batches]:
+    """Return the training batches from `start`, the epochs and batches that are done, and the validation batches."""
+    batches = training_batches(
+        data.training,
+        data.foreground,
+        image_size=options.image_shape,
+        resize=options.resize,
+        batch_size=options.batch_size,
+        cache=options.cache,
+        seed=options.seed,
+        augment=options.augment,
+        start=start,
+        foreground_crops=options.foreground_crops,
+        steps_per_execution=options.steps_per_execution,
+    )
+    validation = validation_batches(
+        data.validation,
+        data.foreground,
+        image_size=options.image_shape,
+        resize=options.resize,
+        batch_size=options.batch_size,
+        cache=options.cache,
+    )
+    _log.info(f"Training images are {batches.kept}")
+    _log.info(f"Validation images are {validation.kept}")
+    return batches, validation
