@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import KerasTensor
 
+from kseg.keras_private import has_sublayers, producer, sync_jax_state
+
 # Layers and operations of Keras that hand values on as they came, or move them elsewhere.
 _HAND_ON = (
     {"Activation", "Cast", "ConvertToTensor", "Dropout", "Identity", "Sigmoid", "SpatialDropout2D"}
@@ -42,8 +44,7 @@ def set_output_bias(model: keras.Model, foreground_share: float | Sequence[float
     shares = np.asarray(foreground_share, np.float64)
     if not ((shares > 0) & (shares < 1)).all():
         raise ValueError(f"foreground_share is {foreground_share}; expected above 0 and below 1.")
-    if keras.config.backend() == "jax":
-        model.jax_state_sync()  # within fit the variables are empty, and filled from its state later
+    sync_jax_state(model)  # within fit the variables are empty, and filled from its state later
     layer = _with_bias(_output(model))
     if shares.ndim and shares.shape != layer.bias.shape[-1:]:
         raise ValueError(
@@ -80,10 +81,9 @@ def _traced(layer: keras.Layer, *arguments: Any, **keywords: Any) -> list[KerasT
 
 def _with_bias(tensor: KerasTensor) -> keras.Layer:
     """The last layer with a bias on the way to a tensor."""
-    source, call, position = tensor._keras_history
-    arguments = source._inbound_nodes[call].arguments
+    source, arguments, position = producer(tensor)
     has_bias = isinstance(getattr(source, "bias", None), keras.Variable)
-    if getattr(source, "_layers", None) and not has_bias:
+    if has_sublayers(source) and not has_bias:
         return _with_bias(_traced(source, *arguments.args, **arguments.kwargs)[position])
 
     activation = keras.activations.get(getattr(source, "activation", None))

@@ -70,9 +70,10 @@ def explain_write_errors(folder: Path, *others: type[Exception]) -> Iterator[Non
     Raises:
         KsegError: in place of an OSError, or of one of `others`.
     """
+    errors: tuple[type[Exception], ...] = (OSError, *others)
     try:
         yield
-    except (OSError, *others) as error:
+    except errors as error:
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise KsegError(
             f"Cannot write to {folder}: {reason}. Files written earlier are complete. Free disk space or check the "

@@ -48,7 +48,8 @@ def test_a_second_process_is_refused_until_the_first_is_killed(take, owner, tmp_
 
 @pytest.mark.slow
 def test_a_forked_child_does_not_keep_the_lock_of_a_killed_process(tmp_path):
-    code = LOCK_AND_WAIT.replace('"locked"', "os.fork() or time.sleep(60)").replace("import sys", "import os, sys")
+    code = LOCK_AND_WAIT.replace('"locked"', "os.fork() and time.sleep(60) or os.getpid()")
+    code = code.replace("import sys", "import os, sys")
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as process:
         child = int(process.stdout.readline())
         process.kill()

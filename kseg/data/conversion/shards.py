@@ -51,9 +51,9 @@ def write_shards(sources: dict[str, Source], shards: dict[str, list[Shard]], pla
             records_left = packed_examples(source, first[split], plan)
             for shard in shards[split][len(done[split]) :]:
                 records = ((None, record) for record in islice(records_left, shard.stop - shard.start))
-                part = shard.path.with_name(PART)
-                with explain_write_errors(part.parent, RuntimeError, tf.errors.OpError):  # ArrayRecord's, TensorFlow's
-                    write_atomically(shard.path, lambda part, records=records: write(part, _counted(records, bar)), part)
+                counted, destination = _counted(records, bar), shard.path.parent
+                with explain_write_errors(destination, RuntimeError, tf.errors.OpError):  # ArrayRecord's, TensorFlow's
+                    write_atomically(shard.path, lambda part, records=counted: write(part, records), destination / PART)
 
 
 def packed_examples(source: Source, first: int, plan: Plan) -> Iterator[bytes]:
