@@ -99,7 +99,7 @@ def confusion(y_true: KerasTensor, y_pred: KerasTensor, above: float) -> KerasTe
         ValueError: the shapes do not match.
 
     >>> import numpy as np
-    >>> counts = confusion(np.uint8([[1, 1, 0, 255]]), np.float32([[2, -1, 3, 4]]), above=0.0)
+    >>> counts = confusion(np.uint8([[1, 1, 0, 255]]), np.float32([[2, -1, 3, 4]])[..., None], above=0.0)
     >>> np.asarray(counts).tolist()
     [[1, 1, 1, 0]]
     """

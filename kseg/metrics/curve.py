@@ -62,7 +62,7 @@ class ThresholdCurve(keras.metrics.Metric):
         ValueError: in `update_state`, shapes do not match.
 
     >>> curve = ThresholdCurve(from_logits=False)
-    >>> curve.update_state(np.uint8([[1, 1, 0, 0, 255]]), np.float32([[0.3, 0.2, 0.1, 0.25, 0.9]]))
+    >>> curve.update_state(np.uint8([[1, 1, 0, 0, 255]]), np.float32([[0.3, 0.2, 0.1, 0.25, 0.9]])[..., None])
     >>> {name: round(float(value), 2) for name, value in curve.result().items()}
     {'best_f1': 0.8, 'best_threshold': 0.2, 'gap': 1.23}
     """

@@ -72,7 +72,7 @@ class PredictionMonitor(keras.metrics.Metric):
 
     >>> import numpy as np
     >>> monitor = PredictionMonitor(from_logits=False)
-    >>> monitor.update_state(np.uint8([[1, 0, 0, 255]]), np.float32([[0.75, 0.25, 0.5, 1.0]]))
+    >>> monitor.update_state(np.uint8([[1, 0, 0, 255]]), np.float32([[0.75, 0.25, 0.5, 1.0]])[..., None])
     >>> {name: round(float(value), 4) for name, value in monitor.result().items()}
     {'pred_mean': 0.5, 'target_mean': 0.3333}
     >>> monitor.counts().predicted

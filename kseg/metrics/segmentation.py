@@ -78,7 +78,8 @@ class SegmentationMetrics(_OverPixels):
 
     >>> import numpy as np
     >>> metrics = SegmentationMetrics()
-    >>> metrics.update_state(np.uint8([[1, 1, 0, 0]]), np.float32([[2, -1, 3, -4]]))
+    >>> mask, logits = np.uint8([[1, 1, 0, 0]]), np.float32([[2, -1, 3, -4]])[..., None]
+    >>> metrics.update_state(mask, logits)
     >>> {name: round(float(value), 4) for name, value in metrics.result().items()}
     {'f1': 0.5, 'iou': 0.3333, 'precision': 0.5, 'recall': 0.5, 'accuracy': 0.5}
     >>> metrics.counts()
@@ -113,7 +114,8 @@ class F1Score(_Ratio):
     """F1 over all pixels: `2 tp / (2 tp + fp + fn)`, the same number as Dice; 0/0 is 0.
 
     >>> import numpy as np
-    >>> print(float(F1Score()(np.uint8([[1, 1, 0, 0]]), np.float32([[2, -1, 3, -4]]))))
+    >>> mask, logits = np.uint8([[1, 1, 0, 0]]), np.float32([[2, -1, 3, -4]])[..., None]
+    >>> print(float(F1Score()(mask, logits)))
     0.5
     """
 
@@ -126,7 +128,8 @@ class IoU(_Ratio):
     """Intersection over union of the foreground, over all pixels: `tp / (tp + fp + fn)`; 0/0 is 0.
 
     >>> import numpy as np
-    >>> print(round(float(IoU()(np.uint8([[1, 1, 0, 0]]), np.float32([[2, -1, 3, -4]]))), 4))
+    >>> mask, logits = np.uint8([[1, 1, 0, 0]]), np.float32([[2, -1, 3, -4]])[..., None]
+    >>> print(round(float(IoU()(mask, logits)), 4))
     0.3333
     """
 
@@ -139,7 +142,8 @@ class Precision(_Ratio):
     """Precision over all pixels: `tp / (tp + fp)`; 0/0 is 0.
 
     >>> import numpy as np
-    >>> print(float(Precision()(np.uint8([[1, 1, 0, 0]]), np.float32([[2, 2, 3, 4]]))))
+    >>> mask, logits = np.uint8([[1, 1, 0, 0]]), np.float32([[2, 2, 3, 4]])[..., None]
+    >>> print(float(Precision()(mask, logits)))
     0.5
     """
 
@@ -152,7 +156,8 @@ class Recall(_Ratio):
     """Recall over all pixels: `tp / (tp + fn)`; 0/0 is 0.
 
     >>> import numpy as np
-    >>> print(float(Recall()(np.uint8([[1, 1, 0, 0]]), np.float32([[2, 2, 3, 4]]))))
+    >>> mask, logits = np.uint8([[1, 1, 0, 0]]), np.float32([[2, 2, 3, 4]])[..., None]
+    >>> print(float(Recall()(mask, logits)))
     1.0
     """
 
@@ -165,7 +170,8 @@ class PixelAccuracy(_Ratio):
     """The share of pixels that are right; 0/0 is 0. High for an empty prediction where foreground is rare.
 
     >>> import numpy as np
-    >>> print(float(PixelAccuracy()(np.uint8([[1, 0, 0, 0]]), np.float32([[-2, -1, -3, -4]]))))
+    >>> mask, logits = np.uint8([[1, 0, 0, 0]]), np.float32([[-2, -1, -3, -4]])[..., None]
+    >>> print(float(PixelAccuracy()(mask, logits)))
     0.75
     """
 
@@ -207,7 +213,8 @@ class MeanF1(_MeanOverImages):
 
     >>> import numpy as np
     >>> metric = MeanF1()
-    >>> print(float(metric(np.uint8([[1, 1], [1, 0], [0, 0]]), np.float32([[2, 2], [-2, -2], [2, 2]]))))
+    >>> mask, logits = np.uint8([[1, 1], [1, 0], [0, 0]]), np.float32([[2, 2], [-2, -2], [2, 2]])[..., None]
+    >>> print(float(metric(mask, logits)))
     0.5
     >>> metric.counts()["images"], metric.counts()["empty"]
     (2, 1)
@@ -224,7 +231,8 @@ class MeanIoU(_MeanOverImages):
     0 when there is no such image.
 
     >>> import numpy as np
-    >>> print(float(MeanIoU()(np.uint8([[1, 1], [1, 0]]), np.float32([[2, 2], [2, 2]]))))
+    >>> mask, logits = np.uint8([[1, 1], [1, 0]]), np.float32([[2, 2], [2, 2]])[..., None]
+    >>> print(float(MeanIoU()(mask, logits)))
     0.75
     """
 
@@ -237,7 +245,8 @@ class FalseAlarmRate(_Counting):
     """The share of the images with an empty mask on which any pixel was predicted; 0 when there are none.
 
     >>> import numpy as np
-    >>> print(float(FalseAlarmRate()(np.uint8([[0, 0], [0, 0], [1, 1]]), np.float32([[-2, 2], [-2, -2], [2, 2]]))))
+    >>> mask, logits = np.uint8([[0, 0], [0, 0], [1, 1]]), np.float32([[-2, 2], [-2, -2], [2, 2]])[..., None]
+    >>> print(float(FalseAlarmRate()(mask, logits)))
     0.5
     """
 

@@ -58,7 +58,7 @@ def beyond_32_bits(metric, rng):
 def test_scores_are_exact_beyond_2_to_the_32_pixels(rng):
     metric = metrics.SegmentationMetrics()
     tp, fp, fn, tn = beyond_32_bits(metric, rng)
-    metric.update_state(np.uint8([[1, 1, 1, 0, 0, 255]]), np.float32([[1, 1, -1, 1, -1, 1]]))
+    metric.update_state(np.uint8([[1, 1, 1, 0, 0, 255]]), np.float32([[1, 1, -1, 1, -1, 1]])[..., None])
     tp, fp, fn, tn = tp + 2, fp + 1, fn + 1, tn + 1
     assert metric.counts() == {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
     expected = {
@@ -78,6 +78,6 @@ def test_keras_own_counters_stall_where_ours_do_not():
     ours._sums.low.assign(np.int32([2**24, 0, 0, 0]))
     for _ in range(3):
         theirs.update_state([1], [1.0])
-        ours.update_state(np.uint8([[1]]), np.float32([[1]]))
+        ours.update_state(np.uint8([[1]]), np.float32([[1]])[..., None])
     assert float(keras.ops.sum(theirs.result())) == 2.0**24
     assert ours.counts()["tp"] == 2**24 + 3

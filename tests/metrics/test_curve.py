@@ -45,7 +45,7 @@ CASES = {
 
 def stream(case, rng, pixels=200_000):
     share, background, spread, foreground, width = CASES[case]
-    masks = (rng.random((4, pixels // 4)) < share).astype(np.uint8)
+    masks = (rng.random((4, pixels // 4, 1)) < share).astype(np.uint8)
     noise = rng.normal(size=masks.shape)
     logits = np.where(masks == 1, foreground + width * noise, background + spread * noise).astype(np.float32)
     return masks, logits
@@ -76,12 +76,12 @@ def test_the_gap_is_that_of_numpy(case, rng):
 
 def test_of_equally_good_thresholds_the_nearest_to_a_half():
     curve = ThresholdCurve()
-    curve.update_state(np.uint8([[0, 1]]), np.float32([[-9.0, 9.0]]))
+    curve.update_state(np.uint8([[0, 1]]), np.float32([[-9.0, 9.0]])[..., None])
     found = read(curve)
     assert found["best_f1"] == 1.0
     assert found["best_threshold"] == pytest.approx(0.5, abs=0.01)
     curve.reset_state()
-    curve.update_state(np.uint8([[0, 1]]), np.float32([[-4.0, -2.0]]))
+    curve.update_state(np.uint8([[0, 1]]), np.float32([[-4.0, -2.0]])[..., None])
     assert read(curve)["best_threshold"] == pytest.approx(sigmoid(-2.0), abs=0.01)
 
 
@@ -97,7 +97,7 @@ def test_of_equally_good_thresholds_the_nearest_to_a_half():
 @settings(max_examples=12, deadline=None)
 def test_counts_are_exact_in_any_batches(pixels, size):
     masks, logits = (np.array(column) for column in zip(*pixels, strict=True))
-    masks, logits = masks.astype(np.uint8)[:, None], logits.astype(np.float32)[:, None]
+    masks, logits = masks.astype(np.uint8)[:, None, None], logits.astype(np.float32)[:, None, None]
     whole, parts = ThresholdCurve(), ThresholdCurve()
     whole.update_state(masks, logits)
     for start in range(0, len(masks), size):
@@ -122,7 +122,7 @@ def test_saturated_and_impossible_predictions():
     masks = np.uint8([[1, 0, 0, 0]])
     for from_logits, predictions in ((False, [1, 0, 0, 0]), (True, [np.inf, -np.inf, np.nan, -1e30])):
         curve = ThresholdCurve(from_logits=from_logits)
-        curve.update_state(masks, np.float32([predictions]))
+        curve.update_state(masks, np.float32([predictions])[..., None])
         found = read(curve)
         assert found["best_f1"] == 1.0
         assert np.isfinite(found["gap"])
@@ -134,7 +134,7 @@ def test_saturated_and_impossible_predictions():
 )
 def test_one_kind_of_pixel_alone(masks, expected):
     curve = ThresholdCurve()
-    curve.update_state(masks.astype(np.uint8), np.float32([[1, 2, 3, 4]]))
+    curve.update_state(masks.astype(np.uint8), np.float32([[1, 2, 3, 4]])[..., None])
     assert read(curve)["best_f1"] == expected
     assert read(curve)["gap"] == 0.0
 
@@ -142,7 +142,7 @@ def test_one_kind_of_pixel_alone(masks, expected):
 def test_an_empty_stream_and_a_constant_output():
     curve = ThresholdCurve()
     assert read(curve)["best_f1"] == read(curve)["gap"] == 0.0
-    curve.update_state(np.uint8([[1, 0, 0, 0]]), np.full((1, 4), -3.0, np.float32))
+    curve.update_state(np.uint8([[1, 0, 0, 0]]), np.full((1, 4, 1), -3.0, np.float32))
     assert read(curve)["best_f1"] == pytest.approx(2 * 0.25 / 1.25)  # everything is foreground
     assert read(curve)["gap"] == pytest.approx(0, abs=1e-6)
 
@@ -159,7 +159,7 @@ def test_ignored_pixels_and_weights_of_zero(rng):
 
 def test_beyond_two_to_the_31_pixels():
     curve = ThresholdCurve()
-    curve.update_state(np.uint8([[1, 0]]), np.float32([[2, -2]]))
+    curve.update_state(np.uint8([[1, 0]]), np.float32([[2, -2]])[..., None])
     curve._sums.high.assign(curve._sums.low.value * 8)  # 2^33 more of each
     assert curve.histogram().sum(axis=1).tolist() == [2**33 + 1] * 2
     assert read(curve)["best_f1"] == 1.0

@@ -31,9 +31,9 @@ def test_sees_the_smallest_probabilities_a_collapse_leaves(rng):
 
 def test_a_stretch_of_training_is_a_difference_of_counts():
     monitor = PredictionMonitor()
-    monitor.update_state(np.ones((1, 4)), np.full((1, 4), 3.0))
+    monitor.update_state(np.ones((1, 4)), np.full((1, 4, 1), 3.0))
     before = monitor.counts()
-    monitor.update_state(np.uint8([[1, 0, 0, 0]]), np.full((1, 4), -30.0))
+    monitor.update_state(np.uint8([[1, 0, 0, 0]]), np.full((1, 4, 1), -30.0))
     window = monitor.counts() - before
     assert (window.pixels, window.foreground, window.predicted) == (4, 1, 0)
     assert window.target_mean == 0.25
@@ -42,7 +42,7 @@ def test_a_stretch_of_training_is_a_difference_of_counts():
 
 def test_predictions_that_are_not_finite_are_counted_and_shown():
     monitor = PredictionMonitor()
-    monitor.update_state(np.uint8([[1, 0, 255, 0]]), np.float32([[np.nan, np.inf, np.nan, 0.0]]))
+    monitor.update_state(np.uint8([[1, 0, 255, 0]]), np.float32([[np.nan, np.inf, np.nan, 0.0]])[..., None])
     counts = monitor.counts()
     assert (counts.not_finite, counts.predicted, counts.pred_mean) == (2, 0, 0.5)
     assert np.isnan(float(monitor.result()["pred_mean"]))
@@ -50,13 +50,13 @@ def test_predictions_that_are_not_finite_are_counted_and_shown():
 
 def test_sample_weight_zero_leaves_an_image_out():
     monitor = PredictionMonitor(from_logits=False)
-    monitor.update_state(np.ones((2, 4)), np.float32([[0.25] * 4, [1.0] * 4]), sample_weight=[1, 0])
+    monitor.update_state(np.ones((2, 4)), np.float32([[0.25] * 4, [1.0] * 4])[..., None], sample_weight=[1, 0])
     assert float(monitor.result()["pred_mean"]) == 0.25
 
 
 def constant(*images):
     monitor = PredictionMonitor()
-    logits = np.float32(images)
+    logits = np.float32(images)[..., None]
     monitor.update_state(np.zeros(logits.shape, np.uint8), logits)
     counts = monitor.counts()
     return counts.constant, counts.images
@@ -75,7 +75,7 @@ def test_predictions_that_depend_on_nothing_are_counted():
 
 def test_ignored_pixels_and_images_say_nothing_of_a_constant():
     monitor = PredictionMonitor()
-    mask, logits = np.uint8([[0, 0, 255], [255, 255, 255]]), np.float32([[-2, -2, 9], [1, 2, 3]])
+    mask, logits = np.uint8([[0, 0, 255], [255, 255, 255]]), np.float32([[-2, -2, 9], [1, 2, 3]])[..., None]
     monitor.update_state(mask, logits)
     counts = monitor.counts()
     assert (counts.constant, counts.images) == (1, 1)
@@ -83,14 +83,14 @@ def test_ignored_pixels_and_images_say_nothing_of_a_constant():
 
 def test_hits_are_true_positives():
     monitor = PredictionMonitor()
-    monitor.update_state(np.uint8([[1, 1, 0, 255]]), np.float32([[2, -2, 2, 2]]))
+    monitor.update_state(np.uint8([[1, 1, 0, 255]]), np.float32([[2, -2, 2, 2]])[..., None])
     counts = monitor.counts()
     assert (counts.hits, counts.predicted, counts.foreground) == (1, 2, 2)
 
 
 def test_the_first_step_that_was_not_finite():
     monitor = PredictionMonitor()
-    good, bad = np.float32([[1.0, -1.0]]), np.float32([[np.inf, -1.0]])
+    good, bad = np.float32([[[1.0], [-1.0]]]), np.float32([[[np.inf], [-1.0]]])
     mask = np.float32([[1, 0]])
     for step, (images, logits) in enumerate([(good, good), (bad, good), (good, bad), (bad, bad)], start=1):
         monitor.look_at_inputs(images, mask)

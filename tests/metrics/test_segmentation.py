@@ -146,33 +146,33 @@ def test_masks_of_any_dtype_with_or_without_channel_axis(metric, dtype, rng):
 
 
 def test_boolean_masks():
-    mask, logits = np.array([[True, False]]), np.float32([[1, 1]])
+    mask, logits = np.array([[True, False]]), np.float32([[1, 1]])[..., None]
     assert float(metrics.Precision()(mask, logits)) == 0.5
 
 
 def test_predictions_are_never_cast_to_the_dtype_of_the_mask():
     # With an integer mask, 0.6 would become 0.
-    assert float(metrics.F1Score(from_logits=False)(np.int32([[1, 0]]), np.float32([[0.6, 0.4]]))) == 1.0
+    assert float(metrics.F1Score(from_logits=False)(np.int32([[1, 0]]), np.float32([[0.6, 0.4]])[..., None])) == 1.0
 
 
 def test_a_float_mask_is_not_truncated():
-    assert float(metrics.Recall()(np.float32([[0.999, 0.001]]), np.float32([[1, -1]]))) == 1.0
+    assert float(metrics.Recall()(np.float32([[0.999, 0.001]]), np.float32([[1, -1]])[..., None])) == 1.0
 
 
 @pytest.mark.parametrize("metric", OVER_PIXELS.values())
 def test_the_threshold_itself_is_background_in_every_metric(metric):
     found = metrics.SegmentationMetrics()
-    found.update_state(np.uint8([[1, 0]]), np.float32([[0.0, 0.0]]))
+    found.update_state(np.uint8([[1, 0]]), np.float32([[0.0, 0.0]])[..., None])
     assert found.counts() == {"tp": 0, "fp": 0, "fn": 1, "tn": 1}
     of_probabilities, of_logits = metric(from_logits=False), metric(from_logits=True)
-    of_probabilities.update_state(np.uint8([[1, 0]]), np.float32([[0.5, 0.5]]))
-    of_logits.update_state(np.uint8([[1, 0]]), np.float32([[0.0, 0.0]]))
+    of_probabilities.update_state(np.uint8([[1, 0]]), np.float32([[0.5, 0.5]])[..., None])
+    of_logits.update_state(np.uint8([[1, 0]]), np.float32([[0.0, 0.0]])[..., None])
     assert result(of_probabilities) == result(of_logits)
 
 
 def test_nan_is_not_a_detection():
     found = metrics.SegmentationMetrics()
-    found.update_state(np.uint8([[1, 0]]), np.float32([[np.nan, np.nan]]))
+    found.update_state(np.uint8([[1, 0]]), np.float32([[np.nan, np.nan]])[..., None])
     assert found.counts() == {"tp": 0, "fp": 0, "fn": 1, "tn": 1}
 
 
