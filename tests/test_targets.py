@@ -61,8 +61,8 @@ def test_unknown_sizes_match_any_size():
 )
 def test_logits_without_channel_axis_are_refused(mask, logits):
     message = (
-        r"mask has shape \(2,.*\) and the prediction \(2,.*\)\. Expected a prediction \(batch, height, width, channels\):"
-        r" add its channel axis with logits\[\.\.\., None\], or end the model in Conv2D\(1, 1\)"
+        r"mask has shape \(2,.*\) and the prediction \(2,.*\)\. Expected a prediction \(batch, height, width, "
+        r"channels\): add its channel axis with logits\[\.\.\., None\], or end the model in Conv2D\(1, 1\)"
     )
     with pytest.raises(ValueError, match=message):
         align(zeros(*mask), zeros(*logits))

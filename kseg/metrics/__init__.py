@@ -1,7 +1,7 @@
 """Streaming metrics for segmentation, exact on any stream.
 
 Over all pixels: `SegmentationMetrics` (a dict of five), `F1Score`, `IoU`, `Precision`, `Recall`,
-`PixelAccuracy`. Averaged over images: `MeanF1`, `MeanIoU`, `FalseAlarmRate`. Over all thresholds:
+`PixelAccuracy`. Averaged over images: `ImageF1`, `ImageIoU`, `FalseAlarmRate`. Over all thresholds:
 `ThresholdCurve`. What is being predicted: `PredictionMonitor`.
 """
 
@@ -10,9 +10,9 @@ from kseg.metrics.predictions import PredictionCounts, PredictionMonitor
 from kseg.metrics.segmentation import (
     F1Score,
     FalseAlarmRate,
+    ImageF1,
+    ImageIoU,
     IoU,
-    MeanF1,
-    MeanIoU,
     PixelAccuracy,
     Precision,
     Recall,
@@ -22,9 +22,9 @@ from kseg.metrics.segmentation import (
 __all__ = [
     "F1Score",
     "FalseAlarmRate",
+    "ImageF1",
+    "ImageIoU",
     "IoU",
-    "MeanF1",
-    "MeanIoU",
     "PixelAccuracy",
     "Precision",
     "PredictionCounts",
@@ -33,3 +33,6 @@ __all__ = [
     "SegmentationMetrics",
     "ThresholdCurve",
 ]
+
+# The former names: Keras means another thing by MeanIoU, the mean over classes.
+MeanF1, MeanIoU = ImageF1, ImageIoU

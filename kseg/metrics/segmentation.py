@@ -206,13 +206,14 @@ class _MeanOverImages(_Counting):
 
 
 @keras.saving.register_keras_serializable("kseg")
-class MeanF1(_MeanOverImages):
+@keras.saving.register_keras_serializable("kseg", name="MeanF1")  # in files written before the new name
+class ImageF1(_MeanOverImages):
     """The mean F1 of the images that have foreground; those whose mask is empty are left out, and counted.
 
     0 when there is no such image.
 
     >>> import numpy as np
-    >>> metric = MeanF1()
+    >>> metric = ImageF1()
     >>> mask, logits = np.uint8([[1, 1], [1, 0], [0, 0]]), np.float32([[2, 2], [-2, -2], [2, 2]])[..., None]
     >>> print(float(metric(mask, logits)))
     0.5
@@ -225,14 +226,15 @@ class MeanF1(_MeanOverImages):
 
 
 @keras.saving.register_keras_serializable("kseg")
-class MeanIoU(_MeanOverImages):
+@keras.saving.register_keras_serializable("kseg", name="MeanIoU")  # in files written before the new name
+class ImageIoU(_MeanOverImages):
     """The mean IoU of the images that have foreground; those whose mask is empty are left out, and counted.
 
     0 when there is no such image.
 
     >>> import numpy as np
     >>> mask, logits = np.uint8([[1, 1], [1, 0]]), np.float32([[2, 2], [2, 2]])[..., None]
-    >>> print(float(MeanIoU()(mask, logits)))
+    >>> print(float(ImageIoU()(mask, logits)))
     0.75
     """
 

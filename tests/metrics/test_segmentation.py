@@ -1,4 +1,5 @@
 import itertools
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -7,7 +8,7 @@ import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kseg import metrics
+from kseg import losses, metrics
 from tests.gradients import to_numpy
 
 OVER_PIXELS = {
@@ -17,7 +18,7 @@ OVER_PIXELS = {
     "recall": metrics.Recall,
     "accuracy": metrics.PixelAccuracy,
 }
-OVER_IMAGES = [metrics.MeanF1, metrics.MeanIoU, metrics.FalseAlarmRate]
+OVER_IMAGES = [metrics.ImageF1, metrics.ImageIoU, metrics.FalseAlarmRate]
 ALL = [metrics.SegmentationMetrics, *OVER_PIXELS.values(), *OVER_IMAGES]
 
 
@@ -79,7 +80,7 @@ def test_counts_equal_the_confusion_matrix(rng):
     assert counts == {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
 
 
-@pytest.mark.parametrize(("metric", "score"), [(metrics.MeanF1, "f1"), (metrics.MeanIoU, "iou")])
+@pytest.mark.parametrize(("metric", "score"), [(metrics.ImageF1, "f1"), (metrics.ImageIoU, "iou")])
 def test_means_over_images_leave_out_empty_masks_and_count_them(metric, score, rng):
     mask, logits = stream(rng)
     mask[1] = 255  # nothing is known of this one: it counts nowhere
@@ -118,7 +119,7 @@ def test_batch_size_and_order_change_no_bit(metric, sizes, rng):
 def test_any_cutting_of_any_stream_changes_no_bit(seed, cuts):
     mask, logits = stream(np.random.default_rng(seed))
     sizes = np.diff([0, *sorted(cuts), 23]).tolist()
-    for metric in (metrics.SegmentationMetrics, metrics.MeanF1, metrics.PredictionMonitor):
+    for metric in (metrics.SegmentationMetrics, metrics.ImageF1, metrics.PredictionMonitor):
         assert result(fed(metric(), mask, logits, sizes)) == result(fed(metric(), mask, logits, [23]))
 
 
@@ -228,11 +229,11 @@ def test_reset_forgets_everything(metric, rng):
 def test_a_short_last_batch_is_counted_once(rng):
     mask, logits = stream(rng)
     model = keras.Sequential([keras.Input((9, 7, 1)), keras.layers.Identity()])
-    model.compile(loss="mse", metrics=[metrics.SegmentationMetrics(), metrics.MeanF1()])
+    model.compile(loss="mse", metrics=[metrics.SegmentationMetrics(), metrics.ImageF1()])
     logs = model.evaluate(logits, mask, batch_size=8, verbose=0, return_dict=True)
     expected = sklearn_scores(mask, logits > 0)
     assert {name: logs[name] for name in expected} == pytest.approx(expected, rel=1e-6)
-    assert logs["mean_f1"] == float(result(fed(metrics.MeanF1(), mask, logits, [23])))
+    assert logs["mean_f1"] == float(result(fed(metrics.ImageF1(), mask, logits, [23])))
 
 
 def test_a_compiled_model_with_all_metrics_is_saved_and_loaded_again(rng, tmp_path):
@@ -243,3 +244,33 @@ def test_a_compiled_model_with_all_metrics_is_saved_and_loaded_again(rng, tmp_pa
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     assert again.evaluate(logits, mask, verbose=0, return_dict=True) == expected
+
+
+# The old names of ImageF1 and ImageIoU
+
+
+def test_old_names_are_aliases():
+    assert metrics.MeanF1 is metrics.ImageF1
+    assert metrics.MeanIoU is metrics.ImageIoU
+    assert [metrics.ImageF1().name, metrics.ImageIoU().name] == ["mean_f1", "mean_iou"]  # columns of people's logs
+
+
+@pytest.mark.parametrize(("old", "new"), [("MeanF1", metrics.ImageF1), ("MeanIoU", metrics.ImageIoU)])
+def test_files_name_the_new_classes_and_may_name_the_old_ones(old, new):
+    written = keras.metrics.serialize(new(0.3))
+    assert (written["class_name"], written["registered_name"]) == (new.__name__, f"kseg>{new.__name__}")
+    again = keras.metrics.deserialize(written | {"class_name": old, "registered_name": f"kseg>{old}"})
+    assert type(again) is new
+    assert again.get_config() == new(0.3).get_config()
+
+
+def test_a_model_saved_with_the_old_names_is_loaded():
+    # Written by commit a602027 on each backend, with MeanF1 and MeanIoU among the metrics.
+    path = Path(__file__).parents[1] / f"checkpoints/a602027/own-{keras.config.backend()}/last.keras"
+    model = keras.models.load_model(path)
+    assert type(model.loss) is losses.CombinedSegmentationLoss
+    written = [metric["class_name"] for metric in model.get_compile_config()["metrics"]]
+    assert written == ["SegmentationMetrics", "PredictionMonitor", "ThresholdCurve", "ImageF1", "ImageIoU"]
+    images, masks = np.zeros((2, *model.input_shape[1:]), np.float32), np.ones((2, *model.output_shape[1:]), np.uint8)
+    logs = model.evaluate(images, masks, verbose=0, return_dict=True)
+    assert {"f1", "mean_f1", "mean_iou"} <= set(logs)
