@@ -4,9 +4,9 @@ from keras import KerasTensor, ops
 
 from kseg import IGNORE
 
-# The smallest normal float32, and the distance from 1 to the float32 below it. With them a
-# probability of exactly 0 or 1 has a finite logit, and every other one keeps its own.
-_LEAST = 1.1754944e-38
+# The smallest normal float32, and the largest float32 below 1: probabilities are clipped to them, so that the logit of
+# exactly 0 or 1 is finite.
+_SMALLEST = 1.1754944e-38
 _BELOW_ONE = 1.0 - 2.0**-24
 
 
@@ -64,11 +64,11 @@ def align(y_true: KerasTensor, y_pred: KerasTensor) -> tuple[KerasTensor, KerasT
     return y_true, y_pred
 
 
-def known(y_true: KerasTensor) -> KerasTensor:
+def not_ignored(y_true: KerasTensor) -> KerasTensor:
     """Return True for each pixel of a mask that is not 255; bool of the same shape.
 
     >>> import numpy as np
-    >>> np.asarray(known(np.float32([0, 1, 255]))).tolist()
+    >>> np.asarray(not_ignored(np.float32([0, 1, 255]))).tolist()
     [True, True, False]
     """
     return ops.not_equal(y_true, IGNORE)
@@ -81,5 +81,5 @@ def logit(probability: KerasTensor) -> KerasTensor:
     >>> [round(float(logit(np.float32(p))), 3) for p in (0.0, 0.25, 1.0)]
     [-87.337, -1.099, 16.636]
     """
-    probability = ops.clip(probability, _LEAST, _BELOW_ONE)
+    probability = ops.clip(probability, _SMALLEST, _BELOW_ONE)
     return ops.log(probability) - ops.log1p(-probability)

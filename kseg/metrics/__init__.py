@@ -1,8 +1,8 @@
-"""Streaming metrics for segmentation, exact on any stream.
+"""Streaming metrics for segmentation, exact for any number of pixels.
 
-Over all pixels: `SegmentationMetrics` (a dict of five), `F1Score`, `IoU`, `Precision`, `Recall`,
-`PixelAccuracy`. Averaged over images: `ImageF1`, `ImageIoU`, `FalseAlarmRate`. Over all thresholds:
-`ThresholdCurve`. What is being predicted: `PredictionMonitor`.
+Over all pixels: `SegmentationMetrics` (a dict of five), `F1Score`, `IoU`, `Precision`, `Recall`, `PixelAccuracy`.
+Averaged over images: `ImageF1`, `ImageIoU`, `FalseAlarmRate`. Over all thresholds: `ThresholdCurve`.
+Statistics of the predictions: `PredictionMonitor`, which returns `PredictionCounts`.
 """
 
 from kseg.metrics.curve import ThresholdCurve
@@ -34,5 +34,5 @@ __all__ = [
     "ThresholdCurve",
 ]
 
-# The former names: Keras means another thing by MeanIoU, the mean over classes.
+# Old names, which still work. Keras's MeanIoU is a mean over classes.
 MeanF1, MeanIoU = ImageF1, ImageIoU

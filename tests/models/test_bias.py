@@ -173,7 +173,7 @@ def test_a_share_that_is_none_is_refused(share):
 
 @pytest.mark.parametrize("shares", [[0.1], [0.1, 0.2], []])
 def test_shares_that_do_not_match_the_channels_are_refused(shares):
-    message = rf"has {len(shares)} shares and the bias of 'head' \(Conv2D\) the shape \(3,\); expected one share,"
+    message = rf"has {len(shares)} shares and the bias of 'head' \(Conv2D\) the shape \(3,\); expected one share, or one per channel"
     with pytest.raises(ValueError, match=message):
         set_output_bias(functional(logits, channels=3), shares)
 
