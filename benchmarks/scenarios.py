@@ -34,7 +34,7 @@ class Scenario:
     expected: str | None = None
     """The cause; None for a healthy run; `a or b` where several causes are right."""
     effect_epoch: int = 1
-    """The epoch in which the sabotage takes effect; the cause is expected by the end of the next one, or of `within`."""
+    """Epoch in which the sabotage takes effect; the cause is expected by the end of the next one, or of `within`."""
     within: int | None = None
     """The epoch by whose end the cause is expected, where the detector needs several looks."""
     data: Callable[..., Data] = field(default_factory=lambda: shapes)
