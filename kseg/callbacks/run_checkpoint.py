@@ -307,7 +307,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         if self._signal:
             return True
         seconds, cost = time.monotonic() - self._at, self.stalls[-1] if self.stalls else 0.0
-        return self.every.over(batches=self._batches_since, seconds=seconds, epochs=self._epochs_since, cost=cost)
+        return self.every.is_due(batches=self._batches_since, seconds=seconds, epochs=self._epochs_since, cost=cost)
 
     def _validating(self) -> TrainingState:
         return replace(self.state, batch=self._done, validating=True)

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What a conversion is made from, and the files that it writes."""
 
 import json
 import re
@@ -73,6 +73,7 @@ class Converted:
 
 
 def made_from(training: Source, validation: Source, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what a conversion depends on: the examples of both splits, the class names, the settings."""
     said = {"train": training.contents(), "validation": validation.contents(), "bit_depth": training.bit_depth}
     said["classes"] = _names(training.classes)
     return json.loads(json.dumps(said | settings))

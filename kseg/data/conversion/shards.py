@@ -1,4 +1,4 @@
-"""TODO."""
+"""Write the shards of a conversion."""
 
 from collections.abc import Iterator
 from itertools import islice, takewhile
@@ -28,6 +28,7 @@ def _template(destination: Path, plan: Plan) -> "tfds.core.ShardedFileTemplate":
 
 
 def shards_of(destination: Path, plan: Plan, split: str, count: int) -> list[Shard]:
+    """Return the shards of a split of `count` examples, written or not."""
     starts = range(0, count, plan.examples_a_shard)
     paths = _template(destination, plan).replace(split=split).sharded_filepaths(len(starts))
     return [

@@ -244,7 +244,8 @@ def test_what_was_killed_goes_on_to_the_same_bytes(make_folder, rng, out, monkey
         mask = (rng.random((90, 120)) < 0.4).astype(np.uint8)
         pairs[f"{index:03}"] = (rng.integers(0, 256, (90, 120, 3)).astype(np.uint8), mask)
     folder, destination = str(make_folder(pairs)), out / "killed/set"
-    code = "import sys, kseg.data.conversion.convert as c; c._SHARD_BYTES = 2**17; c.convert(sys.argv[1], c.Path(sys.argv[2]))"
+    code = "import sys, kseg.data.conversion.convert as c; c._SHARD_BYTES = 2**17; "
+    code += "c.convert(sys.argv[1], c.Path(sys.argv[2]))"
     process = subprocess.Popen([sys.executable, "-c", code, folder, str(destination)], stderr=subprocess.DEVNULL)
     while process.poll() is None and len(list(destination.glob("set-*"))) < 9:
         time.sleep(0.001)
