@@ -1,33 +1,23 @@
-"""What is wrong with a data set: python scripts/debug_masks.py --dataset path/to/folder
+"""Report what is wrong with a data set: python scripts/debug_masks.py --dataset path/to/folder
 
-The same as `kseg audit path/to/folder`, with the same exit status.
+The same as `kseg audit path/to/folder`, with the same options and exit status.
 """
 
 import sys
-from pathlib import Path
-from typing import Literal
+from collections.abc import Sequence
+from typing import Annotated
 
 import tyro
 
 from kseg.commands.audit import run
+from kseg.commands.guard import guard
+from kseg.config.audit import AuditConfig
 
 
-def main(
-    dataset: str,
-    data_dir: Path | None = None,
-    foreground: Literal["auto", "any", "classes"] | tuple[int, ...] = "auto",
-    colours: Literal["auto"] | tuple[str, ...] = "auto",
-) -> int:
-    """Audit a data set; see `kseg audit --help`.
-
-    Args:
-        dataset: A folder with images and masks or annotations, the built-in shapes or shapes/rare, or a TFDS name.
-        data_dir: Where TFDS keeps its data sets; None: ~/tensorflow_datasets.
-        foreground: Mask values that are foreground, as for kseg train.
-        colours: Colours of the masks in the order of the classes, as for kseg train.
-    """
-    return run(dataset, data_dir=data_dir, foreground=foreground, colours=colours)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Audit the data set that the arguments name; see `kseg audit --help`."""
+    return guard(lambda: run(tyro.cli(Annotated[AuditConfig, tyro.conf.arg(name="")], args=arguments)))
 
 
 if __name__ == "__main__":
-    sys.exit(tyro.cli(main))
+    sys.exit(main())

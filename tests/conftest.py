@@ -38,3 +38,22 @@ def signals() -> Iterator[None]:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(7)
+
+
+@pytest.fixture
+def refused(capsys):
+    """The message of a command that has to end with status 2, and without a traceback."""
+
+    def run(*flags):
+        from kseg.commands import train as command
+
+        try:
+            status = command.main(flags)
+        except SystemExit as exit:
+            status = exit.code
+        output = capsys.readouterr()
+        assert status == 2
+        assert "Traceback" not in output.out + output.err
+        return " ".join((output.out + output.err).replace("│", " ").split())
+
+    return run

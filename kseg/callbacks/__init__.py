@@ -1,4 +1,4 @@
-"""Callbacks for anyone's `model.fit`: notice a collapse, keep the best model, say how it goes."""
+"""Callbacks for any `model.fit`: notice a collapse, keep the best model, resume a run, print a summary."""
 
 import kseg.backend  # noqa: F401 (first: names a wrong KERAS_BACKEND before Keras fails on it)
 from kseg.callbacks.best import BestF1Checkpoint

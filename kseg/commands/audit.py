@@ -32,10 +32,19 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m kseg.aud
         0; 1 if there is an error among the findings; 2 if nothing can be read; 130 after Ctrl-C.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    return guard(lambda: _audit(tyro.cli(Annotated[Arguments, tyro.conf.arg(name="")], prog=prog, args=arguments)))
+    return guard(lambda: run(tyro.cli(Annotated[Arguments, tyro.conf.arg(name="")], prog=prog, args=arguments)))
 
 
-def _audit(config: AuditConfig) -> int:
+def run(config: AuditConfig) -> int:
+    """Audit a data set and print what was found; write `audit.json` and `audit.html`, or else `augment.html`.
+
+    Returns:
+        0; 1 if there is an error among the findings.
+
+    Raises:
+        KsegError: the data set cannot be read, or the output lies in it.
+        OSError: the output cannot be written.
+    """
     quiet_tensorflow()
     options = config.opening() | {"foreground": config.foreground}
     output = output_folder(config.dataset, config.output)

@@ -1,8 +1,8 @@
-"""Streaming metrics for segmentation, exact on any stream.
+"""Streaming metrics for segmentation, exact for any number of pixels.
 
-Over all pixels: `SegmentationMetrics` (a dict of five), `F1Score`, `IoU`, `Precision`, `Recall`,
-`PixelAccuracy`. Averaged over images: `MeanF1`, `MeanIoU`, `FalseAlarmRate`. Over all thresholds:
-`ThresholdCurve`. What is being predicted: `PredictionMonitor`.
+Over all pixels: `SegmentationMetrics` (a dict of five), `F1Score`, `IoU`, `Precision`, `Recall`, `PixelAccuracy`.
+Averaged over images: `ImageF1`, `ImageIoU`, `FalseAlarmRate`. Over all thresholds: `ThresholdCurve`.
+Statistics of the predictions: `PredictionMonitor`, which returns `PredictionCounts`.
 """
 
 import kseg.backend  # noqa: F401 (first: names a wrong KERAS_BACKEND before Keras fails on it)
@@ -11,9 +11,9 @@ from kseg.metrics.predictions import PredictionCounts, PredictionMonitor
 from kseg.metrics.segmentation import (
     F1Score,
     FalseAlarmRate,
+    ImageF1,
+    ImageIoU,
     IoU,
-    MeanF1,
-    MeanIoU,
     PixelAccuracy,
     Precision,
     Recall,
@@ -23,9 +23,9 @@ from kseg.metrics.segmentation import (
 __all__ = [
     "F1Score",
     "FalseAlarmRate",
+    "ImageF1",
+    "ImageIoU",
     "IoU",
-    "MeanF1",
-    "MeanIoU",
     "PixelAccuracy",
     "Precision",
     "PredictionCounts",
@@ -34,3 +34,6 @@ __all__ = [
     "SegmentationMetrics",
     "ThresholdCurve",
 ]
+
+# Old names, which still work. Keras's MeanIoU is a mean over classes.
+MeanF1, MeanIoU = ImageF1, ImageIoU

@@ -1,4 +1,4 @@
-"""Models for segmentation, as plain Keras models of Keras's own layers, and where their training starts."""
+"""Segmentation models made of Keras layers, and their output bias."""
 
 import kseg.backend  # noqa: F401 (first: names a wrong KERAS_BACKEND before Keras fails on it)
 from kseg.models.bias import set_output_bias

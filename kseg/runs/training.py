@@ -26,7 +26,7 @@ from kseg.runs.messages import format_best, log_result, log_resumed, resume_comm
 from kseg.runs.model import make_loss, make_model, start_at_prior
 from kseg.runs.optimizer import make_optimizer
 from kseg.runs.result import TrainingResult
-from kseg.storage.whole import disk_errors
+from kseg.storage.atomic import explain_write_errors
 
 _log = logging.getLogger("kseg")
 
@@ -72,7 +72,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
             score="val_best_f1" if model_options.threshold == "auto" else "val_f1",
             settings=config.settings() | {"run_dir": None},
             data=data.summary,
-            say=_log.info,
+            print_fn=_log.info,
         )
         changes = _check_resumable(saved, config, model_options, data.summary)
         if _is_finished(saved, optimizer_options.epochs, checkpoint):
@@ -199,5 +199,5 @@ def _draw(model: keras.Model, validation: Batches, result: TrainingResult, thres
     images, masks = map(np.stack, zip(*examples, strict=True))
     probabilities = keras.ops.convert_to_numpy(keras.ops.sigmoid(model(images, training=False)))
     best = result.state.threshold
-    with disk_errors(run.path):
+    with explain_write_errors(run.path):
         save_predictions(run.pictures, images, masks, probabilities, threshold if best is None else best)

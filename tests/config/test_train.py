@@ -5,8 +5,8 @@ import pytest
 import yaml
 
 from kseg import losses
-from kseg.config.base import read_yaml
-from kseg.config.train import TrainConfig, write_yaml
+from kseg.config.base import read_yaml, write_yaml
+from kseg.config.train import DataOptions, ModelOptions, OptimizerOptions, RunOptions, TrainConfig
 from kseg.data.transforms import strengths as augmentation
 from kseg.errors import KsegError
 
@@ -35,12 +35,12 @@ RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
         ({"colours": "red"}, "colours: 'red' is not allowed; expected auto, or colours such as '#000000' '#ff0000'."),
         (
             {"colours": ("#000000", "red")},
-            "colours: 'red' is not allowed; expected auto, or colours such as '#ff0000'.",
+            "colours: 'red' is not allowed; expected auto, or colours such as '#ff0000'; 'ignore=#ffffff' for a colour",
         ),
         ({"colours": ("#FF0000", "#ff0000")}, "colours: #ff0000, #ff0000 is not allowed; expected 2 to 255, each of "),
         ({"colours": ("#ff0000",)}, "colours: #ff0000 is not allowed; expected 2 to 255, each of them once."),
         ({"colours": ("#ff0000", "ignore=#00ff00")}, "colours: #ff0000, ignore=#00ff00 is not allowed; expected 2 to"),
-        ({"colours": ("#ff0000", "#00ff00", "ignore=#00ff00")}, "each of them once. Those to ignore do not count."),
+        ({"colours": ("#ff0000", "#00ff00", "ignore=#00ff00")}, "each of them once. Colours to ignore do not count."),
         ({"bit_depth": 9}, "bit_depth: 9 is not allowed; expected 'auto', 8, 10, 12, 14 or 16"),
         ({"filters": 12}, "filters: 12 is not allowed; expected a multiple of 8"),
         ({"threshold": 1.5}, "threshold: 1.5 is not allowed; expected auto, or a probability above 0 and below 1"),
@@ -108,3 +108,36 @@ def test_the_presets_of_augmentation_are_those_that_there_are():
 def test_every_recipe_is_valid_and_begins_with_its_command(recipe):
     TrainConfig(**yaml.safe_load(recipe.read_text()))
     assert f"# python -m kseg.train --config configs/{recipe.name}" in recipe.read_text()
+
+
+def test_the_parts_have_every_setting_once_and_the_same_values():
+    config = TrainConfig(image_size=(64, 96), lr=0.5, keep=5, filters=8)
+    parts = [part.of(config) for part in (DataOptions, ModelOptions, OptimizerOptions, RunOptions)]
+    names = [name for part in parts for name in type(part).model_fields]
+    assert sorted(names) == sorted(TrainConfig.model_fields)
+    assert {name: value for part in parts for name, value in part.settings().items()} == config.settings()
+
+
+FIXED = {"train_split", "val_split", "val_fraction", "foreground", "colours", "bit_depth", "image_size", "resize"}
+FIXED |= {"dev_mode", "dev_samples", "filters", "mixed_precision", "batch_size", "steps_per_execution", "seed"}
+PLACES = {"dataset", "data_dir", "run_dir"}
+
+
+@pytest.mark.parametrize("name", list(TrainConfig.model_fields))
+def test_a_setting_may_change_in_mid_run_only_if_its_field_says_so(name):
+    config = TrainConfig()
+    before = config.settings() | {name: "other"}
+    if name in FIXED:
+        with pytest.raises(KsegError, match=f"cannot be changed in mid-run: {name} other -> .*Keep those of the check"):
+            config.changes(before)
+    else:
+        change = [] if name in PLACES else [f"{name} other -> {config.settings()[name]}"]
+        assert config.changes(before) == change
+
+
+def test_a_new_setting_is_refused_in_mid_run_unless_its_field_allows_it():
+    class More(TrainConfig):
+        new: int = 3
+
+    with pytest.raises(KsegError, match=r"cannot be changed in mid-run: new 2 -> 3"):
+        More().changes({"new": 2})

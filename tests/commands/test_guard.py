@@ -1,0 +1,38 @@
+import pytest
+
+from kseg.commands.guard import guard
+from kseg.errors import KsegError
+
+pytestmark = pytest.mark.backend_free
+
+
+class CollapsedError(KsegError):
+    status = 3
+
+
+def test_the_status_of_the_command_is_returned(capsys):
+    assert guard(lambda: 1) == 1
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(KsegError("no data"), 2), (CollapsedError("no data"), 3), (OSError("no data"), 2)]
+)
+def test_an_error_is_printed_without_a_traceback(error, status, capsys):
+    def fail():
+        raise error
+
+    assert guard(fail) == status
+    assert capsys.readouterr() == ("", "kseg: no data\n")
+
+
+def test_ctrl_c_is_130():
+    def interrupt():
+        raise KeyboardInterrupt
+
+    assert guard(interrupt) == 130
+
+
+def test_another_error_keeps_its_traceback():
+    with pytest.raises(ZeroDivisionError):
+        guard(lambda: 1 // 0)
