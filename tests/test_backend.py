@@ -11,5 +11,5 @@ def test_jax_and_torch_are_accepted():
 
 def test_another_backend_is_refused_and_both_are_named(monkeypatch):
     monkeypatch.setattr(keras.config, "backend", lambda: "tensorflow")
-    with pytest.raises(KsegError, match="Keras runs on tensorflow; kseg needs jax or torch"):
+    with pytest.raises(KsegError, match="Keras runs on tensorflow; kseg trains on jax or torch"):
         check_backend()

@@ -170,12 +170,3 @@ def test_jax_is_the_default_and_a_choice_stands(first, environment, backend, tmp
     (tmp_path / ".keras/keras.json").write_text('{"backend": "tensorflow"}')
     code = f"{first}; import keras; print(keras.config.backend())"
     assert python(code, HOME=str(tmp_path), **environment) == backend
-
-
-def test_the_parts_are_there_and_others_are_refused():
-    import kseg
-
-    assert {"losses", "metrics", "callbacks"} <= set(dir(kseg))
-    assert kseg.losses.get("dice").name == "dice"
-    with pytest.raises(AttributeError, match="no attribute 'layers'; its parts are callbacks, config"):
-        _ = kseg.layers

@@ -63,6 +63,8 @@ def test_what_a_run_leaves(finished, folder):
     with run.history.open() as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert [row["epoch"] for row in finished.history] == [1, 2]
+    assert finished.history[-1]["val_f1"] == float(rows[-1]["val_f1"])
     assert float(rows[-1]["val_f1"]) == read_state(run.last).history[-1]["val_f1"]
     log = run.log.read_text()
     assert "Epoch 2/2 Complete - Train Loss: " in log
@@ -79,8 +81,7 @@ def test_the_best_model_gives_the_best_f1_again(finished, folder):
 
     _, validation = open_sources(str(folder))
     batches = validation_batches(validation, find_foreground(validation), image_size=(32, 32), batch_size=2)
-    model = keras.models.load_model(finished.run.best)
-    logs = model.evaluate(batches.dataset, verbose=0, return_dict=True)
+    logs = finished.model.evaluate(batches.dataset, verbose=0, return_dict=True)
     assert logs["f1"] == pytest.approx(finished.best_f1, abs=1e-6)
 
 
@@ -228,7 +229,7 @@ def test_what_changed_is_said(finished, folder, tmp_path, capsys):
 def test_what_cannot_change_is_refused_with_both_values(finished, folder, refused, tmp_path):
     checkpoint = ["--checkpoint", str(finished.run.last), "--epochs", "3", "--run-dir", str(tmp_path / "on")]
     message = refused(*checkpoint, "--filters", "16", "--seed", "1", "--image-size", "64")
-    assert "These settings cannot be changed in mid-run: image_size 32 -> 64, filters 8 -> 16, seed 0 -> 1." in message
+    assert "These settings cannot be changed in mid-run: seed 0 -> 1, image_size 32 -> 64, filters 8 -> 16." in message
     other = tmp_path / "squares"
     shutil.copytree(folder, other)
     assert command.main([*checkpoint, "--dataset", str(other)]) == 0  # the same data elsewhere
@@ -274,7 +275,7 @@ def test_a_run_that_never_wrote_a_checkpoint_is_started_with_its_settings(tmp_pa
 
 @pytest.mark.slow
 def test_two_runs_cannot_have_one_folder(folder, tmp_path, refused):
-    code = "import sys, time, pathlib\nfrom kseg.checkpoints import lock\nlock(pathlib.Path(sys.argv[1]))\n"
+    code = "import sys, time, pathlib\nfrom kseg.storage.lock import lock\nlock(pathlib.Path(sys.argv[1]))\n"
     code += "print('held', flush=True)\ntime.sleep(60)"
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
