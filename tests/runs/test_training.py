@@ -219,11 +219,8 @@ def test_another_backend_goes_on_with_the_weights_and_says_that_it_is_not_the_sa
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert (
-        backends = f"was written on {keras.config.backend()}, this run is on {other}"
-        assert f"The checkpoint {backends}: weights, optimizer and history" in done.stdout
-        in done.stdout
-    )
+    backends = f"was written on {keras.config.backend()}, this run is on {other}"
+    assert f"The checkpoint {backends}: weights, optimizer and history" in done.stdout
     state = read_state(tmp_path / "last.keras")
     assert state.epoch == 3
     assert state.history[2]["val_f1"] > 0.9 * state.history[1]["val_f1"]
