@@ -1,25 +1,25 @@
-"""Does the detector name what is wrong, and keep quiet where nothing is? Sabotaged and healthy runs, side by side.
+"""Does the detector find the right cause in sabotaged runs, and nothing in healthy ones?
 
     python benchmarks/collapse.py --nuclei path/to/nuclei     # all; half an hour on two cores
-    python benchmarks/collapse.py --quick                     # a slice in two minutes, which the tests use
+    python benchmarks/collapse.py --quick                     # some, in two minutes; the tests use them
     KERAS_BACKEND=torch python benchmarks/collapse.py --quick
 
-Each run trains a small model on 80 images of 64 x 64, with `kseg.preflight` before it and `CollapseDetector` in it, and
-prints what was done, the cause expected, the causes named, and the epoch and batch at which the first was. A sabotaged
-run is right if the first cause named is the one expected, and in time: by the end of the first epoch after the sabotage
-bites, or of the epoch stated in `scenarios.py` where a cause takes its number of looks. A healthy run is right if
-nothing is named.
+Each run trains a small model on 80 images of 64 x 64, with `kseg.preflight` before it and `CollapseDetector` in it. It
+prints the scenario, the expected cause, the causes found, and epoch and batch of the first. A sabotaged run is right if
+the first cause is the expected one, and in time if it was found by the end of the epoch after the sabotage takes
+effect, or of the epoch given in `scenarios.py` for causes that need several looks. A healthy run is right if nothing is
+found.
 
-At the end stand the confusion table, the detection rate and the false alarms, for the even scenarios, by whose traces
-the detector's numbers were chosen, and for the odd ones; and for those from which a run can recover, the F1 reached
-with `action="recover"` next to that of the healthy twin. The odd half is no blind test: its runs were seen while the
+At the end it prints the confusion table, and detection rate and false alarms for the even scenarios, from whose traces
+the detector's numbers were chosen, and for the odd ones. For scenarios that can recover it prints the F1 reached with
+`action="recover"` beside that of the healthy twin. The odd half is not a blind test: its runs were seen while the
 scenarios were written.
 
-On JAX: 56 of 58 sabotaged runs named rightly, 55 of them in time; 1 false alarm in 50 healthy runs (odd half: 29 of
-29, 28 in time, none in 25). Wrong are: an early `all_background` where the run had not learned yet and validation was
-broken besides; `not_learning` for a U-Net at 100 times its learning rate; `all_background` on 0.2% foreground, which
-took 300 batches to be found. Ten runs at 100 times their learning rate recovered to 70% to 117% of their twins' F1,
-median 87%; three reached 95%.
+On JAX the cause is right in 56 of 58 sabotaged runs, in 55 of them in time; 1 false alarm in 50 healthy runs (odd half:
+29 of 29, 28 in time, no false alarm in 25). Wrong are: an early `all_background` before the run had learned, with
+validation broken too; `not_learning` for a U-Net at 100 times its learning rate; `all_background` on 0.2% foreground,
+where the foreground was found after 300 batches. Ten runs at 100 times their learning rate recovered to 70% to 117% of
+their twins' F1, median 87%; three reached 95%.
 """
 
 import kseg  # isort: skip  (before keras: makes JAX the default)
@@ -41,7 +41,7 @@ import tyro
 from scenarios import Scenario, healthy, nuclei, sabotaged
 
 HEALTHY = "(nothing)"
-# One of each kind, for --quick.
+# The scenarios of --quick, one of each kind.
 QUICK = (
     "learning rate x 100, no clipping, seed 0",
     "NaN pixels in one image, seed 0",
@@ -56,31 +56,31 @@ QUICK = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run gave."""
+    """The result of one run."""
 
     causes: list[str]
-    """In the order in which they were named."""
+    """The causes in the order in which they were found."""
     epoch: int
-    """Where the first was named; 0 before training."""
+    """Epoch of the first finding; 0 is before training."""
     batch: int
     best_f1: float
-    """The best validation F1 of all thresholds and epochs."""
+    """The best validation F1 over all thresholds and epochs."""
     seconds: float
     recoveries: int
 
     @property
-    def named(self) -> str:
-        """The first cause."""
+    def first_cause(self) -> str:
+        """The cause of the first finding."""
         return self.causes[0] if self.causes else HEALTHY
 
 
 def main(nuclei: Path | None = None, quick: bool = False, workers: int = 2) -> None:
-    """Run the scenarios and print what was found.
+    """Run the scenarios and print the results.
 
     Args:
         nuclei: The folder of nuclei images; without it their scenarios are left out.
         quick: Only one scenario of each kind.
-        workers: Runs at once.
+        workers: Number of runs at the same time.
     """
     kseg.data.quiet_tensorflow()
     if nuclei:
@@ -90,9 +90,9 @@ def main(nuclei: Path | None = None, quick: bool = False, workers: int = 2) -> N
         scenarios = [scenario for scenario in scenarios if scenario.name in QUICK]
     names = [scenario.name for scenario in scenarios]
     pairs = [scenario for scenario in scenarios if scenario.twin]
-    context = multiprocessing.get_context("spawn")  # a forked JAX hangs
+    context = multiprocessing.get_context("spawn")  # JAX hangs in a forked process
     with tempfile.TemporaryDirectory() as cache, ProcessPoolExecutor(workers, context, _set_up, (cache,)) as pool:
-        outcomes = []
+        outcomes: list[Outcome] = []
         for scenario, outcome in zip(scenarios, pool.map(run, names), strict=True):
             outcomes.append(outcome)
             print(_line(scenario, outcome), flush=True)
@@ -126,20 +126,20 @@ def _set_up(cache: str) -> None:
 
 
 def run(name: str, action: str = "warn", twin: bool = False) -> Outcome:
-    """Look at a scenario, or its healthy twin, before, train it, and tell what was said."""
+    """Check and train a scenario, or its healthy twin; return what was found."""
     start = time.perf_counter()
-    scenario = called(name)
+    scenario = find_scenario(name)
     if twin:
         scenario = replace(scenario, **scenario.twin)
     if twin or action == "recover":
-        # As long again, so that what is compared is where they end, and not the time that was lost.
+        # Twice as long, so that the final scores are compared and not the lost time.
         scenario = replace(scenario, epochs=2 * scenario.epochs)
     try:
-        detector, history, before = train(scenario, action, looked_at=True)
+        detector, history, early_findings = train(scenario, action, check=True)
     except kseg.errors.KsegError as error:
         causes = [line.split(":")[0] for line in str(error).splitlines()[1:]]
         return Outcome(causes, 0, 0, 0.0, time.perf_counter() - start, 0)
-    findings = [*before, *detector.findings]
+    findings = [*early_findings, *detector.findings]
     return Outcome(
         [finding.cause for finding in findings],
         (findings[0].epoch or 0) if findings else 0,
@@ -150,15 +150,15 @@ def run(name: str, action: str = "warn", twin: bool = False) -> Outcome:
     )
 
 
-def called(name: str) -> Scenario:
-    """The scenario of that name."""
+def find_scenario(name: str) -> Scenario:
+    """Return the scenario of that name."""
     return next(scenario for scenario in (*sabotaged(), *healthy()) if scenario.name == name)
 
 
 def train(
-    scenario: Scenario, action: str = "warn", looked_at: bool = False
+    scenario: Scenario, action: str = "warn", check: bool = False
 ) -> tuple[kseg.callbacks.CollapseDetector, keras.callbacks.History, list[kseg.findings.Finding]]:
-    """Train the model of a scenario; the detector, the history, and on request what `preflight` found."""
+    """Train the model of a scenario; return the detector, the history, and with `check` the findings of `preflight`."""
     data = scenario.data(seed=scenario.seed)
     if scenario.sabotage:
         data = scenario.sabotage(data)
@@ -180,7 +180,7 @@ def train(
     )
     size = scenario.batch_size
     batches = [(data.images[i : i + size], data.masks[i : i + size]) for i in range(0, len(data.images), size)]
-    before = kseg.preflight(model, batches) if looked_at else []
+    early_findings = kseg.preflight(model, batches) if check else []
     detector, history = kseg.callbacks.CollapseDetector(action=action), keras.callbacks.History()
     with contextlib.suppress(kseg.callbacks.CollapseError):
         model.fit(
@@ -192,11 +192,11 @@ def train(
             callbacks=[detector, history],
             verbose=0,
         )
-    return detector, history, before
+    return detector, history, early_findings
 
 
 def _optimizer(scenario: Scenario, images: int) -> keras.optimizers.Optimizer:
-    """The scenario's, or AdamW as the command has it: a warm-up, a cosine, clipping."""
+    """Return the scenario's optimizer, or AdamW as in the command: warm-up, cosine decay, clipping."""
     if scenario.optimizer:
         return scenario.optimizer(scenario.lr)
     steps = scenario.epochs * -(-images // scenario.batch_size)
@@ -207,46 +207,46 @@ def _optimizer(scenario: Scenario, images: int) -> keras.optimizers.Optimizer:
     return keras.optimizers.AdamW(schedule, global_clipnorm=1.0)
 
 
-def right(scenario: Scenario, outcome: Outcome) -> bool:
-    """Whether the first cause named is the one expected."""
-    return outcome.named in (scenario.expected or HEALTHY).split(" or ")
+def is_right(scenario: Scenario, outcome: Outcome) -> bool:
+    """Whether the first cause is the expected one."""
+    return outcome.first_cause in (scenario.expected or HEALTHY).split(" or ")
 
 
-def in_time(scenario: Scenario, outcome: Outcome) -> bool:
-    """Whether it was named by the epoch in which it ought to be."""
-    return outcome.epoch <= (scenario.within or scenario.bites + 1)
+def is_in_time(scenario: Scenario, outcome: Outcome) -> bool:
+    """Whether the first finding came by the expected epoch."""
+    return outcome.epoch <= (scenario.within or scenario.effect_epoch + 1)
 
 
 def _line(scenario: Scenario, outcome: Outcome) -> str:
-    verdict = "ok   " if right(scenario, outcome) else "WRONG"
-    if scenario.expected and right(scenario, outcome) and not in_time(scenario, outcome):
+    verdict = "ok   " if is_right(scenario, outcome) else "WRONG"
+    if scenario.expected and is_right(scenario, outcome) and not is_in_time(scenario, outcome):
         verdict = "LATE "
     where = f"epoch {outcome.epoch}, batch {outcome.batch}" if outcome.epoch else "before training"
-    named = f"{', '.join(outcome.causes)} ({where})" if outcome.causes else HEALTHY
+    found = f"{', '.join(outcome.causes)} ({where})" if outcome.causes else HEALTHY
     return (
-        f"{verdict} {scenario.name:48} expected {scenario.expected or HEALTHY}; named {named}; "
+        f"{verdict} {scenario.name:48} expected {scenario.expected or HEALTHY}; found {found}; "
         f"best F1 {outcome.best_f1:.3f}; {outcome.seconds:.0f} s"
     )
 
 
 def _summary(scenarios: list[Scenario], outcomes: list[Outcome]) -> str:
-    lines = ["", "Rows: the cause expected. Columns: the first cause named."]
+    lines = ["", "Rows: the expected cause. Columns: the first cause found."]
     runs = list(zip(scenarios, outcomes, strict=True))
-    columns = sorted({outcome.named for outcome in outcomes})
+    columns = sorted({outcome.first_cause for outcome in outcomes})
     rows = sorted({scenario.expected or HEALTHY for scenario in scenarios})
-    table = Counter((scenario.expected or HEALTHY, outcome.named) for scenario, outcome in runs)
+    table = Counter((scenario.expected or HEALTHY, outcome.first_cause) for scenario, outcome in runs)
     width = max(map(len, rows)) + 2
     lines.append(" " * width + "  ".join(columns))
     for row in rows:
         lines.append(f"{row:{width}}" + "  ".join(f"{table[row, column] or '':>{len(column)}}" for column in columns))
-    sabotage = [run for run in runs if run[0].expected]
-    peace = [run for run in runs if not run[0].expected]
+    sabotaged_runs = [run for run in runs if run[0].expected]
+    healthy_runs = [run for run in runs if not run[0].expected]
     for half, start in (("even", 0), ("odd", 1)):
-        named = [right(*run) for run in sabotage[start::2]]
-        timely = [right(*run) and in_time(*run) for run in sabotage[start::2]]
-        alarms = [not right(*run) for run in peace[start::2]]
+        correct = [is_right(*run) for run in sabotaged_runs[start::2]]
+        timely = [is_right(*run) and is_in_time(*run) for run in sabotaged_runs[start::2]]
+        alarms = [not is_right(*run) for run in healthy_runs[start::2]]
         lines.append(
-            f"{half:5} {sum(named)} of {len(named)} sabotaged runs named rightly, {sum(timely)} of them in time; "
+            f"{half:5} {sum(correct)} of {len(correct)} sabotaged runs right, {sum(timely)} of them in time; "
             f"{sum(alarms)} false alarms in {len(alarms)} healthy runs"
         )
     return "\n".join(lines)

@@ -1,14 +1,14 @@
-"""What kseg costs a training step: the detector over none, and all of kseg over plain Keras BCE.
+"""Time of a training step with kseg: with the detector over without it, and with all of kseg over plain Keras BCE.
 
     python benchmarks/overhead.py                 # on JAX
     KERAS_BACKEND=torch python benchmarks/overhead.py
 
-Three models with the same weights are trained on the same batch with the same optimizer, one compiled each way: plain;
-with kseg's loss, its metrics and its lines; and with the detector and the two metrics that it needs besides. They
-take turns, a block of steps each, in one process; a ratio is one block over the block beside it. The median of the
-ratios is the cost, their quartiles its spread. A block is one `fit` of one epoch, so what a callback does at its ends
-is in it (the detector looks once, and keeps the weights to go back to, every block; in a run it looks every 50
-batches); writing checkpoints, which plain Keras would do as well, is not.
+Three models with the same weights are trained on the same batch with the same optimizer: plain; with kseg's loss,
+metrics and log lines; and with the detector and its two metrics too. They run in turns, a block of steps each, in one
+process. A ratio compares a block with the block beside it; the median of the ratios is the cost, the quartiles its
+spread. A block is one `fit` of one epoch and includes what callbacks do at the end of an epoch: the detector checks and
+stores the weights once per block (in a run it checks every 50 batches). Checkpoints are not included, because plain
+Keras writes them too.
 """
 
 import kseg  # isort: skip  (before keras: makes JAX the default)
@@ -32,17 +32,17 @@ Batch = tuple[np.ndarray, np.ndarray]
 
 
 def main(size: int = 256, batch_size: int = 2, filters: int = 16, steps: int = 10, blocks: int = 12) -> None:
-    """Print the ratios of a step one way over a step another way, with their spread.
+    """Print the ratios of the step times, with their spread.
 
     Args:
         size: Height and width of the images, in pixels.
-        batch_size: Images a step.
-        filters: Of the U-Net, at full resolution.
-        steps: Steps in a block.
-        blocks: Blocks that are measured, each way; one more warms up.
+        batch_size: Images per step.
+        filters: Filters of the U-Net at full resolution.
+        steps: Steps per block.
+        blocks: Blocks measured for each model, after one to warm up.
     """
     kseg.data.quiet_tensorflow()
-    logging.getLogger("kseg").setLevel(logging.ERROR)  # nobody can predict noise
+    logging.getLogger("kseg").setLevel(logging.ERROR)  # no model can predict noise: the detector would warn
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (batch_size, size, size, 3), np.uint8)
     batch = images, (images[..., :1] > 200).astype(np.uint8)
@@ -61,7 +61,7 @@ def main(size: int = 256, batch_size: int = 2, filters: int = 16, steps: int = 1
     }
     times: dict[str, list[float]] = {way: [] for way in ways}
     for block in range(blocks + 1):
-        # Each goes first as often as the others, so that a drift of the machine cancels.
+        # Each is first equally often, so that a drift of the machine cancels.
         turn = list(ways)[block % 3 :] + list(ways)[: block % 3]
         for way in turn:
             model, callbacks = ways[way]
@@ -86,7 +86,7 @@ def _model(filters: int, loss: keras.losses.Loss, metrics: list[Any]) -> keras.M
 
 
 def _block(model: keras.Model, callbacks: list[keras.callbacks.Callback], batch: Batch, steps: int) -> float:
-    """Seconds for an epoch of some steps on one batch. `fit` returns when the last of them is done."""
+    """Train for an epoch of `steps` steps on one batch; return the seconds. `fit` returns after the last step."""
 
     def batches() -> Iterator[Batch]:
         while True:

@@ -1,18 +1,17 @@
-"""How fast images reach the model, over how fast they can be decoded at all; and what memory that takes.
+"""Speed of the training pipeline over the speed of decoding alone, waiting time of training, and memory.
 
     python benchmarks/pipeline.py --dataset path/to/nuclei
 
-Rates of one process on the same cores, in images a second, taken in turns; a ratio is one turn over the turn beside
-it, its median is printed with the quartiles. `decoding` reads and decodes every image and mask with Pillow in as many
-threads as there are cores, and does nothing else. `streamed` is kseg's training pipeline with `cache="none"`: read,
-decode, resize, augment, batch. `from memory` and `from disk` are the same once decoded images are kept there.
-`albumentations` is a torch DataLoader with as many workers, doing the same work, where torch and albumentations are
-installed.
+Rates of one process on the same cores, in images per second, measured in turns. A ratio compares a turn with the turn
+beside it; its median is printed with the quartiles. `decoding` only reads and decodes every image and mask with Pillow,
+in one thread per core. `streamed` is the training pipeline of kseg with `cache="none"`: read, decode, resize, augment,
+batch. `from memory` and `from disk` are the same with decoded images cached there. `albumentations` is a torch
+DataLoader with one worker per core that does the same work, if torch and albumentations are installed.
 
-Then the share of a training step that is spent waiting for data: the time in the iterator over the time of the epoch.
+Then the share of a training step spent waiting for data: the time in the iterator over the time of the epoch.
 
-Then the largest resident size of processes that read 20,000 generated images once, over that of one that reads 1,000,
-and of one that reads 1,000 ten times over one that reads them once.
+Then ratios of the largest resident size: a process that reads 20,000 generated images over one that reads 1,000, and a
+process that reads 1,000 images ten times over one that reads them once.
 """
 
 import kseg  # isort: skip  (before keras: makes JAX the default)
@@ -44,33 +43,33 @@ def main(dataset: Path, size: int = 256, batch_size: int = 4, turns: int = 5) ->
     Args:
         dataset: A folder with images/ and masks/, or train/ and val/ with those.
         size: Side that images are resized to, in pixels.
-        batch_size: Images a batch.
-        turns: How often each is measured, after a turn to warm up.
+        batch_size: Images per batch.
+        turns: Measurements of each, after one turn to warm up.
     """
     kseg.data.quiet_tensorflow()
     source, _ = open_sources(str(dataset))
     foreground = find_foreground(source)
-    kept = {"streamed": "none", "from memory": "memory", "from disk": "disk"}
-    batches = {name: _batches(source, foreground, size, batch_size, cache) for name, cache in kept.items()}
-    ways: dict[str, Callable[[], Iterable[Any]]] = {
+    caches = {"streamed": "none", "from memory": "memory", "from disk": "disk"}
+    batches = {name: _batches(source, foreground, size, batch_size, cache) for name, cache in caches.items()}
+    epochs: dict[str, Callable[[], Iterable[Any]]] = {
         "decoding": lambda: _decode(source),
-        # Begun anew in each turn: what is under way fills its buffers while others are measured.
-        **{name: lambda made=made: made.dataset.take(made.steps).as_numpy_iterator() for name, made in batches.items()},
+        # A new iterator in each turn: an open one would fill its buffers while the others are measured.
+        **{name: lambda data=data: data.dataset.take(data.steps).as_numpy_iterator() for name, data in batches.items()},
     }
     loader = _albumentations(source, size, batch_size)
     if loader is None:
-        print("albumentations or torch is not installed, and left out")
+        print("albumentations or torch is not installed: left out")
     else:
-        ways["albumentations"] = lambda: loader
+        epochs["albumentations"] = lambda: loader
 
-    rates: dict[str, list[float]] = {name: [] for name in ways}
+    rates: dict[str, list[float]] = {name: [] for name in epochs}
     for _ in range(turns + 1):
-        for name, way in ways.items():
+        for name, epoch in epochs.items():
             start = time.perf_counter()
-            count = sum(1 for _ in way())
+            count = sum(1 for _ in epoch())
             unit = 1 if name == "decoding" else batch_size
             rates[name].append(count * unit / (time.perf_counter() - start))
-    for name in ways:
+    for name in epochs:
         print(f"{name:15} {statistics.median(rates[name][1:]):6.0f} images a second")
     for name, under in (
         ("streamed", "decoding"),
@@ -79,7 +78,7 @@ def main(dataset: Path, size: int = 256, batch_size: int = 4, turns: int = 5) ->
         ("from disk", "decoding"),
     ):
         if under in rates:
-            ratios = [one / other for one, other in zip(rates[name][1:], rates[under][1:], strict=True)]
+            ratios = [ours / theirs for ours, theirs in zip(rates[name][1:], rates[under][1:], strict=True)]
             low, median, high = statistics.quantiles(ratios, n=4)
             print(f"{name} / {under} = {median:.2f} (quartiles {low:.2f} to {high:.2f})")
     _wait(source, foreground, size, batch_size)
@@ -87,7 +86,7 @@ def main(dataset: Path, size: int = 256, batch_size: int = 4, turns: int = 5) ->
 
 
 def _decode(source: FolderSource) -> Iterator[None]:
-    """Decode every pair in threads: Pillow lets go of Python while it decodes."""
+    """Decode every pair in threads: Pillow releases the GIL while it decodes."""
 
     def decode(paths: tuple[Path, Path]) -> None:
         for path in paths:
@@ -103,13 +102,13 @@ def _batches(source: FolderSource, foreground: Foreground, size: int, batch_size
 
 
 def _albumentations(source: FolderSource, size: int, batch_size: int) -> Any:
-    """A loader that flips, turns, scales, crops, brightens and stretches contrast, as kseg does."""
+    """Return a loader with the augmentations of kseg; None if torch or albumentations is not installed."""
     try:
         import albumentations
         import torch
     except ImportError:
         return None
-    change = albumentations.Compose(
+    transform = albumentations.Compose(
         [
             albumentations.Resize(size, size),
             albumentations.HorizontalFlip(),
@@ -126,14 +125,14 @@ def _albumentations(source: FolderSource, size: int, batch_size: int) -> Any:
 
         def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
             with Image.open(source.images[index]) as image, Image.open(source.masks[index]) as mask:
-                changed = change(image=np.asarray(image.convert("RGB")), mask=np.asarray(mask))
-            return changed["image"], changed["mask"]
+                example = transform(image=np.asarray(image.convert("RGB")), mask=np.asarray(mask))
+            return example["image"], example["mask"]
 
     return torch.utils.data.DataLoader(Pairs(), batch_size, shuffle=True, num_workers=_CORES, drop_last=True)
 
 
 def _wait(source: FolderSource, foreground: Foreground, size: int, batch_size: int) -> None:
-    """Train for an epoch after one that compiles, and say what part of it was spent waiting for a batch."""
+    """Train for an epoch after one that compiles; print the share of its time spent waiting for a batch."""
     import keras
 
     from kseg.losses import CombinedSegmentationLoss
@@ -143,34 +142,34 @@ def _wait(source: FolderSource, foreground: Foreground, size: int, batch_size: i
     model.compile(keras.optimizers.AdamW(1e-3), CombinedSegmentationLoss())
     for name, cache in (("streamed", "none"), ("from memory", "memory"), ("from disk", "disk")):
         batches = _batches(source, foreground, size, batch_size, cache).dataset.as_numpy_iterator()
-        waited: list[float] = []
+        waits: list[float] = []
 
-        def timed(batches: Iterator[Any] = batches, waited: list[float] = waited) -> Iterator[Any]:
+        def measure_waits(batches: Iterator[Any] = batches, waits: list[float] = waits) -> Iterator[Any]:
             while True:
                 start = time.perf_counter()
                 batch = next(batches)
-                waited.append(time.perf_counter() - start)
+                waits.append(time.perf_counter() - start)
                 yield batch
 
-        data = timed()
+        data = measure_waits()
         model.fit(data, steps_per_epoch=5, shuffle=False, verbose=0)
-        waited.clear()
+        waits.clear()
         start = time.perf_counter()
         model.fit(data, steps_per_epoch=20, shuffle=False, verbose=0)
-        share = sum(waited) / (time.perf_counter() - start)
+        share = sum(waits) / (time.perf_counter() - start)
         print(f"{name}: {share:.1%} of a training step is spent waiting for data")
 
 
 def _memory() -> None:
-    """Compare processes by their largest resident size."""
+    """Print the ratios of the largest resident size of processes."""
     fresh = multiprocessing.get_context("spawn")
-    with tempfile.TemporaryDirectory() as place:
-        _generate(Path(place), 20_000)
+    with tempfile.TemporaryDirectory() as folder:
+        _generate(Path(folder), 20_000)
         for cache in ("none", "disk"):
             peaks = {}
             for count, epochs in ((1_000, 1), (20_000, 1), (1_000, 10)):
                 with ProcessPoolExecutor(1, fresh) as process:
-                    peaks[count, epochs] = process.submit(_peak, place, count, epochs, cache).result()
+                    peaks[count, epochs] = process.submit(_peak, folder, count, epochs, cache).result()
             once = peaks[1_000, 1]
             print(
                 f"memory, cache {cache}: 20,000 images / 1,000 = {peaks[20_000, 1] / once:.3f}, "
@@ -179,7 +178,7 @@ def _memory() -> None:
 
 
 def _generate(folder: Path, count: int) -> None:
-    """Noise of 64 x 64, in PNG: each a file of its own."""
+    """Write PNG files of noise, 64 x 64: `count` images and as many masks."""
     rng = np.random.default_rng(0)
     for kind in ("images", "masks"):
         (folder / kind).mkdir()
@@ -190,12 +189,12 @@ def _generate(folder: Path, count: int) -> None:
 
 
 def _peak(folder: str, count: int, epochs: int, cache: CacheSetting) -> float:
-    """The largest resident size of this process, in MiB, once it has read so many images so often."""
+    """Read so many images for so many epochs; return the largest resident size of this process in MiB."""
     source, _ = open_sources(folder, val_fraction=1e-4, take=count)
     batches = _batches(source, Foreground((1,)), 64, 4, cache)
     for _ in batches.dataset.take(epochs * batches.steps):
         pass
-    # The kernel's ru_maxrss would begin at the size of the process that started this one.
+    # Not ru_maxrss: it starts at the size of the parent process.
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(peak.split()[1]) / 1024
 

@@ -1,10 +1,10 @@
-"""How fast images and masks are read from what `kseg convert` writes, over how fast they are read from the folder.
+"""Speed of reading images and masks from the files of `kseg convert` over the speed of reading their folder.
 
     python benchmarks/records.py --dataset path/to/nuclei
 
-All are read in the order of an epoch and decoded, in one process, in turns; a ratio is one turn over the turn of the
-folder beside it, its median is printed with the quartiles. The files lie in the disk's cache, so that this says nothing
-of a slow disk or a network, where a few large files are read sooner than many small ones.
+One process reads and decodes all of them in the order of an epoch, in turns. A ratio compares a turn with the folder's
+turn beside it; the median is printed with the quartiles. The files are in the disk's cache. On a slow disk or a network
+a few large files are faster than many small ones; this benchmark does not show it.
 """
 
 import kseg  # isort: skip  (before keras: makes JAX the default)
@@ -26,7 +26,7 @@ def main(dataset: Path, turns: int = 9) -> None:
 
     Args:
         dataset: A folder with images/ and masks/, or train/ and val/ with those.
-        turns: How often each is measured, after a turn to warm up.
+        turns: Measurements of each, after one turn to warm up.
     """
     kseg.data.quiet_tensorflow()
     with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +39,7 @@ def main(dataset: Path, turns: int = 9) -> None:
             for name, source in sources.items():
                 rates[name].append(_rate(source, turn))
     for name, measured in rates.items():
-        ratios = [one / other for one, other in zip(measured[1:], rates["folder"][1:], strict=True)]
+        ratios = [ours / theirs for ours, theirs in zip(measured[1:], rates["folder"][1:], strict=True)]
         low, median, high = statistics.quantiles(ratios, n=4)
         print(
             f"{name:12} {statistics.median(measured[1:]):5.0f} images a second, {median:.2f} ({low:.2f} to {high:.2f})"
@@ -47,6 +47,7 @@ def main(dataset: Path, turns: int = 9) -> None:
 
 
 def _rate(source: Source, epoch: int) -> float:
+    """Read one epoch; return the examples per second."""
     import tensorflow as tf
 
     examples = source.examples(tf.constant([0, epoch], tf.int64))

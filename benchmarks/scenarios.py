@@ -1,4 +1,4 @@
-"""The runs of `benchmarks/collapse.py`: data, sabotage, models, and the list of them."""
+"""The scenarios of `benchmarks/collapse.py`: data, sabotage, models, and the list."""
 
 import kseg  # isort: skip  (before keras: makes JAX the default)
 
@@ -18,7 +18,7 @@ EPOCHS = 10
 
 
 class Data(NamedTuple):
-    """Images `(N, 64, 64, 3)` and masks `(N, 64, 64, 1)`, to train and to validate on."""
+    """Images `(N, 64, 64, 3)` and masks `(N, 64, 64, 1)` for training and validation."""
 
     images: np.ndarray
     masks: np.ndarray
@@ -28,15 +28,15 @@ class Data(NamedTuple):
 
 @dataclass(frozen=True)
 class Scenario:
-    """One run: what it is, and what ought to be said of it."""
+    """One run and the expected finding."""
 
     name: str
     expected: str | None = None
-    """The cause; None for a healthy run. Where a sabotage kills in one of several ways, `a or b`."""
-    bites: int = 1
-    """The epoch in which the sabotage takes effect; it is to be named by the end of the next one, or of `within`."""
+    """The cause; None for a healthy run; `a or b` where several causes are right."""
+    effect_epoch: int = 1
+    """Epoch in which the sabotage takes effect; the cause is expected by the end of the next one, or of `within`."""
     within: int | None = None
-    """The epoch by whose end it is to be named, where that takes its stated number of looks."""
+    """The epoch by whose end the cause is expected, where the detector needs several looks."""
     data: Callable[..., Data] = field(default_factory=lambda: shapes)
     sabotage: Callable[[Data], Data] | None = None
     model: Callable[[], keras.Model] = field(default_factory=lambda: small_unet)
@@ -48,14 +48,14 @@ class Scenario:
     seed: int = 0
     compile: dict[str, Any] = field(default_factory=dict)
     twin: dict[str, Any] | None = None
-    """What to change for a healthy run of the same thing; None where a run cannot recover."""
+    """The changes that make the run healthy; None where a run cannot recover."""
 
 
 # Data
 
 
 @functools.cache
-def _drawn(count: int, seed: int, difficulty: tuple) -> tuple[np.ndarray, np.ndarray]:
+def _draw(count: int, seed: int, difficulty: tuple) -> tuple[np.ndarray, np.ndarray]:
     from kseg.data.sources.shapes import Difficulty, draw_example
 
     pairs = [draw_example(Difficulty(*difficulty), (seed, index)) for index in range(count)]
@@ -70,13 +70,13 @@ def shapes(
     radius: tuple[float, float] = (6, 30),
     contrast: tuple[float, float] = (100, 160),
 ) -> Data:
-    """Shapes as in kseg's own data set, of any difficulty, at half its size."""
+    """Shapes as in kseg's built-in data set, of any difficulty, at half its size."""
     difficulty = (empty, count, radius, contrast)
-    return Data(*_drawn(TRAINING, seed, difficulty), *_drawn(VALIDATION, seed + 1000, difficulty))
+    return Data(*_draw(TRAINING, seed, difficulty), *_draw(VALIDATION, seed + 1000, difficulty))
 
 
 def shapes_of(**difficulty: Any) -> Callable[..., Data]:
-    """`shapes` of another difficulty."""
+    """Return `shapes` with another difficulty."""
     return functools.partial(shapes, **difficulty)
 
 
@@ -87,7 +87,7 @@ def rare(seed: int = 0) -> Data:
 
 @functools.cache
 def nuclei(seed: int = 0) -> Data:
-    """Real images; in the environment variable KSEG_NUCLEI stands where."""
+    """Real images, from the folder in the environment variable KSEG_NUCLEI."""
     from kseg.data import find_foreground, open_sources, validation_batches
 
     source, _ = open_sources(os.environ["KSEG_NUCLEI"], seed=seed)
@@ -98,24 +98,24 @@ def nuclei(seed: int = 0) -> Data:
     return Data(images[:TRAINING], masks[:TRAINING], images[TRAINING:], masks[TRAINING:])
 
 
-# Sabotage, and the harmless changes that look like it
+# Sabotage, and harmless changes that look like sabotage
 
 
 def all_but(count: int, value: int = 0) -> Callable[[Data], Data]:
-    """All masks but a few hold one value everywhere."""
+    """All masks but `count` have the same value at every pixel."""
 
     def change(data: Data) -> Data:
         share = (data.masks == 1).mean(axis=(1, 2, 3))
-        kept = np.argsort(abs(share - np.median(share[share > 0])))[:count]
+        unchanged = np.argsort(abs(share - np.median(share[share > 0])))[:count]
         masks = np.full_like(data.masks, value)
-        masks[kept] = data.masks[kept]
+        masks[unchanged] = data.masks[unchanged]
         return data._replace(masks=masks)
 
     return change
 
 
 def empty_share(share: float) -> Callable[[Data], Data]:
-    """So many masks are empty, and their images hold nothing: each shape is painted over with the image's mean."""
+    """This share of the masks is empty, and their shapes are painted over with the mean of the image."""
 
     def change(data: Data) -> Data:
         images, masks = data.images.copy(), data.masks.copy()
@@ -128,13 +128,13 @@ def empty_share(share: float) -> Callable[[Data], Data]:
 
 
 def shuffled(data: Data) -> Data:
-    """Masks belong to other images, as after sorting two file lists differently."""
+    """Masks belong to other images, as if two file lists were sorted differently."""
     rng = np.random.default_rng(0)
     return data._replace(masks=rng.permutation(data.masks), val_masks=rng.permutation(data.val_masks))
 
 
 def inverted(data: Data) -> Data:
-    """Foreground is what was background: another task, as good as the first."""
+    """Foreground and background are swapped everywhere: another task, no fault."""
     return data._replace(masks=1 - data.masks, val_masks=1 - data.val_masks)
 
 
@@ -151,19 +151,19 @@ def times_255(data: Data) -> Data:
 
 
 def soft(data: Data) -> Data:
-    """Masks of 0 and 255 that were resized with interpolation: grey edges."""
+    """Masks of 0 and 255 with grey edges, as after resizing with interpolation."""
     white = 255.0 * data.masks
-    around = [np.roll(white, (y, x), (1, 2)) for y in (-1, 0, 1) for x in (-1, 0, 1)]
-    return data._replace(masks=np.mean(around, axis=0).round().astype(np.uint8))
+    shifted = [np.roll(white, (y, x), (1, 2)) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    return data._replace(masks=np.mean(shifted, axis=0).round().astype(np.uint8))
 
 
 def floats(data: Data) -> Data:
-    """Images as float32, 0..255."""
+    """Images are float32, 0..255."""
     return data._replace(images=np.float32(data.images), val_images=np.float32(data.val_images))
 
 
 def bad_pixel(value: float) -> Callable[[Data], Data]:
-    """One image holds NaN or infinity in eight pixels; none of the first sixteen does."""
+    """One image, not among the first sixteen, has NaN or infinity in ten pixels."""
 
     def change(data: Data) -> Data:
         data = floats(data)
@@ -174,20 +174,20 @@ def bad_pixel(value: float) -> Callable[[Data], Data]:
 
 
 def bad_mask(data: Data) -> Data:
-    """One float mask holds NaN."""
+    """One float mask has a NaN."""
     masks = np.float32(data.masks)
     masks[41, 3, 3] = np.nan
     return data._replace(masks=masks)
 
 
 def scaled_validation(data: Data) -> Data:
-    """Validation images are scaled to 0..1 already."""
+    """Validation images are scaled to 0..1, training images are not."""
     data = floats(data)
     return data._replace(val_images=data.val_images / 255)
 
 
 def few(count: int) -> Callable[[Data], Data]:
-    """A tiny data set."""
+    """Use only `count` training images."""
     return lambda data: data._replace(images=data.images[-count:], masks=data.masks[-count:])
 
 
@@ -195,7 +195,7 @@ def few(count: int) -> Callable[[Data], Data]:
 
 
 def small_unet(**arguments: Any) -> keras.Model:
-    """kseg's U-Net, three levels of eight filters."""
+    """kseg's U-Net with three levels and eight filters."""
     return kseg.models.unet(filters=8, levels=3, **arguments)
 
 
@@ -207,7 +207,7 @@ def convnet(
     relu_head: bool = False,
     dtype: Any = None,
 ) -> keras.Model:
-    """Four convolutions on float images, as people write them."""
+    """A typical network of four convolutions on float images."""
     x = images = keras.Input((SIZE, SIZE, 3))
     x = layers.Rescaling(scale, dtype=dtype)(x)
     for dilation in (1, 2, 4, 1):
@@ -228,14 +228,14 @@ def convnet(
 
 
 def capped_unet() -> keras.Model:
-    """A U-Net with a ReLU before its logits, as most are written: on one side the bias bounds them."""
+    """A U-Net with a ReLU before its logits, as is common: on one side the bias bounds the logits."""
     unet = small_unet()
     x = layers.ReLU()(unet.get_layer("up0b_norm").output)
     return keras.Model(unet.inputs, layers.Conv2D(1, 1, name="capped_logits")(x))
 
 
 def frozen_unet() -> keras.Model:
-    """Encoder, decoder and head are frozen; one normalisation is not."""
+    """A U-Net in which only one normalisation layer is trained."""
     model = small_unet()
     for layer in model.layers:
         layer.trainable = layer.name == "down0a_norm"
@@ -243,37 +243,37 @@ def frozen_unet() -> keras.Model:
 
 
 def batch_norm_convnet(momentum: float) -> keras.Model:
-    """With BatchNorm, whose running statistics may lag."""
+    """`convnet` with BatchNorm, whose running statistics may lag."""
     return convnet(norm=lambda: layers.BatchNormalization(momentum=momentum))
 
 
 def prior_unet(share: float = 0.04) -> keras.Model:
-    """With the output bias at a share of foreground."""
+    """`small_unet` with the output bias at a share of foreground."""
     model = small_unet()
     kseg.models.set_output_bias(model, share)
     return model
 
 
 def sgd(lr: float, clip: float | None = None) -> Callable[[float], keras.optimizers.Optimizer]:
-    """Plain SGD with momentum."""
+    """Return a maker of SGD with momentum and this learning rate."""
     return lambda _: keras.optimizers.SGD(lr, momentum=0.9, global_clipnorm=clip)
 
 
-# The list
+# The list of scenarios
 
 
 def with_seeds(scenario: Scenario, *seeds: int) -> list[Scenario]:
-    """One run for each seed."""
+    """Return the scenario once for each seed."""
     return [replace(scenario, seed=seed, name=f"{scenario.name}, seed {seed}") for seed in seeds]
 
 
 def on_nuclei(scenario: Scenario) -> Scenario:
-    """The same on real images."""
+    """Return the scenario on real images."""
     return replace(scenario, data=nuclei, name=f"{scenario.name}, nuclei")
 
 
 def sabotaged() -> list[Scenario]:
-    """Runs in which something is wrong."""
+    """Return the runs in which something is wrong."""
     float16 = functools.partial(convnet, dtype="float16", norm=None, scale=1.0)
     lost = Scenario("pairs shuffled", "not_learning", within=7, sabotage=shuffled)
     slow = Scenario("learning rate x 1e-4", "not_learning", within=6, lr=3e-7)
@@ -298,7 +298,7 @@ def sabotaged() -> list[Scenario]:
     lagging = Scenario(
         "BatchNorm statistics lag",
         "validation_only",
-        bites=2,
+        effect_epoch=2,
         sabotage=floats,
         model=functools.partial(batch_norm_convnet, 0.9999),
     )
@@ -382,7 +382,7 @@ def sabotaged() -> list[Scenario]:
 
 
 def healthy() -> list[Scenario]:
-    """Runs in which nothing is wrong, however slowly they start."""
+    """Return the runs in which nothing is wrong; some of them start slowly."""
     plain = Scenario("shapes")
     real = Scenario("nuclei", data=nuclei)
     network = Scenario("convolutions", sabotage=floats, model=convnet, lr=1e-2)

@@ -134,7 +134,7 @@ def child(name: str, run_dir: str, end: str) -> None:
 
     def told(self: RunCheckpoint, batch: int, logs: Any = None) -> None:
         on_train_batch_begin(self, batch, logs)
-        if not self._passing:
+        if not self._skipping:
             begun.append(time.monotonic())
             if len(begun) == 1 and end not in ("", *FAULTS):
                 timer = threading.Timer(float(end), os.kill, (os.getpid(), signal.SIGKILL))

@@ -1,10 +1,10 @@
-"""What gets a run off the ground: Dice on empty masks or not, the output bias at zero or at the foreground's share.
+"""What helps a run to start: Dice on empty masks or not, the output bias at zero or at the share of foreground.
 
     python benchmarks/start.py --nuclei path/to/nuclei     # about 8 minutes on two cores
 
 Each line is one run of the small U-Net on 80 images of 64 x 64, as in `collapse.py`: validation F1 of each epoch. The
-default loss leaves Dice out where a mask is empty; "Dice everywhere" is the same sum with it. F1 of the last epoch, on
-JAX, two seeds each:
+default loss leaves Dice out where a mask is empty; "Dice everywhere" does not. F1 of the last epoch on JAX, two seeds
+each:
 
                                      bias at zero                         bias at the foreground's share
                                      Dice everywhere   default loss       Dice everywhere   default loss
@@ -13,7 +13,7 @@ JAX, two seeds each:
     4% foreground, 20% empty         0.649  0.559      0.615  0.535      0.572  0.655      0.629  0.692
     nuclei                           0.826  0.872      0.826  0.872      0.821  0.863      0.821  0.863
 
-So the default loss leaves it out, and the command starts at the share where that is below 2% (`output_bias: auto`).
+So the default loss leaves Dice out, and the command sets the bias where foreground is below 2% (`output_bias: auto`).
 """
 
 import kseg  # isort: skip  (before keras: makes JAX the default)
@@ -38,18 +38,18 @@ SETS = {
 
 
 def dice_everywhere(y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
-    """The default loss with Dice on empty masks as well."""
+    """The default loss, with Dice on empty masks too."""
     bce, dice, focal = (getattr(kseg.losses, name)(y_true, y_pred) for name in ("bce", "dice", "focal"))
     return 0.4 * bce + 0.4 * dice + 0.2 * focal
 
 
 def main(nuclei: Path | None = None, seeds: int = 2, epochs: int = 12) -> None:
-    """Train, and print F1 by epoch.
+    """Train each combination and print its F1 by epoch.
 
     Args:
-        nuclei: The folder of nuclei images; without it that set is left out.
-        seeds: Runs of each kind.
-        epochs: Of each run.
+        nuclei: The folder of nuclei images; without it this set is left out.
+        seeds: Runs of each combination.
+        epochs: Epochs of each run.
     """
     kseg.data.quiet_tensorflow()
     logging.getLogger("kseg").setLevel(logging.CRITICAL)

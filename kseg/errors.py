@@ -1,7 +1,7 @@
-"""The one exception that people are meant to read."""
+"""The exception for errors that the user can fix."""
 
 
 class KsegError(Exception):
-    """Something a person can put right. The command prints it without a traceback and exits with its status."""
+    """An error that the user can fix. Commands print its message without a traceback and exit with `status`."""
 
     status = 2

@@ -1,4 +1,4 @@
-"""The README's third way: losses, metrics and callbacks in somebody's own `model.fit`."""
+"""The README's example: losses, metrics and callbacks of kseg in a user's own `model.fit`."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ import kseg
 
 @pytest.mark.slow
 @pytest.mark.parametrize("from_logits", [True, False])
-def test_own_model_own_fit(from_logits, rng, tmp_path, capsys):
+def test_all_parts_work_in_a_users_own_fit(from_logits, rng, tmp_path, capsys):
     images = rng.normal(size=(32, 16, 16, 1)).astype(np.float32)
     masks = (keras.ops.convert_to_numpy(keras.ops.average_pool(images, 3, 1, "same")) > 0.2).astype(np.uint8)
     masks[:, 0] = kseg.IGNORE
@@ -47,6 +47,6 @@ def test_own_model_own_fit(from_logits, rng, tmp_path, capsys):
     again = keras.models.load_model(tmp_path / "best.keras")
     logs = again.evaluate(images[24:], masks[24:], verbose=0, return_dict=True)
     assert logs["f1"] == pytest.approx(max(history["val_f1"]), abs=1e-6)
-    said = capsys.readouterr().out
-    assert said.count("Complete - Train Loss: ") == 12
-    assert "✓ Saved best model (F1: " in said
+    output = capsys.readouterr().out
+    assert output.count("Complete - Train Loss: ") == 12
+    assert "✓ Saved best model (F1: " in output

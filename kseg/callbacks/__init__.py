@@ -1,4 +1,4 @@
-"""Callbacks for anyone's `model.fit`: notice a collapse, keep the best model, say how it goes."""
+"""Callbacks for any `model.fit`: notice a collapse, keep the best model, resume a run, print a summary."""
 
 from kseg.callbacks.best import BestF1Checkpoint
 from kseg.callbacks.collapse import CollapseDetector, CollapseError

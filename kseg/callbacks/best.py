@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from kseg.checkpoints import Logs, TrainingState, save_checkpoint
-from kseg.storage.whole import disk_errors
+from kseg.storage.atomic import explain_write_errors
 
 _log = logging.getLogger("kseg")
 
@@ -19,27 +19,29 @@ class BestF1Checkpoint(keras.callbacks.Callback):
     """Keeps the model with the best validation F1. NaN is never best, and neither is a model whose loss is NaN.
 
     For a `fit` without `RunCheckpoint`, which keeps the best model too. Needs `kseg.metrics.SegmentationMetrics` (or
-    `F1Score`) among the model's metrics, and validation data. Epochs without validation are passed over; a run
-    without any is warned about at its end.
+    `F1Score`) among the model's metrics, and validation data. Epochs without validation are skipped. Warns at the end
+    of a run without any.
 
-    With `score="val_best_f1"` the model is best whose best threshold gives the best F1, and
-    `read_state(path).threshold` tells that threshold; needs `kseg.metrics.ThresholdCurve` among the metrics.
+    With `score="val_best_f1"` models are compared by the F1 at their best threshold, and `read_state(path).threshold`
+    is that threshold; needs `kseg.metrics.ThresholdCurve` among the metrics.
 
     Args:
         path: the file, ending in `.keras`; open it with `keras.models.load_model`.
-        score: the value of an epoch's logs by which it is best, greater being better.
-        say: what takes the line that a model was saved.
+        score: the value in an epoch's logs by which models are compared; greater is better.
+        print_fn: called with the line that a model was saved.
 
     Raises:
-        KsegError: the file could not be written; the former one is as it was.
-        ValueError: validation ran and did not measure the score.
+        KsegError: in `fit`, the file cannot be written; the former one is unchanged.
+        ValueError: in `fit`, validation did not measure the score.
     """
 
-    def __init__(self, path: str | os.PathLike[str], score: str = "val_f1", say: Callable[[str], Any] = print) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], score: str = "val_f1", print_fn: Callable[[str], Any] = print
+    ) -> None:
         super().__init__()
         self.path = Path(path)
         self.state = TrainingState(score=score)
-        self.say = say
+        self.print_fn = print_fn
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Write the model if it is the best so far."""
@@ -48,29 +50,29 @@ class BestF1Checkpoint(keras.callbacks.Callback):
         best = self.state.best_epoch
         self.state = self.state.after(epoch, logs)
         if self.state.best_epoch != best:
-            with disk_errors(self.path.parent):
+            with explain_write_errors(self.path.parent):
                 save_checkpoint(self.model, self.path, self.state)
-            self.say(announce(self.state, logs))
+            self.print_fn(saved_line(self.state, logs))
 
     def get_state(self) -> Logs:
-        """What it remembers, for `RunCheckpoint`."""
+        """Return the history, for `RunCheckpoint`."""
         return {"history": self.state.history}
 
     def set_state(self, state: Logs) -> None:
-        """Have the score from before beaten."""
+        """Continue a history: its best score has to be beaten."""
         self.state = replace(self.state, history=state["history"])
 
     def on_train_end(self, logs: Logs | None = None) -> None:
-        """Say so if there was nothing to choose by."""
+        """Warn if there was no validation."""
         if not any(self.state.score in row for row in self.state.history):
             _log.warning("BestF1Checkpoint saved no model: there was no validation. Pass validation_data to fit.")
 
 
 def check_score(callback: str, name: str, logs: Logs) -> None:
-    """See that a validation, if there was one, measured the score.
+    """Check that the logs hold the score if validation ran.
 
     Raises:
-        ValueError: it did not.
+        ValueError: they do not.
     """
     if name not in logs and any(key.startswith("val_") for key in logs):
         metric = "ThresholdCurve" if name == "val_best_f1" else "SegmentationMetrics"
@@ -80,8 +82,8 @@ def check_score(callback: str, name: str, logs: Logs) -> None:
         )
 
 
-def announce(state: TrainingState, logs: Logs) -> str:
-    """The line that the best model was saved."""
+def saved_line(state: TrainingState, logs: Logs) -> str:
+    """Return the line that says that the best model was saved."""
     more = ""
     if state.threshold is not None:
         more = f" at threshold {state.threshold:.3g}"

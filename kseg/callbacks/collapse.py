@@ -1,4 +1,4 @@
-"""A run that fails without saying so: noticed while it happens, named, and where possible mended."""
+"""Notice a run that fails silently while it happens, name the cause, and where possible repair it."""
 
 import logging
 from dataclasses import asdict, replace
@@ -6,25 +6,36 @@ from typing import Any, Literal
 
 import keras
 
-from kseg.diagnosis.recovery import Snapshot, lower_learning_rate, renew_optimizer
-from kseg.diagnosis.rules import CAUSES, LARGE, Cause, Look, code_of
-from kseg.diagnosis.windows import Reader, Window
+from kseg.backend import check_backend
+from kseg.diagnosis.recovery import Snapshot, lower_learning_rate, reset_optimizer
+from kseg.diagnosis.rules import LARGE, RULES, Observation, Rule, code_of
+from kseg.diagnosis.windows import Window, WindowReader
 from kseg.errors import KsegError
 from kseg.findings import Finding
+from kseg.keras_private import sync_jax_state
 from kseg.models import set_output_bias
 
 _log = logging.getLogger("kseg")
 
-_LEAST_BATCHES = 10  # of a look; shorter epochs are put together
-_LOWER = 0.1  # what a recovery multiplies the learning rate by
-_AS_GOOD = 0.8  # of the best skill so far, for a state to be worth going back to
+_MIN_BATCHES = 10  # of an observation; shorter epochs are added up
+_LOWER = 0.1  # a recovery multiplies the learning rate by this
+_AS_GOOD = 0.8  # a state is kept for recovery if it has this share of the best skill so far
 
-# What the detector counts with.
-_NUMBERS = ("epoch", "begun", "looked_at", "batches_before", "pixels", "foreground", "best_skill", "in_training")
+# The names of the counters in checkpoints, and their attributes.
+_COUNTERS = {
+    "epoch": "_epoch",
+    "begun": "_steps_begun",
+    "looked_at": "_steps_observed",
+    "batches_before": "_batches_before",
+    "pixels": "_pixels",
+    "foreground": "_foreground",
+    "best_skill": "_best_skill",
+    "in_training": "_in_training",
+}
 
 
 class CollapseError(KsegError):
-    """A run was stopped by `CollapseDetector`. Every file that it wrote is kept."""
+    """`CollapseDetector` stopped a run. Every file of the run is kept."""
 
     status = 3
 
@@ -35,42 +46,43 @@ class CollapseError(KsegError):
 
 
 class CollapseDetector(keras.callbacks.Callback):
-    """Names what goes wrong in a run, with the numbers that show it and what to do, and acts on it.
+    """Names what goes wrong in a run, with numbers and a remedy, and acts on it.
 
     | cause | what it means |
     | --- | --- |
     | `not_finite` | the loss or predictions are NaN or infinite; says whether the input was |
-    | `exploding` | logits run away while they are still finite |
-    | `constant_output` | the same prediction everywhere, whatever the image: dead activations |
-    | `validation_only` | training is healthy and validation collapsed, two epochs running |
-    | `under_confident` | pixels are ranked well and never cross the threshold; says which threshold would do |
-    | `over_confident` | likewise, with everything above the threshold |
-    | `all_background` | next to nothing is predicted, and foreground and background do not come apart |
-    | `all_foreground` | likewise, with next to everything predicted |
-    | `not_learning` | after six looks, 100 batches or more, no better than without looking at the images |
+    | `exploding` | logits grow without bound and are still finite |
+    | `constant_output` | the prediction is the same everywhere, whatever the image: dead activations |
+    | `validation_only` | training is healthy and validation has collapsed, in two epochs in a row |
+    | `under_confident` | pixels are ranked well but never cross the threshold; says which threshold would work |
+    | `over_confident` | pixels are ranked well but all are above the threshold |
+    | `all_background` | nearly nothing is predicted foreground, and the model does not learn to separate the two |
+    | `all_foreground` | nearly everything is predicted foreground, and the model does not learn to separate the two |
+    | `not_learning` | after six checks, 100 batches or more, no better than without looking at the images |
 
-    Each is logged once, as a warning of the logger `kseg`, until the run was healthy again, and kept in `findings`; the
-    first of an epoch stands in its logs as `finding`, by its place in `kseg.callbacks.diagnosis.CAUSES`, and 0 is none.
-    A healthy run may predict nothing for a while: what counts is whether the best threshold beats predicting without
-    looking at the image, and whether foreground and background come apart; see `kseg.callbacks.diagnosis`.
+    Each cause is logged once, as a warning of the logger `kseg`, and again only if the run was healthy in between. All
+    are in `findings`. The first of an epoch is in the epoch's logs as `finding`: its place in
+    `kseg.diagnosis.rules.RULES`, from 1; 0 is none. A healthy run may predict no foreground for a while: what counts is
+    whether the best threshold is better than predicting foreground everywhere, and whether foreground and background
+    are separated; see `kseg.diagnosis.rules`.
 
-    It looks every `every` batches and at the end of an epoch, at what came since its last look: whole counts, not the
-    epoch's running mean. Epochs of fewer than ten batches are put together. Between looks it costs nothing: the state
-    is fetched from the device only to look, and logs stay asynchronous. `steps_per_execution` may be above 1.
+    It checks every `every` batches and at the end of an epoch, from the exact counts since its last check, not from the
+    epoch's running mean. Epochs of fewer than ten batches are added up. Between checks it costs nothing: the state is
+    fetched from the device only for a check, and logs stay asynchronous. `steps_per_execution` may be above 1.
 
     Needs `kseg.metrics.PredictionMonitor` and `kseg.metrics.ThresholdCurve` among the model's metrics.
 
     Args:
-        every: batches between two looks, at least 1.
-        action: "warn" says what is wrong and lets the run go on. "stop" raises `CollapseError`, which keeps every
-            file, those of `BackupAndRestore` too. "recover" goes back to the last state that was healthy (the first
-            weights if none was, then with the output bias at the share of foreground), with a tenth of the learning
-            rate and a fresh optimizer; once it has done so `max_recoveries` times it stops. Neither acts on
-            `under_confident` and `over_confident`, which have learned; "recover" only warns of `not_learning` and
-            `validation_only`, which no going back can mend.
-        max_recoveries: how often to go back in one `fit`.
+        every: batches between two checks, at least 1.
+        action: "warn" logs the cause and continues. "stop" raises `CollapseError`; every file is kept, also those of
+            `BackupAndRestore`. "recover" restores the last healthy state (or the first weights, with the output bias
+            set to the share of foreground), divides the learning rate by ten, and resets the optimizer; after
+            `max_recoveries` times it stops. Neither acts on `under_confident` and `over_confident`, where the model has
+            learned. "recover" only warns of `not_learning` and `validation_only`, which it cannot repair.
+        max_recoveries: the most recoveries in one `fit`, at least 0.
 
     Raises:
+        KsegError: Keras runs on another backend than jax or torch.
         ValueError: `every` is below 1, `max_recoveries` below 0, or `action` is none of the three; when training
             begins, a metric is missing.
         CollapseError: in `fit`; see `action`.
@@ -80,8 +92,9 @@ class CollapseDetector(keras.callbacks.Callback):
         self, every: int = 50, action: Literal["warn", "stop", "recover"] = "warn", max_recoveries: int = 3
     ) -> None:
         super().__init__()
+        check_backend()
         if every < 1:
-            raise ValueError(f"CollapseDetector looks every {every} batches; expected 1 or more.")
+            raise ValueError(f"CollapseDetector's every is {every}; expected 1 batch or more.")
         if action not in ("warn", "stop", "recover"):
             raise ValueError(f"CollapseDetector's action is {action!r}; expected 'warn', 'stop' or 'recover'.")
         if max_recoveries < 0:
@@ -92,100 +105,105 @@ class CollapseDetector(keras.callbacks.Callback):
         self.findings: list[Finding] = []
         self.recoveries = 0
         self._in_training = False
+        self._observations: list[Observation] = []
+        self._pending: Window | None = None  # too short for an observation
+        self._named: set[str] = set()
 
     def set_model(self, model: keras.Model) -> None:
-        """Have the model's metrics see its inputs, so that a NaN can be told from one that the model made."""
+        """Show the model's inputs to its metrics, so that a NaN in them is told from one that the model made."""
         super().set_model(model)
-        self._reader = Reader(model)
+        self._reader = WindowReader(model)
         self._reader.watch_inputs()
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Keep the first state, and begin to count."""
+        """Reset all counters, and keep the first weights."""
         self.findings, self.recoveries = [], 0
-        # On JAX, asking for `self.model` brings its state back from the device: not to be done at every batch.
+        # On JAX, `self.model` fetches the model's state from the device: too slow for every batch.
         self._steps_per_execution = self.model.steps_per_execution
         self._to_act_on: Finding | None = None
-        self._epoch = self._begun = self._looked_at = 0
-        self._batches_before = 0  # this epoch
+        self._epoch = self._steps_begun = self._steps_observed = 0
+        self._batches_before = 0  # in earlier epochs
         self._pixels = self._foreground = 0
-        # Of no use to an action that does not go back.
-        self._first = self._healthy = Snapshot.of(self.model, 0) if self.action == "recover" else None
-        self._begin_anew()
+        self._first = Snapshot.of(self.model, 0) if self.action == "recover" else None
+        self._healthy = self._first
+        self._forget_observations()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Act on what the end of the last epoch showed, and begin a window: Keras has just reset the metrics."""
+        """Act on what the end of the last epoch showed; begin a window, since Keras has just reset the metrics."""
         self._act()
         self._epoch = epoch + 1
-        self._begun = self._looked_at = 0
-        self._reader.begin()
+        self._steps_begun = self._steps_observed = 0
+        self._reader.reset()
         self._in_training = True
 
-    # Looks happen where Keras calls back from the thread that trains, which it does not at a batch's end;
-    # overriding that one would also have it wait for every step's logs.
+    # Checks happen where Keras calls from the training thread. It does not at a batch's end, and a method for it would
+    # make Keras wait for the logs of every step.
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Look, if it is time."""
-        if batch - self._looked_at >= self.every:
-            self._look(batch)
+        """Check, if it is time."""
+        if batch - self._steps_observed >= self.every:
+            self._observe(batch)
             self._judge()
             self._act()
-        self._begun = batch + self._steps_per_execution
+        self._steps_begun = batch + self._steps_per_execution
 
     def on_test_begin(self, logs: Any = None) -> None:
-        """Before validation resets the metrics: the epoch's training is over."""
+        """Observe the end of the training epoch, before validation resets the metrics."""
         if self._in_training:
-            self._end_of_training_epoch()
-        self._reader.begin()
+            self._end_training_epoch()
+        self._reader.reset()
 
     def on_test_end(self, logs: Any = None) -> None:
-        """Add the validation to the epoch's last look."""
+        """Add the validation to the epoch's last observation."""
         validation = self._reader.read(self._epoch, self._batches_before, 0).without_histogram()
-        if self._looked_in_this_epoch() and validation.has_both_kinds:
-            self._looks[-1] = replace(self._looks[-1], validation=validation)
+        if self._has_observed_epoch() and validation.has_both_kinds:
+            self._observations[-1] = replace(self._observations[-1], validation=validation)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Judge the epoch. What has to be done is done when the next one begins, after all files are written."""
+        """Judge the epoch. The next epoch's begin acts on it, after all files are written."""
         if self._in_training:
-            self._end_of_training_epoch()
+            self._end_training_epoch()
         self._judge()
         if logs is not None:
             logs["finding"] = code_of(next(iter(self.causes(self._epoch)), None))
 
     def on_train_end(self, logs: Any = None) -> None:
-        """There is no going back any more: a run that ends collapsed ends with an error."""
+        """Raise what the last epoch showed: it is too late for a recovery."""
         if self._to_act_on:
             raise CollapseError(self._to_act_on, self.recoveries)
 
     def causes(self, epoch: int) -> list[str]:
-        """The causes named in an epoch, counted from 1."""
+        """Return the causes that were named in an epoch, counted from 1."""
         return [finding.cause for finding in self.findings if finding.epoch == epoch]
 
     def get_state(self) -> dict[str, Any]:
-        """What it remembers, as plain data and arrays, for `RunCheckpoint`."""
+        """Return what it remembers, as plain data and arrays, for `RunCheckpoint`."""
+        healthy = None if self._healthy is self._first else self._healthy
         return {
-            **{name: getattr(self, f"_{name}") for name in _NUMBERS},
+            **{name: getattr(self, attribute) for name, attribute in _COUNTERS.items()},
             "recoveries": self.recoveries,
             "findings": [asdict(finding) for finding in self.findings],
             "to_act_on": self._to_act_on and asdict(self._to_act_on),
             "named": sorted(self._named),
-            "looks": [look.to_plain() for look in self._looks],
+            "looks": [observation.to_plain() for observation in self._observations],
             "pending": self._pending and self._pending.to_plain(),
             "before": self._reader.get_state(),
             "first": self._first and asdict(self._first),
-            "healthy": None if self._healthy is self._first else asdict(self._healthy),
+            "healthy": healthy and asdict(healthy),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Remember what `get_state` told, with the learning rate as low as it was."""
+        """Remember what `get_state` returned, and lower the learning rate as often as it was lowered."""
         for _ in range(self.recoveries, state["recoveries"]):
             lower_learning_rate(self.model, _LOWER)
-        for name in _NUMBERS:
-            setattr(self, f"_{name}", state[name])
+        for name, attribute in _COUNTERS.items():
+            setattr(self, attribute, state[name])
         self.recoveries = state["recoveries"]
         self.findings = [Finding(**finding) for finding in state["findings"]]
-        self._to_act_on = state["to_act_on"] and Finding(**state["to_act_on"])
+        # The checkpoint may be of a run with another action.
+        self._to_act_on = Finding(**state["to_act_on"]) if state["to_act_on"] and self.action != "warn" else None
         self._named = set(state["named"])
-        self._looks = [Look.from_plain(look) for look in state["looks"]]
+        self._observations = [Observation.from_plain(plain) for plain in state["looks"]]
         self._pending = state["pending"] and Window.from_plain(state["pending"])
         self._reader.set_state(state["before"])
         if self.action == "recover" and state["first"]:
@@ -193,99 +211,107 @@ class CollapseDetector(keras.callbacks.Callback):
             if state["healthy"]:
                 self._healthy = Snapshot(**state["healthy"])
 
-    def _begin_anew(self) -> None:
-        self._looks: list[Look] = []
-        self._pending: Window | None = None  # too short to be judged alone
+    def _forget_observations(self) -> None:
+        self._observations = []
+        self._pending = None
+        self._named = set()
         self._best_skill = 0.0
-        self._named: set[str] = set()
 
-    def _end_of_training_epoch(self) -> None:
+    def _end_training_epoch(self) -> None:
         self._in_training = False
-        steps = min(self._begun, self.params["steps"] or self._begun)
-        if steps > self._looked_at:
-            self._look(steps)
+        steps = min(self._steps_begun, self.params["steps"] or self._steps_begun)
+        if steps > self._steps_observed:
+            self._observe(steps)
         self._batches_before += steps
 
-    def _look(self, batches: int) -> None:
-        if keras.config.backend() == "jax":
-            self.model.jax_state_sync()
-        window = self._reader.read(self._epoch, self._batches_before + batches, batches - self._looked_at)
-        self._looked_at = batches
+    def _observe(self, steps: int) -> None:
+        """Read the metrics after so many steps of the epoch, and add an observation if there is enough for one."""
+        sync_jax_state(self.model)
+        window = self._reader.read(self._epoch, self._batches_before + steps, steps - self._steps_observed)
+        self._steps_observed = steps
         self._pixels += window.counts.pixels
         self._foreground += window.counts.foreground
         self._pending = window if self._pending is None else self._pending + window
-        enough = self._pending.batches >= min(_LEAST_BATCHES, self.every) and self._pending.has_both_kinds
+        enough = self._pending.batches >= min(_MIN_BATCHES, self.every) and self._pending.has_both_kinds
         if enough or not self._pending.finite:
-            self._looks.append(Look(self._pending.without_histogram()))
+            self._observations.append(Observation(self._pending.without_histogram()))
             self._pending = None
 
-    def _looked_in_this_epoch(self) -> bool:
-        return bool(self._looks) and self._looks[-1].training.epoch == self._epoch
+    def _has_observed_epoch(self) -> bool:
+        return bool(self._observations) and self._observations[-1].training.epoch == self._epoch
 
     def _judge(self) -> None:
-        if not self._looked_in_this_epoch():
+        """Name the cause that the observations show, or keep the state if the run is healthy."""
+        if not self._has_observed_epoch():
             return
-        for cause in CAUSES:
-            evidence = cause.rule(self._looks)
+        for rule in RULES:
+            evidence = rule.find_evidence(self._observations)
             if evidence:
-                self._name(cause, evidence)
+                self._name(rule, evidence)
                 return
-        if self._looks[-1].healthy:
+        if self._observations[-1].healthy:
             self._named.clear()
-            self._keep()
+            self._keep_state()
 
-    def _name(self, cause: Cause, evidence: str) -> None:
-        """Say it, unless it was said since the run was last healthy."""
-        if cause.name in self._named:
+    def _name(self, rule: Rule, evidence: str) -> None:
+        """Log a cause, unless it was logged since the run was last healthy."""
+        if rule.cause in self._named:
             return
-        self._named.add(cause.name)
-        finding = Finding(cause.name, evidence, cause.remedy, self._epoch, self._looks[-1].training.batch)
+        self._named.add(rule.cause)
+        finding = Finding(
+            cause=rule.cause,
+            evidence=evidence,
+            remedy=rule.remedy,
+            epoch=self._epoch,
+            batch=self._observations[-1].training.batch,
+        )
         self.findings.append(finding)
         _log.warning(f"⚠️  Epoch {finding.epoch}, batch {finding.batch}: {finding}")
-        if (self.action == "stop" and cause.harmful) or (self.action == "recover" and cause.recoverable):
+        if (self.action == "stop" and rule.harmful) or (self.action == "recover" and rule.recoverable):
             self._to_act_on = finding
 
-    def _keep(self) -> None:
-        """Keep this state to go back to, if it is sound, and about as good as the best so far."""
-        skill = self._looks[-1].skill
-        self._best_skill = max(skill, self._best_skill)
-        if self._first and skill >= _AS_GOOD * self._best_skill and self._looks[-1].training.extreme < LARGE:
-            snapshot = Snapshot.of(self.model, self._looks[-1].training.batch)
+    def _keep_state(self) -> None:
+        """Keep the weights for a recovery, if they are sound and about as good as the best so far."""
+        last = self._observations[-1]
+        self._best_skill = max(last.skill, self._best_skill)
+        if self._first and last.skill >= _AS_GOOD * self._best_skill and last.training.extreme < LARGE:
+            snapshot = Snapshot.of(self.model, last.training.batch)
             if snapshot.finite:
                 self._healthy = snapshot
 
     def _act(self) -> None:
         if not self._to_act_on:
             return
-        if self.action == "stop" or self.recoveries >= self.max_recoveries:
+        if self._healthy is None or self.recoveries >= self.max_recoveries:
             raise CollapseError(self._to_act_on, self.recoveries)
         self._to_act_on = None
-        self._recover()
+        self._recover(self._healthy)
 
-    def _recover(self) -> None:
+    def _recover(self, state: Snapshot) -> None:
         self.recoveries += 1
-        # Unless the run is healthy again in between, the next time begins at the first weights.
-        back_to, self._healthy = self._healthy, self._first
-        back_to.restore(self.model)
+        self._healthy = self._first  # for the next recovery, unless the run is healthy in between
+        state.restore(self.model)
         rate = lower_learning_rate(self.model, _LOWER)
-        renew_optimizer(self.model)
+        reset_optimizer(self.model)
         done = [
-            f"learning rate {'as it is, since its schedule is not one of Keras' if rate is None else f'{rate:.3g}'}"
+            "learning rate unchanged (its schedule is not one of Keras)"
+            if rate is None
+            else f"learning rate {rate:.3g}"
         ]
         share = self._foreground / max(self._pixels, 1)
-        if back_to is self._first and 0 < share < 1:
-            done.append(self._start_at(share))
+        if state is self._first and 0 < share < 1:
+            done.append(self._set_output_bias(share))
         self._reader.monitor.forget_not_finite()
-        self._begin_anew()
+        self._forget_observations()
         _log.warning(
             f"↩️  Recovery {self.recoveries} of {self.max_recoveries}: back to "
-            f"{'the first weights' if back_to is self._first else f'batch {back_to.batch}'}, "
-            f"{', '.join(done)}, optimizer fresh."
+            f"{'the first weights' if state is self._first else f'batch {state.batch}'}, "
+            f"{', '.join(done)}, optimizer reset."
         )
 
-    def _start_at(self, share: float) -> str:
+    def _set_output_bias(self, share: float) -> str:
         try:
             set_output_bias(self.model, share)
         except ValueError as error:
-            return f"output bias as it was ({error})"
+            return f"output bias unchanged ({error})"
         return f"output bias at {share:.4g} foreground"

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The history of a run as a CSV file."""
 
 import csv
 import os
@@ -8,20 +8,20 @@ import keras
 
 from kseg.checkpoints import Logs
 from kseg.diagnosis.rules import cause_of
-from kseg.storage.whole import beside, disk_errors, put
+from kseg.storage.atomic import explain_write_errors, write_atomically
 
 
 class HistoryFile(keras.callbacks.Callback):
-    """Writes `history.csv`: a row an epoch, a column a value, whole at every moment.
+    """Writes `history.csv`: a row per epoch, a column per value. The file is complete at every moment.
 
-    `finding` holds the name of the cause that `CollapseDetector` named in the epoch, and is empty if it named none; for
-    that the detector has to stand before this in `callbacks`.
+    The column `finding` holds the cause that `CollapseDetector` named in the epoch, and is empty if it named none. For
+    that the detector must stand before this callback in `callbacks`.
 
     Args:
         path: the file.
 
     Raises:
-        KsegError: it could not be written; the rows before are whole.
+        KsegError: in `fit`, it cannot be written; the rows before are kept.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -30,14 +30,15 @@ class HistoryFile(keras.callbacks.Callback):
         self.rows: list[Logs] = []  # `RunCheckpoint` remembers them
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Add a row; the file is replaced, so a reader never meets half a line."""
+        """Add a row, and replace the file: a reader never sees half a line."""
         self.rows.append({"epoch": epoch + 1, **(logs or {})})
+        with explain_write_errors(self.path.parent):
+            write_atomically(self.path, self._write)
+
+    def _write(self, path: Path) -> None:
         rows = [row | ({"finding": cause_of(row["finding"])} if "finding" in row else {}) for row in self.rows]
         columns = dict.fromkeys(column for row in self.rows for column in row)
-        temporary = beside(self.path)
-        with disk_errors(self.path.parent):
-            with temporary.open("w", newline="") as file:
-                writer = csv.DictWriter(file, columns, restval="")
-                writer.writeheader()
-                writer.writerows(rows)
-            put(temporary, self.path)
+        with path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, restval="")
+            writer.writeheader()
+            writer.writerows(rows)

@@ -1,4 +1,4 @@
-"""The check before the first step: what cannot work is refused, what is doubtful is warned about."""
+"""The check before the first step: errors stop the run, doubts are logged."""
 
 import itertools
 from collections.abc import Sequence
@@ -9,38 +9,38 @@ import keras
 from kseg.checks.batches import Batch, masks_of
 from kseg.checks.models import Values
 from kseg.checks.preflight import _examine, _report
+from kseg.keras_private import jax_state_variables, mark_jax_state_synced, replace_train_function
 
 
 class Preflight(keras.callbacks.Callback):
-    """`preflight` in anyone's `fit`, on the first batch, before the first step.
+    """`kseg.preflight` in any `fit`, on the first batch, before the first step.
 
     One batch shows less than `preflight` sees. Where 255 means ignored and foreground is rare, a first batch without
-    any looks like masks of 0 and 255, and is refused: there, call `preflight` on the data set.
+    foreground looks like masks of 0 and 255, and is refused: call `preflight` on the data set instead.
 
     Raises:
-        KsegError: out of `fit`; see `preflight`.
+        KsegError: in `fit`; see `preflight`.
     """
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Get between `fit` and the function that it calls for each step."""
-        # Asked for here only: on JAX, `self.model` puts a former state back into the model.
+        """Replace the function that `fit` calls for each step, until the first step."""
+        # Only here: on JAX, `self.model` puts a former state back into the model.
         self._fitted = self.model
-        self._train_function = self._fitted.train_function
-        self._fitted.train_function = self._check_and_train
+        self._train_function = replace_train_function(self._fitted, self._check_and_train)
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Get out of the way, if there was no step."""
-        self._fitted.train_function = self._train_function
+        """Restore the function, in case there was no step."""
+        replace_train_function(self._fitted, self._train_function)
 
     def _check_and_train(self, *arguments: Any) -> Any:
-        """The first step. JAX calls it as `(state, iterator)`, torch as `(batches,)`."""
-        self._fitted.train_function = self._train_function
+        """Check the first batch, then train on it. The arguments are those of `replace_train_function`."""
+        replace_train_function(self._fitted, self._train_function)
         *state, batches = arguments
-        seen = list(itertools.islice(batches, self._fitted.steps_per_execution))
+        first = list(itertools.islice(batches, self._fitted.steps_per_execution))
         if state:
-            batches = itertools.chain(seen, batches)
-        if seen:
-            self._check([Batch.of(batch) for batch in seen], *state)
+            batches = itertools.chain(first, batches)
+        if first:
+            self._check([Batch.of(batch) for batch in first], *state)
         return self._train_function(*state, batches)
 
     def _check(self, batches: list[Batch], state: Sequence[Any] | None = None) -> None:
@@ -48,18 +48,12 @@ class Preflight(keras.callbacks.Callback):
             _report(_examine(self._fitted, Values.of(self._fitted, state), batches, masks_of(batches)))
         except Exception:
             if state:
-                _reattach(self._fitted, state)
+                _restore_variables(self._fitted, state)
             raise
 
 
-def _reattach(model: keras.Model, state: Sequence[Sequence[Any]]) -> None:
-    """Give the variables their values, which `fit` on JAX takes from them and, without a step, does not give back."""
-    variables = (
-        model.trainable_variables,
-        model.non_trainable_variables,
-        model.optimizer.variables,
-        model.metrics_variables,
-    )
-    for variable, value in zip(itertools.chain(*variables), itertools.chain(*state), strict=True):
+def _restore_variables(model: keras.Model, state: Sequence[Sequence[Any]]) -> None:
+    """Give the variables their values back, which `fit` on JAX has moved into a state; without a step it would not."""
+    for variable, value in zip(itertools.chain(*jax_state_variables(model)), itertools.chain(*state), strict=True):
         variable.assign(value)
-    model._jax_state_synced = True  # or `fit`, on its way out, puts in what it may have of an earlier call
+    mark_jax_state_synced(model)

@@ -1,4 +1,4 @@
-"""Being asked to stop, by a person or by a machine that is taken away."""
+"""Requests to stop: Ctrl-C, and SIGTERM from a machine that is about to end."""
 
 import signal
 import threading
@@ -8,7 +8,11 @@ from typing import Any
 
 
 class Signals:
-    """SIGINT and SIGTERM, taken in the main thread only, where they are not ignored."""
+    """Handles SIGINT and SIGTERM, unless they are ignored. Does nothing in other threads than the main one.
+
+    Args:
+        handler: called with the signal's number and the frame that it interrupted.
+    """
 
     def __init__(self, handler: Callable[[int, FrameType | None], None]) -> None:
         self._former: dict[int, Any] = {}
@@ -19,6 +23,6 @@ class Signals:
                 self._former[number] = signal.signal(number, handler)
 
     def restore(self) -> None:
-        """Give them back."""
+        """Restore the former handlers."""
         while self._former:
             signal.signal(*self._former.popitem())

@@ -1,4 +1,4 @@
-"""What Keras does not save of a model that is being trained, though the next step depends on it."""
+"""State of a model in training on which the next step depends and which Keras does not save."""
 
 import logging
 
@@ -8,11 +8,11 @@ import numpy as np
 _log = logging.getLogger("kseg")
 
 Extras = dict[str, list[np.ndarray]]
-"""The states of seed generators, of metrics, and of torch's own generators, on the CPU and on each GPU."""
+"""The values of seed generators (`seeds`), of metrics, and of torch's generators on the CPU and on each GPU."""
 
 
 def read_extras(model: keras.Model) -> Extras:
-    """Copies of the values. On JAX, inside a batch, sync the model's state first."""
+    """Copy the values. On JAX, within a batch, sync the model's state first."""
     values = {
         kind: [np.array(keras.ops.convert_to_numpy(variable)) for variable in group]
         for kind, group in _variables(model).items()
@@ -21,23 +21,25 @@ def read_extras(model: keras.Model) -> Extras:
 
 
 def write_extras(model: keras.Model, extras: Extras) -> None:
-    """Put values back."""
+    """Give the values back to the model and to torch."""
     for kind, variables in _variables(model).items():
         for variable, value in zip(variables, extras[kind], strict=True):
             variable.assign(value)
     _set_generators(extras["generators"])
 
 
-def fitting(model: keras.Model, extras: Extras) -> Extras:
-    """The values in a checkpoint as far as they are those of this model, else its own; says so if not."""
-    fitted = {}
+def matching_extras(model: keras.Model, extras: Extras) -> Extras:
+    """Return the values of a checkpoint where their shapes are those of the model, else the model's own; then warn."""
+    matching = {}
     for kind, own in read_extras(model).items():
         stored = extras.get(kind, [])
         fits = [value.shape for value in own] == [np.shape(value) for value in stored]
-        fitted[kind] = stored if fits else own
+        matching[kind] = stored if fits else own
         if not fits:
-            _log.warning(f"⚠️  The {kind} of the checkpoint are not those of this model: they begin anew.")
-    return fitted
+            _log.warning(
+                f"⚠️  The {kind} of the checkpoint do not fit this model; they start from their initial values."
+            )
+    return matching
 
 
 def _variables(model: keras.Model) -> dict[str, list[keras.Variable]]:
@@ -49,7 +51,7 @@ def _variables(model: keras.Model) -> dict[str, list[keras.Variable]]:
 
 
 def _generators() -> list[np.ndarray]:
-    """Of torch: Keras draws a Dropout that was given no seed from torch's own generator."""
+    """Return the state of torch's generators: Keras uses them for a Dropout without a seed."""
     if keras.config.backend() != "torch":
         return []
     import torch

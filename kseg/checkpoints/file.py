@@ -1,8 +1,8 @@
-"""A checkpoint: a plain `.keras` file, whole or absent, that carries what Keras leaves out.
+"""A checkpoint: a plain `.keras` file, complete or absent, with the state that Keras does not save.
 
-Beside Keras's own entries it holds `kseg.json` (the state of the run, what callbacks remember) and, as
-`kseg/*.npy`, the state of seed generators and metrics and the arrays of callbacks. All entries are stored, none is
-compressed, so no entry is larger than the file.
+Besides Keras's own entries it holds `kseg.json` (the state of the run, what callbacks remember) and, as
+`kseg/*.npy`, the state of seed generators and metrics and the arrays of callbacks. No entry is compressed, so none is
+larger than the file.
 """
 
 import io
@@ -24,7 +24,7 @@ from kseg.checkpoints.extras import Extras, read_extras
 from kseg.checkpoints.memory import decode, encode
 from kseg.checkpoints.state import TrainingState
 from kseg.errors import KsegError
-from kseg.storage.whole import beside, put
+from kseg.storage.atomic import write_atomically
 
 _FORMAT = 2
 _STATE = "kseg.json"
@@ -36,7 +36,7 @@ _EXPECTED = "Expected the last.keras or best.keras of a run."
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds besides the model's weights and its optimizer's."""
+    """What a checkpoint file holds besides the weights of model and optimizer."""
 
     path: Path
     state: TrainingState
@@ -52,17 +52,17 @@ def write_checkpoint(
     extras: Extras | None = None,
     memories: Sequence[dict[str, Any]] = (),
 ) -> None:
-    """Write a checkpoint, as fast as the disk's cache takes it, and do not wait for the disk.
+    """Write a checkpoint, without waiting until it is on the disk.
 
     Args:
-        model: whose weights and optimizer to write.
+        model: its weights and its optimizer are written.
         path: ends in `.keras`.
         state: of the run.
-        extras: what Keras does not save of the model; by default as it is.
+        extras: what Keras does not save of the model; by default its current values.
         memories: what callbacks remember.
 
     Raises:
-        OSError: it could not be written; what there is of it is gone.
+        OSError: it cannot be written; no part of it is left.
     """
     if extras is None:
         extras = read_extras(model)
@@ -74,7 +74,7 @@ def write_checkpoint(
         with zipfile.ZipFile(path, "a") as archive:
             for index, array in enumerate(arrays):
                 with archive.open(_ARRAY.format(index), "w", force_zip64=True) as entry:
-                    np.lib.format.write_array(entry, _bare(array), allow_pickle=False)
+                    np.lib.format.write_array(entry, _as_storable(array), allow_pickle=False)
             archive.writestr(_STATE, text)
     except OSError:
         path.unlink(missing_ok=True)
@@ -82,21 +82,16 @@ def write_checkpoint(
 
 
 def save_checkpoint(model: keras.Model, path: str | os.PathLike[str], state: TrainingState) -> None:
-    """Write model, optimizer and state as one file, which is either whole or not there.
-
-    It is written beside its place, synced and renamed, so a crash leaves the former file as it was.
+    """Write model, optimizer and state as one file, atomically: a crash leaves the former file unchanged.
 
     Raises:
-        OSError: it could not be written; the former file is as it was.
+        OSError: it cannot be written; the former file is unchanged.
     """
-    path = Path(path)
-    temporary = beside(path)
-    write_checkpoint(model, temporary, state)
-    put(temporary, path)
+    write_atomically(Path(path), lambda temporary: write_checkpoint(model, temporary, state))
 
 
 def read_state(path: str | os.PathLike[str]) -> TrainingState:
-    """The state in a checkpoint, without a look at the rest of the file.
+    """Return the state in a checkpoint, without reading the rest of the file.
 
     Raises:
         KsegError: there is no such file, or it is no checkpoint of kseg.
@@ -105,17 +100,17 @@ def read_state(path: str | os.PathLike[str]) -> TrainingState:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """A checkpoint, once every byte of the file is known to be what was written.
+    """Read a checkpoint, and check that the file is undamaged.
 
-    No code in the file is run and nothing is unpacked to disk. Checked are the names, sizes and checksums of all
-    entries, the format, the types of what is in it, and, before any is allocated, the size of every array.
+    No code in the file is run, and nothing is unpacked to disk. The checks cover the names, sizes and checksums of all
+    entries, the format, the types of all values, and the size of every array before it is allocated.
 
     Raises:
-        KsegError: there is no such file, it is damaged, or it is no checkpoint of kseg; says what is wrong with it.
+        KsegError: there is no such file, it is damaged, or it is no checkpoint of kseg; says what is wrong.
     """
 
     def read(archive: zipfile.ZipFile) -> Checkpoint:
-        _check_entries(archive)
+        _check_entries(archive, path.stat().st_size)
         _check_weights(archive)
         content = _content(path, archive)
         arrays = [_array(archive, name) for name in sorted(archive.namelist()) if name.endswith(".npy")]
@@ -131,10 +126,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def load_weights(model: keras.Model, checkpoint: Checkpoint) -> None:
-    """Give a model, and its optimizer, the weights in a checkpoint.
+    """Load the weights of a checkpoint into a model and its optimizer.
 
     Raises:
-        KsegError: they do not fit the model.
+        KsegError: they do not fit.
     """
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
@@ -143,8 +138,8 @@ def load_weights(model: keras.Model, checkpoint: Checkpoint) -> None:
         saved = _optimizer_shapes(file)
     if saved is not None and sorted(saved) != sorted(before):
         raise KsegError(
-            f"{checkpoint.path} does not fit the optimizer: it holds {len(saved)} of its variables, the optimizer has "
-            f"{len(before)}, or their shapes differ. Compile the model as it was."
+            f"{checkpoint.path} does not fit the optimizer: it has {len(saved)} optimizer variables, the optimizer has "
+            f"{len(before)}, or their shapes differ. Compile the model with the optimizer of the checkpoint."
         )
     try:
         model.load_weights(checkpoint.path)
@@ -153,7 +148,7 @@ def load_weights(model: keras.Model, checkpoint: Checkpoint) -> None:
 
 
 def _optimizer_shapes(file: h5py.File) -> list[tuple[int, ...]] | None:
-    """The shapes of the optimizer's variables; None if an optimizer of several parts keeps them elsewhere."""
+    """Return the shapes of the optimizer's variables; None if it has several parts, which are stored elsewhere."""
     group = file.get("optimizer/vars")
     return None if group is None else [dataset.shape for dataset in group.values()]
 
@@ -178,7 +173,7 @@ def _open(path: str | os.PathLike[str], read: Callable[[zipfile.ZipFile], Any]) 
 
 
 def _content(path: str | os.PathLike[str], archive: zipfile.ZipFile) -> dict[str, Any]:
-    if archive.getinfo(_STATE).file_size > _size(archive):
+    if archive.getinfo(_STATE).file_size > Path(path).stat().st_size:
         raise ValueError(f"{_STATE} says it is larger than the file")
     content = json.loads(archive.read(_STATE))
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
@@ -199,26 +194,23 @@ def _state(path: str | os.PathLike[str], content: dict[str, Any]) -> TrainingSta
     return state
 
 
-def _check_entries(archive: zipfile.ZipFile) -> None:
+def _check_entries(archive: zipfile.ZipFile, size: int) -> None:
+    """Check the names, sizes and checksums of all entries, in a file of so many bytes."""
     names = archive.namelist()
     for entry in archive.infolist():
         if not _NAMES.fullmatch(entry.filename) or names.count(entry.filename) > 1:
             raise ValueError(f"entry {entry.filename!r} does not belong in a checkpoint")
         if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
             raise ValueError(f"entry {entry.filename!r} is compressed")
-        if entry.file_size > _size(archive):
+        if entry.file_size > size:
             raise ValueError(f"entry {entry.filename!r} says it is larger than the file")
     broken = archive.testzip()
     if broken:
         raise ValueError(f"entry {broken!r} has a wrong checksum")
 
 
-def _size(archive: zipfile.ZipFile) -> int:
-    return Path(archive.filename).stat().st_size
-
-
 def _check_weights(archive: zipfile.ZipFile) -> None:
-    """See that the weights are plain arrays in this very file, and no larger than it."""
+    """Check that the weights are plain arrays in this file, not larger than it."""
     entry = archive.getinfo(_WEIGHTS)
     with archive.open(entry) as stream, h5py.File(stream) as file:
         total, groups = 0, [file]
@@ -226,7 +218,7 @@ def _check_weights(archive: zipfile.ZipFile) -> None:
             group = groups.pop()
             for name in group:
                 if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                    raise ValueError(f"{_WEIGHTS}: {name} is a link to elsewhere")
+                    raise ValueError(f"{_WEIGHTS}: {name} is a link")
                 item = group[name]
                 if isinstance(item, h5py.Group):
                     groups.append(item)
@@ -246,10 +238,10 @@ def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
         body = stream.read()
     if dtype.hasobject or np.prod(shape, dtype=object) * dtype.itemsize != len(body):
-        raise ValueError(f"entry {name!r} does not have the size that it says")
+        raise ValueError(f"entry {name!r} does not have the size that its header says")
     return np.frombuffer(body, dtype).reshape(shape, order="F" if fortran else "C").copy()
 
 
-def _bare(array: np.ndarray) -> np.ndarray:
-    """The array in a type that NumPy's files know."""
+def _as_storable(array: np.ndarray) -> np.ndarray:
+    """Return the array in a type that NumPy's files have: bfloat16 and the like as integers of their bytes."""
     return array.view(f"u{array.itemsize}") if array.dtype.kind == "V" else array

@@ -6,22 +6,23 @@ from pathlib import Path
 
 from kseg.checkpoints.file import Checkpoint, read_checkpoint
 from kseg.errors import KsegError
-from kseg.storage.whole import beside, put, sync
+from kseg.storage.atomic import move_into_place, sync, write_atomically
 
 _NAME = re.compile(r"last(?:-(\d+))?\.keras")
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """What is called a checkpoint of a run, newest first."""
-    found = {path: _NAME.fullmatch(path.name) for path in folder.glob("last*.keras")}
-    return sorted((path for path, name in found.items() if name), key=lambda path: int(found[path][1] or 0))
+    """Return the paths named like the last checkpoints of a run, newest first."""
+    matches = [(_NAME.fullmatch(path.name), path) for path in folder.glob("last*.keras")]
+    ages = [(int(match[1] or 0), path) for match, path in matches if match]
+    return [path for _, path in sorted(ages)]
 
 
 def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest whole checkpoint of a run, and what is wrong with those that are newer.
+    """Return the newest intact checkpoint of a run, or None, and what is wrong with the newer ones.
 
     Raises:
-        KsegError: there are some, and none is whole.
+        KsegError: there are checkpoints, and none is intact.
     """
     faults: list[str] = []
     for path in checkpoints_in(folder):
@@ -30,14 +31,14 @@ def newest_checkpoint(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         except KsegError as error:
             faults.append(str(error))
     if faults:
-        raise KsegError("\n".join([f"No checkpoint in {folder} is whole. Start anew in another --run-dir.", *faults]))
+        raise KsegError("\n".join([f"No checkpoint in {folder} is intact. Start again in another --run-dir.", *faults]))
     return None, []
 
 
-def set_aside_damaged(folder: Path, whole: Checkpoint) -> None:
-    """Rename what is newer than the newest whole checkpoint, so that it is not taken for one, nor replaces one."""
+def set_aside_damaged(folder: Path, intact: Checkpoint) -> None:
+    """Rename what is newer than the newest intact checkpoint, so that it does not count as a checkpoint any more."""
     for path in checkpoints_in(folder):
-        if path == whole.path:
+        if path == intact.path:
             return
         aside = path.with_suffix(".damaged")
         if aside.is_dir():
@@ -46,29 +47,27 @@ def set_aside_damaged(folder: Path, whole: Checkpoint) -> None:
 
 
 def publish(temporary: Path, keep: int, best: bool) -> None:
-    """Make a checkpoint that was written the last one of its folder, and the best one if it is.
+    """Rename a complete file to `last.keras`, and copy it to `best.keras` if it is the best.
 
-    At every moment there is a whole checkpoint: the best is in its place before the last that knows of it, and a former
-    last is renamed, never written over.
+    There is an intact checkpoint at every moment: `best.keras` is written before the `last.keras` whose history names
+    it, and a former `last.keras` is renamed, never overwritten.
 
     Args:
         temporary: the file, in the run directory.
-        keep: how many to keep, this one included.
-        best: whether it is the best so far, too.
+        keep: the number of last checkpoints to keep, this one included.
+        best: whether it is the best so far.
     """
     folder = temporary.parent
     sync(temporary)
     if best:
-        copy = beside(folder / "best.keras")
-        shutil.copyfile(temporary, copy)
-        put(copy, folder / "best.keras")
+        write_atomically(folder / "best.keras", lambda copy: shutil.copyfile(temporary, copy))
     last = folder / "last.keras"
     former = [folder / f"last-{age}.keras" for age in range(1, keep)]
     if last.exists():
         for newer, older in reversed(list(zip([last, *former], former, strict=False))):
             if newer.exists():
                 newer.replace(older)
-    put(temporary, last)
+    move_into_place(temporary, last)
     for path in checkpoints_in(folder):
         if path not in (last, *former):
             path.unlink()

@@ -1,31 +1,31 @@
-"""What callbacks remember, as plain data that a checkpoint can hold: no code, no pickle."""
+"""The memory of callbacks as plain data for a checkpoint: no code, no pickle."""
 
 import json
 import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
 from kseg.errors import KsegError
+from kseg.keras_private import callback_attributes
 
 _log = logging.getLogger("kseg")
 
 _ARRAY = "__array__"
 
-# What Keras sets; `min_delta`, whose sign its callbacks turn when they first compare, in every process anew.
-_NOT_MEMORY = ("_model", "params", "validation_data", "min_delta")
-# What is shown and not remembered.
-_SHOW = (keras.callbacks.ProgbarLogger, keras.callbacks.History)
+# Callbacks without a memory.
+_WITHOUT_MEMORY = (keras.callbacks.ProgbarLogger, keras.callbacks.History)
 
 
 def encode(value: Any, arrays: list[np.ndarray]) -> Any:
-    """Plain data as JSON takes it, its arrays put into a list.
+    """Return plain data for JSON; its arrays are appended to a list.
 
     Raises:
-        TypeError: it is no plain data: numbers, strings, None, arrays, lists and dicts of these.
+        TypeError: it is no plain data: numbers, strings, None, arrays, and lists and dicts of these.
 
     >>> arrays = []
     >>> encode({"best": np.float64(0.5), "weights": [np.zeros(3)]}, arrays), len(arrays)
@@ -46,11 +46,11 @@ def encode(value: Any, arrays: list[np.ndarray]) -> Any:
 
 
 def decode(value: Any, arrays: Sequence[np.ndarray]) -> Any:
-    """The reverse of `encode`."""
+    """Return what `encode` was given."""
     if isinstance(value, list):
         return [decode(item, arrays) for item in value]
     if isinstance(value, dict) and _ARRAY in value:
-        # bfloat16 and the like come out of a file as the bare bytes.
+        # bfloat16 and the like come out of a file as integers.
         return arrays[value[_ARRAY]].view(value["dtype"])
     if isinstance(value, dict):
         return {key: decode(item, arrays) for key, item in value.items()}
@@ -58,92 +58,100 @@ def decode(value: Any, arrays: Sequence[np.ndarray]) -> Any:
 
 
 class Memory:
-    """What the callbacks of a `fit` have come to remember since it began.
+    """What the callbacks of a `fit` remember.
 
-    Of a callback with `get_state()` and `set_state(state)` it is what these say. Of any other it is what has changed of
-    its attributes that are plain data and no strings: `EarlyStopping`'s wait, best value and best weights. What
-    was set when the callback was made is no memory and follows the code: a patience that was raised is raised.
+    For a callback with `get_state()` and `set_state(state)` it is what these return and take. For any other it is each
+    attribute that changed since the `fit` began and is plain data but no string, such as the wait, the best value and
+    the best weights of `EarlyStopping`. An unchanged attribute is a setting and is not restored: if the code raises the
+    patience, the new patience counts.
 
     Args:
-        callbacks: of a training that just began.
+        callbacks: of a `fit` that just began.
     """
 
     def __init__(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
-        self._callbacks = [callback for callback in callbacks if not isinstance(callback, _SHOW)]
-        self._at_first = [
-            {name: _fixed(value) for name, value in _own(callback).items()} for callback in self._callbacks
+        self._callbacks = [callback for callback in callbacks if not isinstance(callback, _WITHOUT_MEMORY)]
+        self._initial = [
+            {name: _Copy.of(value) for name, value in _plain_attributes(callback).items()}
+            for callback in self._callbacks
         ]
 
     def read(self) -> list[dict[str, Any]]:
-        """All of it, in the order of the callbacks."""
+        """Return all memories, in the order of the callbacks."""
         return [
-            {"callback": type(callback).__name__, "memory": self._read(callback, at_first)}
-            for callback, at_first in zip(self._callbacks, self._at_first, strict=True)
+            {"callback": type(callback).__name__, "memory": self._read(callback, initial)}
+            for callback, initial in zip(self._callbacks, self._initial, strict=True)
         ]
 
     @staticmethod
-    def _read(callback: keras.callbacks.Callback, at_first: dict[str, Any]) -> Any:
-        if _tells(callback):
+    def _read(callback: keras.callbacks.Callback, initial: dict[str, "_Copy"]) -> Any:
+        if _has_state_methods(callback):
             return callback.get_state()
-        return {name: value for name, value in _own(callback).items() if _fixed(value) != at_first.get(name)}
+        return {
+            name: value for name, value in _plain_attributes(callback).items() if _Copy.of(value) != initial.get(name)
+        }
 
     def write(self, memories: Sequence[dict[str, Any]]) -> None:
-        """Give the callbacks back what they remembered; those that are new begin as they are.
+        """Restore the memories. A callback without one keeps its current memory, with a warning.
 
         Raises:
-            KsegError: a callback cannot make anything of it.
+            KsegError: a memory does not fit its callback.
         """
-        stored = {key: entry["memory"] for key, entry in zip(_names(memories), memories, strict=True)}
+        stored = {key: entry["memory"] for key, entry in zip(_keys(memories), memories, strict=True)}
         now = [{"callback": type(callback).__name__} for callback in self._callbacks]
-        for key, callback, at_first in zip(_names(now), self._callbacks, self._at_first, strict=True):
+        for key, callback, initial in zip(_keys(now), self._callbacks, self._initial, strict=True):
             if key not in stored:
-                _log.warning(f"⚠️  The checkpoint knows of no {key[0]}: its memory begins anew.")
-            elif _tells(callback):
+                _log.warning(f"⚠️  The checkpoint has no memory of {key[0]}; it starts without one.")
+            elif _has_state_methods(callback):
                 try:
                     callback.set_state(stored[key])
                 except (LookupError, TypeError, ValueError, AttributeError) as error:
-                    raise KsegError(f"What the checkpoint says of {key[0]} does not fit it ({error!r}).") from error
+                    raise KsegError(f"The checkpoint's memory of {key[0]} does not fit it ({error!r}).") from error
             else:
-                for name, (text, arrays) in at_first.items():
-                    setattr(callback, name, decode(json.loads(text), [array.copy() for array in arrays]))
+                for name, value in initial.items():
+                    setattr(callback, name, value.value())
                 for name, value in stored[key].items():
-                    # What is no memory, such as the path that a callback writes to, is not taken from a file.
-                    if name in at_first or not hasattr(callback, name):
+                    # Other attributes, such as the path that a callback writes to, are not taken from a file.
+                    if name in initial or not hasattr(callback, name):
                         setattr(callback, name, value)
 
 
-class _Fixed(tuple):
-    """A value as it was, however it is changed later."""
+@dataclass(frozen=True, eq=False)
+class _Copy:
+    """A copy of plain data, which later changes to the original do not change."""
 
-    __slots__ = ()
+    text: str
+    arrays: list[np.ndarray]
+
+    @classmethod
+    def of(cls, value: Any) -> "_Copy":
+        arrays: list[np.ndarray] = []
+        text = json.dumps(encode(value, arrays))
+        return cls(text, [array.copy() for array in arrays])
+
+    def value(self) -> Any:
+        """Return another copy of the data."""
+        return decode(json.loads(self.text), [array.copy() for array in self.arrays])
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Fixed) or self[0] != other[0]:
+        if not isinstance(other, _Copy) or self.text != other.text:
             return False
-        pairs = zip(self[1], other[1], strict=True)
+        pairs = zip(self.arrays, other.arrays, strict=True)
         return all(one.shape == two.shape and one.tobytes() == two.tobytes() for one, two in pairs)
 
-    __hash__ = None
 
-
-def _fixed(value: Any) -> _Fixed:
-    arrays: list[np.ndarray] = []
-    text = json.dumps(encode(value, arrays))
-    return _Fixed((text, [array.copy() for array in arrays]))
-
-
-def _tells(callback: keras.callbacks.Callback) -> bool:
+def _has_state_methods(callback: keras.callbacks.Callback) -> bool:
     return hasattr(callback, "get_state") and hasattr(callback, "set_state")
 
 
-def _own(callback: keras.callbacks.Callback) -> dict[str, Any]:
-    """The attributes that may be memory."""
-    if _tells(callback):
+def _plain_attributes(callback: keras.callbacks.Callback) -> dict[str, Any]:
+    """Return the attributes that may be memory."""
+    if _has_state_methods(callback):
         return {}
     return {
         name: value
-        for name, value in vars(callback).items()
-        if name not in _NOT_MEMORY and not isinstance(value, str) and _is_plain(value)
+        for name, value in callback_attributes(callback).items()
+        if not isinstance(value, str) and _is_plain(value)
     }
 
 
@@ -155,9 +163,9 @@ def _is_plain(value: Any) -> bool:
     return True
 
 
-def _names(entries: Sequence[dict[str, Any]]) -> Iterator[tuple[str, int]]:
-    """The class of each, and the how manieth of it that it is."""
-    seen: Counter[str] = Counter()
+def _keys(entries: Sequence[dict[str, Any]]) -> Iterator[tuple[str, int]]:
+    """Yield class name and occurrence index of each callback."""
+    counts: Counter[str] = Counter()
     for entry in entries:
-        yield entry["callback"], seen[entry["callback"]]
-        seen[entry["callback"]] += 1
+        yield entry["callback"], counts[entry["callback"]]
+        counts[entry["callback"]] += 1

@@ -8,16 +8,16 @@ from kseg.checks.compiled import Measure
 from kseg.checks.models import operations
 from kseg.checks.verdicts import Refusal, doubt
 from kseg.findings import Finding
+from kseg.keras_private import compiled_metrics
 
 
 def check_activation(model: keras.Model, loss: Measure) -> list[Finding | None]:
     """Whether loss and metrics take the output for what it is."""
-    metrics = keras.tree.flatten(getattr(model._compile_metrics, "_user_metrics", None))
     gives_logits = _gives_logits(model)
     findings = [wrong_logits(gives_logits, loss.name, loss.from_logits)]
     # Where the model does not tell, a metric can still differ from the loss.
     gives_logits = loss.from_logits if gives_logits is None else gives_logits
-    for metric in metrics:
+    for metric in compiled_metrics(model):
         from_logits = getattr(metric, "from_logits", None)
         findings.append(doubt(wrong_logits(gives_logits, type(metric).__name__, from_logits)))
     return findings

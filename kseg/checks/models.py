@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import layers
 
+from kseg.keras_private import all_layers
+
 
 class Values(NamedTuple):
     """The values of a model's variables, with which it is called without being changed."""
@@ -66,7 +68,7 @@ def native_state_kept(model: keras.Model) -> Iterator[None]:
         return
     import torch
 
-    wrappers = [layer for layer in model._flatten_layers() if isinstance(layer, layers.TorchModuleWrapper)]
+    wrappers = [layer for layer in all_layers(model) if isinstance(layer, layers.TorchModuleWrapper)]
     modes = [(module, module.training) for wrapper in wrappers for module in wrapper.module.modules()]
     buffers = [(buffer, buffer.clone()) for wrapper in wrappers for buffer in wrapper.module.buffers()]
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()

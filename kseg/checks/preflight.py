@@ -1,4 +1,4 @@
-"""TODO."""
+"""The check of data, model and loss before the first step."""
 
 import itertools
 import logging

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Reading a YAML file of settings, and messages about settings that are not allowed."""
 
 import difflib
 from pathlib import Path

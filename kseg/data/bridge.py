@@ -1,4 +1,4 @@
-"""TODO."""
+"""Calls Python from tf.data, and turns TensorFlow errors back into `KsegError`."""
 
 import atexit
 import contextlib

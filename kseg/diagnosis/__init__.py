@@ -1,1 +1,1 @@
-"""What can go wrong while a model trains: evidence, rules, recovery."""
+"""What can go wrong while a model trains: windows of evidence, rules, recovery."""

@@ -1,4 +1,4 @@
-"""Back to a state that was healthy, with a fresh optimizer and a lower learning rate."""
+"""Return to a healthy state, with a fresh optimizer and a lower learning rate."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 import keras
 import numpy as np
 
-# What Keras's schedules call their rates.
+from kseg.keras_private import learning_rate_setting, rebuild_train_function
+
+# The names of the rates in the configurations of Keras's schedules.
 _RATES = ("initial_learning_rate", "warmup_target", "end_learning_rate", "values")
 
 
@@ -16,27 +18,27 @@ class Snapshot:
 
     weights: list[np.ndarray]
     batch: int
-    """After which batch they were so."""
+    """The last batch before the snapshot, counted from the beginning of `fit`."""
 
     @classmethod
     def of(cls, model: keras.Model, batch: int) -> "Snapshot":
-        """Those that it has now. On JAX, inside a batch, sync the model's state first."""
+        """Copy the weights of a model. On JAX, within a batch, sync the model's state first."""
         return cls(model.get_weights(), batch)
 
     @property
     def finite(self) -> bool:
-        """Whether every weight is."""
+        """Whether every weight is finite."""
         return all(np.isfinite(weight).all() for weight in self.weights)
 
     def restore(self, model: keras.Model) -> None:
-        """Put the weights back."""
+        """Give the weights back to the model."""
         model.set_weights(self.weights)
 
 
-def renew_optimizer(model: keras.Model) -> None:
-    """Put moments, loss scale and whatever else the optimizer remembers back to where they began.
+def reset_optimizer(model: keras.Model) -> None:
+    """Reset everything that the optimizer remembers, such as moments and the loss scale.
 
-    The count of steps stays, and with it the place in the schedule; so does a learning rate that was assigned.
+    The count of steps stays, and with it the place in the schedule. A learning rate that was assigned stays too.
     """
     optimizer = model.optimizer
     fresh = type(optimizer).from_config(optimizer.get_config())
@@ -47,20 +49,20 @@ def renew_optimizer(model: keras.Model) -> None:
 
 
 def lower_learning_rate(model: keras.Model, factor: float) -> float | None:
-    """Multiply the learning rate, or every rate of Keras's schedules, and return what it is now.
+    """Multiply the learning rate, or every rate of Keras's schedules, and return the new current rate.
 
-    None if it cannot be done: a schedule of somebody's own, whose rates have other names. After a schedule was changed
-    the compiled step is made anew, since it holds the old one.
+    Return None, and change nothing, for a function or for a schedule whose rates have names unknown to kseg. After a
+    change of the schedule the training step is compiled again, since it holds the old one.
     """
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    schedule = optimizer._learning_rate  # the property gives its value only
+    schedule = learning_rate_setting(optimizer)
     if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         config = schedule.get_config()
-        rates = {key: _times(config[key], factor) for key in _RATES if config.get(key) is not None}
+        rates = {key: _multiply(config[key], factor) for key in _RATES if config.get(key) is not None}
         if not rates:
             return None
         optimizer.learning_rate = type(schedule).from_config({**config, **rates})
-        model.make_train_function(force=True)
+        rebuild_train_function(model)
     elif callable(schedule) and not isinstance(schedule, keras.Variable):
         return None
     else:
@@ -68,5 +70,5 @@ def lower_learning_rate(model: keras.Model, factor: float) -> float | None:
     return float(optimizer.learning_rate)
 
 
-def _times(rate: Any, factor: float) -> Any:
+def _multiply(rate: Any, factor: float) -> Any:
     return [value * factor for value in rate] if isinstance(rate, list | tuple) else rate * factor

@@ -1,4 +1,4 @@
-"""What a stretch of training or a validation looked like, in the numbers that a diagnosis is made of."""
+"""The numbers that a diagnosis is made from, over some batches of training or over a validation."""
 
 import math
 from dataclasses import dataclass, replace
@@ -8,30 +8,31 @@ from typing import Any
 import keras
 import numpy as np
 
+from kseg.keras_private import observe_inputs
 from kseg.metrics import PredictionCounts, PredictionMonitor, ThresholdCurve
 from kseg.metrics.curve import logit_quantile, read_histogram
 
-# What is read from a histogram once, and kept in its place.
-_READ = ("_curve", "skill", "extreme", "foreground_logit")
+# Computed from a histogram once, and kept instead of it.
+_FROM_HISTOGRAM = ("_curve", "skill", "extreme", "foreground_logit")
 
 
 @dataclass(frozen=True)
 class Window:
-    """Exact counts over some batches; two that follow each other add up to one."""
+    """Exact counts over some batches. `first + second` is the window of both, where `second` follows `first`."""
 
     epoch: int
     """From 1."""
     batch: int
     """The last batch, counted from the beginning of `fit`, from 1."""
     batches: int
-    """How many batches."""
+    """The number of batches."""
     counts: PredictionCounts
     histogram: np.ndarray
     """Background and foreground pixels by logit, int64 `(2, bins)`; see `ThresholdCurve`."""
     loss: float
-    """The mean loss; NaN if it is not finite, or not known."""
+    """The mean loss; NaN if it is not finite or not known."""
     loss_broke: bool = False
-    """Whether the loss was finite before, and is not now."""
+    """Whether the loss was finite before this window and is not at its end."""
     bad_input: int | None = None
     """The first batch of the epoch whose images or masks were not finite."""
     bad_prediction: int | None = None
@@ -54,41 +55,42 @@ class Window:
 
     @property
     def finite(self) -> bool:
-        """Whether losses and predictions were."""
+        """Whether all losses and predictions are finite."""
         return not (self.counts.not_finite or self.loss_broke)
 
     @property
     def has_both_kinds(self) -> bool:
-        """Whether the masks had foreground and background."""
+        """Whether the masks have both foreground and background."""
         return 0 < self.counts.foreground < self.counts.pixels
 
     def without_histogram(self) -> "Window":
-        """The same with all that the histogram says read from it: a run has thousands of windows to remember."""
-        for name in _READ:
+        """Compute everything that needs the histogram, and drop it: a run keeps thousands of windows."""
+        for name in _FROM_HISTOGRAM:
             getattr(self, name)
-        read = replace(self, histogram=np.empty((2, 0), np.int64))
-        read.__dict__.update({name: value for name, value in vars(self).items() if name not in vars(read)})
-        return read
+        small = replace(self, histogram=np.empty((2, 0), np.int64))
+        small.__dict__.update({name: value for name, value in vars(self).items() if name not in vars(small)})
+        return small
 
     def to_plain(self) -> dict[str, Any]:
-        """As plain data and arrays, with what was read from the histogram."""
+        """Return plain data and arrays, with what was computed from the histogram."""
         return {**vars(self), "counts": list(self.counts)}
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "Window":
-        """The reverse."""
-        own = {name: value for name, value in plain.items() if name not in _READ}
+        """Make a window from what `to_plain` returned."""
+        own = {name: value for name, value in plain.items() if name not in _FROM_HISTOGRAM}
         window = cls(**own | {"counts": PredictionCounts(*plain["counts"])})
-        window.__dict__.update({name: plain[name] for name in _READ if name in plain})
+        window.__dict__.update({name: plain[name] for name in _FROM_HISTOGRAM if name in plain})
         return window
 
     @cached_property
     def _curve(self) -> tuple[float, float, float]:
-        return tuple(float(value) for value in read_histogram(self.histogram))
+        f1, threshold, gap = read_histogram(self.histogram)
+        return float(f1), float(threshold), float(gap)
 
     @property
     def best_f1(self) -> float:
-        """The best F1 of all thresholds."""
+        """The best F1 over all thresholds."""
         return self._curve[0]
 
     @property
@@ -98,12 +100,12 @@ class Window:
 
     @property
     def gap(self) -> float:
-        """How far the logits of foreground and background are apart, in standard deviations."""
+        """The distance between the logits of foreground and background, in standard deviations."""
         return self._curve[2]
 
     @property
     def blind_f1(self) -> float:
-        """The F1 of predicting everything, without looking at the image: `2 p / (1 + p)`."""
+        """The F1 of predicting foreground everywhere, for a share p of foreground: `2 p / (1 + p)`."""
         return _blind_f1(self.counts.target_mean)
 
     @property
@@ -113,30 +115,31 @@ class Window:
 
     @cached_property
     def skill(self) -> float:
-        """How much better the best threshold is than predicting everything; 0 knows nothing, 1 is perfect.
+        """How much better the best threshold is than predicting foreground everywhere: 0 is no better, 1 is perfect.
 
-        Of the rarer kind of pixel: where most is foreground, predicting everything leaves nothing to be better than.
+        Where most pixels are foreground it is computed for background, because foreground everywhere is then nearly
+        perfect.
         """
         share, best = self.counts.target_mean, self.best_f1
         if share > 0.5:
-            # Background, ranked from the other end.
+            # The histogram of background: kinds swapped, logits negated.
             share, best = 1 - share, float(read_histogram(self.histogram[::-1, ::-1].copy()).best_f1)
         blind = _blind_f1(share)
         return (best - blind) / (1 - blind)
 
     @property
     def one_sided(self) -> str | None:
-        """ "background" or "foreground" if next to all was predicted so, and should not have been."""
+        """ "background" or "foreground" if nearly all pixels are wrongly predicted as that; else None."""
         counts = self.counts
-        if counts.predicted < _NEXT_TO_NONE * counts.foreground:
+        if counts.predicted < _NEARLY_NONE * counts.foreground:
             return "background"
-        if counts.pixels - counts.predicted < _NEXT_TO_NONE * (counts.pixels - counts.foreground):
+        if counts.pixels - counts.predicted < _NEARLY_NONE * (counts.pixels - counts.foreground):
             return "foreground"
         return None
 
     @cached_property
     def extreme(self) -> float:
-        """The size that 1% of the logits exceed on either side."""
+        """The larger of the 99% quantiles of the logits and of the negated logits."""
         both = self.histogram.sum(axis=0)
         return max(-logit_quantile(both, 0.01), logit_quantile(both, 0.99))
 
@@ -150,13 +153,13 @@ def _blind_f1(share: float) -> float:
     return 2 * share / (1 + share)
 
 
-# Fewer pixels than this share of those there should be are next to none.
-_NEXT_TO_NONE = 0.02
+# Fewer predicted pixels than this share of the pixels in the masks are nearly none.
+_NEARLY_NONE = 0.02
 _NOTHING = PredictionCounts(*[0] * len(PredictionCounts._fields))
 
 
-class Reader:
-    """Reads windows from the metrics of a model that is being trained.
+class WindowReader:
+    """Reads windows from the metrics of a model in training.
 
     Args:
         model: compiled with a `PredictionMonitor` and a `ThresholdCurve` among its metrics.
@@ -167,27 +170,33 @@ class Reader:
 
     def __init__(self, model: keras.Model) -> None:
         self._model = model
-        self.monitor = _metric(model, PredictionMonitor)
-        self._curve = _metric(model, ThresholdCurve)
+        self.monitor = _find_metric(model, PredictionMonitor)
+        self._curve = _find_metric(model, ThresholdCurve)
         self._loss = next((metric for metric in model.metrics if metric.name == "loss"), None)
-        self.begin()
+        self.reset()
 
-    def begin(self) -> None:
-        """The metrics are about to be reset, or have been."""
+    def reset(self) -> None:
+        """Count from 0. To be called when Keras resets the metrics."""
         self._before = (_NOTHING, 0, 0.0, 0.0)
 
     def get_state(self) -> list[Any]:
-        """What the metrics had counted the last time."""
+        """Return what the metrics had counted at the last `read`, as plain data."""
         counts, *others = self._before
         return [list(counts), *others]
 
     def set_state(self, state: list[Any]) -> None:
-        """Count from there."""
+        """Count from what `get_state` returned."""
         counts, *others = state
         self._before = (PredictionCounts(*counts), *others)
 
     def read(self, epoch: int, batch: int, batches: int) -> Window:
-        """What came since the last time, or since `begin`. On JAX, inside a batch, sync the model's state first."""
+        """Return the window since the last `read` or `reset`. On JAX, within a batch, sync the model's state first.
+
+        Args:
+            epoch: from 1.
+            batch: the last batch, counted from the beginning of `fit`, from 1.
+            batches: the number of batches since the last `read` or `reset`.
+        """
         total, count = (float(variable) for variable in self._loss.variables) if self._loss else (0.0, 0.0)
         now = (self.monitor.counts(), self._curve.histogram(), total, count)
         counts, histogram, new_total, new_count = (one - other for one, other in zip(now, self._before, strict=True))
@@ -199,22 +208,11 @@ class Reader:
         return Window(epoch, batch, batches, counts, histogram, loss, loss_broke, bad_input, bad_prediction)
 
     def watch_inputs(self) -> None:
-        """Have every training step tell the monitor whether its input is finite."""
-        if getattr(self._model, "_kseg_watched", None) is self.monitor:
-            return
-        compute_metrics = type(self._model).compute_metrics.__get__(self._model)
-
-        def watched(x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-            self.monitor.look_at_inputs(*keras.tree.flatten((x, y)))
-            return compute_metrics(x, y, y_pred, sample_weight=sample_weight)
-
-        # Keras calls it in every step with what metrics do not get, the images. A step compiled before has to be again.
-        self._model.compute_metrics = watched
-        self._model.train_function = None
-        self._model._kseg_watched = self.monitor
+        """Have every training step tell the monitor whether its images and masks are finite."""
+        observe_inputs(self._model, self.monitor, self.monitor.look_at_inputs)
 
 
-def _metric(model: keras.Model, kind: type[keras.metrics.Metric]) -> Any:
+def _find_metric(model: keras.Model, kind: type[keras.metrics.Metric]) -> Any:
     for metric in model.metrics:
         # compile(metrics=…) arrives as one metric that holds the others.
         for inner in getattr(metric, "metrics", [metric]):

@@ -1,6 +1,6 @@
-"""Losses for segmentation: one value an image, computed from logits in float32, 255 ignored.
+"""Losses for segmentation: one value per image, computed from logits in float32; 255 is ignored.
 
-Each is a pure function (`bce`, `focal`, `tversky`, `dice`, `iou`, `combined`) and a Keras loss around it.
+Each is a pure function (`bce`, `focal`, `tversky`, `dice`, `iou`, `combined`) and a Keras loss class around it.
 """
 
 import inspect
@@ -13,6 +13,7 @@ from kseg.losses.pixel import BCELoss, FocalLoss, bce, focal
 from kseg.losses.region import DiceLoss, IoULoss, TverskyLoss, dice, iou, tversky
 
 __all__ = [
+    "BY_NAME",
     "BCELoss",
     "CombinedSegmentationLoss",
     "DiceLoss",
@@ -36,21 +37,22 @@ BY_NAME: dict[str, type[keras.losses.Loss]] = {
     "iou": IoULoss,
     "tversky": TverskyLoss,
 }
+"""The names that `get` and the setting `loss` take."""
 
 
 def get(name: str, **arguments: Any) -> keras.losses.Loss:
-    """The loss of that name, with these arguments.
+    """Return the loss of that name, made with these arguments.
 
     Raises:
-        ValueError: there is no such loss, or it does not take such an argument or such a value.
+        ValueError: there is no such loss, or it does not take an argument or a value.
 
     >>> get("tversky", alpha=0.2, beta=0.8).get_config()["beta"]
     0.8
     """
     if name not in BY_NAME:
         raise ValueError(f"There is no loss {name!r}; expected one of {', '.join(BY_NAME)}.")
-    taken = inspect.signature(BY_NAME[name]).parameters
+    accepted = inspect.signature(BY_NAME[name]).parameters
     for argument in arguments:
-        if argument not in taken:
-            raise ValueError(f"The loss {name!r} takes no {argument!r}; it takes {', '.join(taken)}.")
+        if argument not in accepted:
+            raise ValueError(f"The loss {name!r} takes no {argument!r}; it takes {', '.join(accepted)}.")
     return BY_NAME[name](**arguments)

@@ -1,4 +1,4 @@
-"""What all losses share: the pixels they look at, and the Keras class around a pure function."""
+"""What all losses share: the preparation of a batch, and a Keras class around a pure function."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -6,33 +6,36 @@ from typing import Any, NamedTuple
 import keras
 from keras import KerasTensor, ops
 
-from kseg.targets import align, known, logit
+from kseg.targets import align, logit, not_ignored
 
 
 class Pixels(NamedTuple):
-    """A batch as every loss sees it, all float32 `(B, ..., C)`."""
+    """A batch prepared for the losses; all fields are float32 `(B, ..., C)`."""
 
     foreground: KerasTensor
-    """The share of foreground, in [0, 1]; 0 where ignored."""
+    """The mask, in [0, 1]; 0 where ignored."""
     logits: KerasTensor
-    """What the model says; 0 where ignored."""
-    known: KerasTensor
+    """The logits; 0 where ignored."""
+    not_ignored: KerasTensor
     """1, or 0 where ignored."""
 
 
 def pixels(y_true: KerasTensor, y_pred: KerasTensor, from_logits: bool) -> Pixels:
-    """The foreground, the logits and the known pixels of a batch, in float32.
+    """Return foreground, logits and the pixels to count, in float32.
 
-    Ignored pixels are replaced before anything is computed from them, so not even a NaN under a 255
-    reaches the loss or its gradient. Class indices above 1 are foreground.
+    Ignored pixels are replaced before anything is computed from them, so even a NaN under a 255 does not reach the
+    loss or its gradient. Class indices above 1 are foreground.
+
+    Raises:
+        ValueError: the shapes do not match; see `kseg.targets.align`.
     """
     y_true, y_pred = align(y_true, y_pred)
-    is_known = known(y_true)
+    valid = not_ignored(y_true)
     logits = y_pred if from_logits else logit(y_pred)
     return Pixels(
-        foreground=ops.where(is_known, ops.clip(y_true, 0.0, 1.0), 0.0),
-        logits=ops.where(is_known, logits, 0.0),
-        known=ops.cast(is_known, "float32"),
+        foreground=ops.where(valid, ops.clip(y_true, 0.0, 1.0), 0.0),
+        logits=ops.where(valid, logits, 0.0),
+        not_ignored=ops.cast(valid, "float32"),
     )
 
 
@@ -40,11 +43,11 @@ class FunctionLoss(keras.losses.Loss):
     """A pure function `(y_true, y_pred, **arguments) -> (B,)` as a Keras loss.
 
     Args:
-        function: the loss of each image.
-        arguments: what `function` takes by name; they are the configuration that Keras saves.
+        function: computes the loss of each image.
+        arguments: the keyword arguments of `function`; Keras saves them as the config.
         reduction: how Keras reduces the values of a batch.
         name: the name of the loss.
-        dtype: what Keras casts masks and predictions to; the sums are float32 whatever it is.
+        dtype: what Keras casts masks and predictions to; sums are always float32.
     """
 
     def __init__(

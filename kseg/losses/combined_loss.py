@@ -1,4 +1,4 @@
-"""The default loss: cross-entropy, Dice and focal together."""
+"""The default loss: a weighted sum of cross-entropy, Dice and focal."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import keras
 from keras import KerasTensor
 
 from kseg.losses.base import FunctionLoss, pixels
-from kseg.losses.pixel import bce_of, check_focal, focal_of
-from kseg.losses.region import check_region, tversky_of
+from kseg.losses.pixel import bce_of_pixels, check_focal, focal_of_pixels
+from kseg.losses.region import check_region, tversky_of_pixels
 
 
 def combined(
@@ -22,27 +22,27 @@ def combined(
     smooth: float = 1.0,
     from_logits: bool = True,
 ) -> KerasTensor:
-    """The weighted sum of `bce`, `dice` and `focal`, for each image; without Dice where the mask is empty.
+    """Weighted sum of `bce`, `dice` and `focal` for each image; images with an empty mask leave Dice out.
 
-    Dice rewards finding small regions, BCE keeps the gradient where Dice has none (a model that is wrong
-    and sure), focal leans on the pixels that are still wrong. On an empty mask Dice says only "predict less than a
-    pixel in all", and where many masks are empty it pushes every prediction down until nothing is found: the
-    other two judge those images. (At 1% foreground, a third of the masks empty, validation F1 after twelve epochs was
-    0.354 without and 0.029 with Dice on empty masks; with the output bias at that share 0.388 and 0.000.)
+    Dice rewards finding small regions. BCE keeps its gradient where Dice has none, in a model that is confidently
+    wrong. Focal stresses the pixels that are still wrong. On an empty mask Dice only lowers every prediction; where
+    many masks are empty the model ends up finding nothing, so BCE and focal alone judge those images. (At 1%
+    foreground, a third of the masks empty, validation F1 after twelve epochs was 0.354 without and 0.029 with Dice on
+    empty masks; with the output bias at that share 0.388 and 0.000.)
 
     Args:
-        y_true: masks, `(B, ..., C)` or `(B, ...)`: 0 background, 1 foreground, 255 ignored.
+        y_true: masks, `(B, ..., C)`, or `(B, ...)` for one channel: 0 background, 1 foreground, 255 ignored.
         y_pred: logits `(B, ..., C)`, or probabilities with `from_logits=False`.
         bce_weight, dice_weight, focal_weight: at least 0, not all 0.
         alpha, gamma: see `focal`.
         smooth: see `dice`.
-        from_logits: whether `y_pred` holds logits.
+        from_logits: whether `y_pred` is logits.
 
     Returns:
         float32 `(B,)`, at least 0.
 
     Raises:
-        ValueError: the shapes do not match.
+        ValueError: the shapes do not match; see `kseg.targets.align`.
 
     >>> import numpy as np
     >>> mask, logits = np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1), "float32")
@@ -51,9 +51,9 @@ def combined(
     """
     batch = pixels(y_true, y_pred, from_logits)
     return (
-        bce_weight * bce_of(batch)
-        + dice_weight * tversky_of(batch, 0.5, 0.5, smooth, only_with_foreground=True)
-        + focal_weight * focal_of(batch, alpha, gamma)
+        bce_weight * bce_of_pixels(batch)
+        + dice_weight * tversky_of_pixels(batch, 0.5, 0.5, smooth, only_with_foreground=True)
+        + focal_weight * focal_of_pixels(batch, alpha, gamma)
     )
 
 
@@ -61,11 +61,11 @@ def combined(
 class CombinedSegmentationLoss(FunctionLoss):
     """BCE, Dice and focal as one Keras loss; see `combined`. The default of the command.
 
-    An empty mask costs what it costs in BCE and focal: next to nothing if nothing is predicted. A model that is
-    wrong and sure keeps its gradient, from those two.
+    An empty mask costs its BCE and focal: almost nothing if nothing is predicted. BCE and focal keep their gradient
+    when a model is confidently wrong.
 
     Raises:
-        ValueError: a weight is below 0, all are 0, or an argument of a part is out of its range.
+        ValueError: a weight is below 0, all weights are 0, or another argument is out of range.
 
     >>> import numpy as np
     >>> print(round(float(CombinedSegmentationLoss()(np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1)))), 4))

@@ -1,11 +1,11 @@
 """Losses of single pixels, averaged over each image: binary cross-entropy and focal.
 
-Both are linear in the mask: foreground times what a foreground pixel costs, plus background times
-what a background pixel costs. With x the logit,
+Both are linear in the mask: foreground times the cost of a foreground pixel, plus background times the cost of a
+background pixel. With x the logit,
 
     -log(p)     = softplus(-x)        -log(1 - p) = softplus(x)
 
-so nothing is clipped, and a pixel that is wrong keeps its gradient however sure the model is.
+Nothing is clipped, so a wrong pixel keeps its gradient at any logit.
 """
 
 from typing import Any
@@ -17,28 +17,28 @@ from kseg.losses.base import FunctionLoss, Pixels, pixels
 
 
 def bce(y_true: KerasTensor, y_pred: KerasTensor, *, from_logits: bool = True) -> KerasTensor:
-    """Binary cross-entropy, the mean over the known pixels of each image.
+    """Binary cross-entropy of each image, the mean over its pixels that are not ignored.
 
     The cost of a pixel is `y * softplus(-x) + (1 - y) * softplus(x)`, its gradient `sigmoid(x) - y`.
-    An image whose every pixel is ignored costs 0.
+    An image with only ignored pixels costs 0.
 
     Args:
-        y_true: masks, `(B, ..., C)` or `(B, ...)`: 0 background, 1 foreground, 255 ignored.
+        y_true: masks, `(B, ..., C)`, or `(B, ...)` for one channel: 0 background, 1 foreground, 255 ignored.
         y_pred: logits `(B, ..., C)`, or probabilities with `from_logits=False`.
-        from_logits: whether `y_pred` holds logits.
+        from_logits: whether `y_pred` is logits.
 
     Returns:
         float32 `(B,)`, at least 0.
 
     Raises:
-        ValueError: the shapes do not match.
+        ValueError: the shapes do not match; see `kseg.targets.align`.
 
     >>> import numpy as np
     >>> mask, logits = np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1), "float32")
     >>> print(round(float(bce(mask, logits)[0]), 4))  # log(2)
     0.6931
     """
-    return bce_of(pixels(y_true, y_pred, from_logits))
+    return bce_of_pixels(pixels(y_true, y_pred, from_logits))
 
 
 def focal(
@@ -49,58 +49,59 @@ def focal(
     gamma: float = 2.0,
     from_logits: bool = True,
 ) -> KerasTensor:
-    """Focal loss: cross-entropy in which a pixel counts less the better it is predicted.
+    """Focal loss of each image: cross-entropy that weighs well-predicted pixels less.
 
     The cost of a foreground pixel is `alpha * (1 - p)^gamma * -log(p)`, of a background pixel
-    `(1 - alpha) * p^gamma * -log(1 - p)`. As in BCE, the mean is over the known pixels of each image.
+    `(1 - alpha) * p^gamma * -log(1 - p)`. As in BCE, the mean is over the pixels that are not ignored.
     Source: Lin et al., "Focal Loss for Dense Object Detection", 2017, equation 5.
 
     Args:
-        y_true: masks, `(B, ..., C)` or `(B, ...)`: 0 background, 1 foreground, 255 ignored.
+        y_true: masks, `(B, ..., C)`, or `(B, ...)` for one channel: 0 background, 1 foreground, 255 ignored.
         y_pred: logits `(B, ..., C)`, or probabilities with `from_logits=False`.
-        alpha: the weight of foreground, in [0, 1]; background has `1 - alpha`. None weighs both with 1.
+        alpha: the weight of foreground, in [0, 1]; background has `1 - alpha`. None: both have 1.
         gamma: at least 0; 0 is weighted cross-entropy.
-        from_logits: whether `y_pred` holds logits.
+        from_logits: whether `y_pred` is logits.
 
     Returns:
         float32 `(B,)`, at least 0.
 
     Raises:
-        ValueError: the shapes do not match.
+        ValueError: the shapes do not match; see `kseg.targets.align`.
 
     >>> import numpy as np
     >>> mask, logits = np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1), "float32")
     >>> print(round(float(focal(mask, logits)[0]), 4))  # 0.25 * 0.5^2 * log(2)
     0.0433
     """
-    return focal_of(pixels(y_true, y_pred, from_logits), alpha, gamma)
+    return focal_of_pixels(pixels(y_true, y_pred, from_logits), alpha, gamma)
 
 
-def bce_of(batch: Pixels) -> KerasTensor:
-    """`bce` of pixels that are prepared already."""
-    missed = ops.softplus(-batch.logits)
-    alarmed = ops.softplus(batch.logits)
-    return _mean(batch.foreground * missed + (1.0 - batch.foreground) * alarmed, batch.known)
+def bce_of_pixels(batch: Pixels) -> KerasTensor:
+    """Return `bce` of a prepared batch."""
+    foreground_cost = ops.softplus(-batch.logits)
+    background_cost = ops.softplus(batch.logits)
+    return _mean(batch.foreground * foreground_cost + (1.0 - batch.foreground) * background_cost, batch.not_ignored)
 
 
-def focal_of(batch: Pixels, alpha: float | None, gamma: float) -> KerasTensor:
-    """`focal` of pixels that are prepared already."""
-    missed = ops.softplus(-batch.logits)
-    alarmed = ops.softplus(batch.logits)
+def focal_of_pixels(batch: Pixels, alpha: float | None, gamma: float) -> KerasTensor:
+    """Return `focal` of a prepared batch."""
+    minus_log_p = ops.softplus(-batch.logits)
+    minus_log_1_p = ops.softplus(batch.logits)
     weights = (1.0, 1.0) if alpha is None else (alpha, 1.0 - alpha)
     # (1 - p)^gamma = exp(-gamma * softplus(x)): unlike a power, its gradient is finite at 0 for every gamma.
-    of_foreground = weights[0] * ops.exp(-gamma * alarmed) * missed
-    of_background = weights[1] * ops.exp(-gamma * missed) * alarmed
-    return _mean(batch.foreground * of_foreground + (1.0 - batch.foreground) * of_background, batch.known)
+    foreground_cost = weights[0] * ops.exp(-gamma * minus_log_1_p) * minus_log_p
+    background_cost = weights[1] * ops.exp(-gamma * minus_log_p) * minus_log_1_p
+    return _mean(batch.foreground * foreground_cost + (1.0 - batch.foreground) * background_cost, batch.not_ignored)
 
 
-def _mean(cost: KerasTensor, known: KerasTensor) -> KerasTensor:
+def _mean(cost: KerasTensor, not_ignored: KerasTensor) -> KerasTensor:
+    """Return the mean cost of each image over the pixels that are not ignored, `(B,)`; 0 where there are none."""
     axes = tuple(range(1, len(cost.shape)))
-    return ops.sum(cost * known, axis=axes) / ops.maximum(ops.sum(known, axis=axes), 1.0)
+    return ops.sum(cost * not_ignored, axis=axes) / ops.maximum(ops.sum(not_ignored, axis=axes), 1.0)
 
 
 def check_focal(alpha: float | None, gamma: float) -> None:
-    """Raises ValueError unless `alpha` and `gamma` are in range."""
+    """Raise ValueError unless `alpha` and `gamma` are in range."""
     if alpha is not None and not 0 <= alpha <= 1:
         raise ValueError(f"Focal alpha, the weight of foreground, is {alpha}; expected 0 to 1, or None.")
     if not gamma >= 0:
@@ -111,8 +112,8 @@ def check_focal(alpha: float | None, gamma: float) -> None:
 class BCELoss(FunctionLoss):
     """Binary cross-entropy as a Keras loss; see `bce`.
 
-    An empty mask costs the mean of `-log(1 - p)`: next to nothing if nothing is predicted. Where foreground is
-    rare, a model can stay below the threshold everywhere for a whole run: see `CombinedSegmentationLoss`.
+    An empty mask costs the mean of `-log(1 - p)`: almost nothing if nothing is predicted. Where foreground is rare, a
+    model may stay below the threshold everywhere for a whole run; `CombinedSegmentationLoss` avoids that.
 
     >>> import numpy as np
     >>> print(round(float(BCELoss()(np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1)))), 4))
@@ -133,7 +134,7 @@ class BCELoss(FunctionLoss):
 class FocalLoss(FunctionLoss):
     """Focal loss as a Keras loss; see `focal`.
 
-    An empty mask costs the mean of `(1 - alpha) * p^gamma * -log(1 - p)`: next to nothing if nothing is predicted.
+    An empty mask costs the mean of `(1 - alpha) * p^gamma * -log(1 - p)`: almost nothing if nothing is predicted.
 
     Raises:
         ValueError: `alpha` is outside [0, 1] or `gamma` is below 0.

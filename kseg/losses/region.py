@@ -8,13 +8,13 @@ is Dice at alpha = beta = 0.5 and IoU at alpha = beta = 1. The loss 1 - score is
 
     (alpha * FP + beta * FN) / (TP + alpha * FP + beta * FN + smooth)
 
-which is the same number without a difference of two nearly equal ones. `smooth`, in pixels, is part of
-the score, and what keeps an empty mask from 0/0: there the loss is alpha * FP / (alpha * FP + smooth).
-A false positive costs something and has a gradient; a correct empty prediction costs next to nothing.
+which is the same number without subtracting two nearly equal ones. `smooth`, in pixels, is part of the score and
+avoids 0/0 on an empty mask, where the loss is alpha * FP / (alpha * FP + smooth): a false positive costs something
+and has a gradient; a correct empty prediction costs almost nothing.
 (In the other common form of Dice, (2 TP + s) / (2 TP + FP + FN + s), s is 2 * smooth.)
 
-A region loss cannot bring back a model that is wrong and sure. Its gradient has the factor p * (1 - p):
-4e-18 at a logit of -40, and 0 at -80 in effect. BCE, focal and the combined loss keep their gradient.
+A region loss cannot correct a model that is confidently wrong. Its gradient has the factor p * (1 - p): 4e-18 at a
+logit of -40, and practically 0 at -80. BCE, focal and the combined loss keep their gradient.
 """
 
 from typing import Any
@@ -34,39 +34,39 @@ def tversky(
     smooth: float = 1.0,
     from_logits: bool = True,
 ) -> KerasTensor:
-    """Tversky loss of each image: false positives weighed by `alpha`, false negatives by `beta`.
+    """Tversky loss of each image: `alpha` weighs false positives, `beta` false negatives.
 
-    The formula stands at the head of this module. Each channel is scored by itself, then their mean is
-    taken. Source: Salehi et al., "Tversky loss function for image segmentation using 3D fully
-    convolutional deep networks", 2017, equation 3; its best setting is the default here.
+    The formula is in the docstring of this module. The loss of an image is the mean over its channels. Source: Salehi
+    et al., "Tversky loss function for image segmentation using 3D fully convolutional deep networks", 2017,
+    equation 3; the default is its best setting.
 
     Args:
-        y_true: masks, `(B, ..., C)` or `(B, ...)`: 0 background, 1 foreground, 255 ignored.
+        y_true: masks, `(B, ..., C)`, or `(B, ...)` for one channel: 0 background, 1 foreground, 255 ignored.
         y_pred: logits `(B, ..., C)`, or probabilities with `from_logits=False`.
         alpha: the weight of false positives, at least 0.
         beta: the weight of false negatives, at least 0.
         smooth: added to the true positives, in pixels, above 0.
-        from_logits: whether `y_pred` holds logits.
+        from_logits: whether `y_pred` is logits.
 
     Returns:
         float32 `(B,)` in [0, 1].
 
     Raises:
-        ValueError: the shapes do not match.
+        ValueError: the shapes do not match; see `kseg.targets.align`.
 
     >>> import numpy as np
     >>> mask, logits = np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1), "float32")
     >>> print(round(float(tversky(mask, logits, beta=0.5)[0]), 4))  # FN = 2, TP = 2: 1 / (2 + 1 + 1)
     0.25
     """
-    return tversky_of(pixels(y_true, y_pred, from_logits), alpha, beta, smooth)
+    return tversky_of_pixels(pixels(y_true, y_pred, from_logits), alpha, beta, smooth)
 
 
 def dice(y_true: KerasTensor, y_pred: KerasTensor, *, smooth: float = 1.0, from_logits: bool = True) -> KerasTensor:
     """Dice loss of each image, `1 - (2 TP + 2 smooth) / (2 TP + FP + FN + 2 smooth)`: Tversky at 0.5, 0.5.
 
-    Arguments, result and errors are those of `tversky`. Source: Milletari et al., "V-Net", 2016, here without
-    the squares in the denominator, so that it is one minus the F1 of soft counts.
+    Arguments, result and errors as in `tversky`. Source: Milletari et al., "V-Net", 2016, without the squares in the
+    denominator, so that it is one minus the F1 of soft counts.
 
     >>> import numpy as np
     >>> mask, logits = np.ones((1, 2, 2, 1)), np.zeros((1, 2, 2, 1), "float32")
@@ -79,7 +79,7 @@ def dice(y_true: KerasTensor, y_pred: KerasTensor, *, smooth: float = 1.0, from_
 def iou(y_true: KerasTensor, y_pred: KerasTensor, *, smooth: float = 1.0, from_logits: bool = True) -> KerasTensor:
     """IoU loss of each image, `1 - (TP + smooth) / (TP + FP + FN + smooth)`: Tversky at 1, 1.
 
-    Arguments, result and errors are those of `tversky`. Source: Rahman and Wang, "Optimizing
+    Arguments, result and errors as in `tversky`. Source: Rahman and Wang, "Optimizing
     intersection-over-union in deep neural networks for image segmentation", 2016.
 
     >>> import numpy as np
@@ -90,31 +90,31 @@ def iou(y_true: KerasTensor, y_pred: KerasTensor, *, smooth: float = 1.0, from_l
     return tversky(y_true, y_pred, alpha=1.0, beta=1.0, smooth=smooth, from_logits=from_logits)
 
 
-def tversky_of(
+def tversky_of_pixels(
     batch: Pixels, alpha: float, beta: float, smooth: float, only_with_foreground: bool = False
 ) -> KerasTensor:
-    """`tversky` of pixels that are prepared already; on request 0 for a channel whose mask is empty."""
+    """Return `tversky` of a prepared batch; with `only_with_foreground`, a channel with an empty mask costs 0."""
     spatial = tuple(range(1, len(batch.logits.shape) - 1))
     probability = ops.sigmoid(batch.logits)
-    hits = ops.sum(batch.foreground * probability, axis=spatial)
-    alarms = ops.sum((batch.known - batch.foreground) * probability, axis=spatial)
-    misses = ops.sum(batch.foreground * ops.sigmoid(-batch.logits), axis=spatial)
-    errors = alpha * alarms + beta * misses
-    scores = errors / (hits + errors + smooth)
+    tp = ops.sum(batch.foreground * probability, axis=spatial)
+    fp = ops.sum((batch.not_ignored - batch.foreground) * probability, axis=spatial)
+    fn = ops.sum(batch.foreground * ops.sigmoid(-batch.logits), axis=spatial)
+    errors = alpha * fp + beta * fn
+    losses = errors / (tp + errors + smooth)
     if only_with_foreground:
-        scores = ops.where(ops.any(ops.greater(batch.foreground, 0), axis=spatial), scores, 0.0)
-    return ops.mean(scores, axis=-1)
+        losses = ops.where(ops.any(ops.greater(batch.foreground, 0), axis=spatial), losses, 0.0)
+    return ops.mean(losses, axis=-1)
 
 
 def check_region(alpha: float, beta: float, smooth: float) -> None:
-    """Raises ValueError unless the arguments of `tversky` are in range."""
+    """Raise ValueError unless the arguments of `tversky` are in range."""
     if not (alpha >= 0 and beta >= 0 and alpha + beta > 0):
         raise ValueError(
             f"Tversky alpha is {alpha} and beta {beta}; expected 0 or more, and one of them above 0: "
             "alpha weighs false positives, beta false negatives."
         )
     if not smooth > 0:
-        raise ValueError(f"smooth is {smooth} pixels; expected more than 0, or an empty mask is 0/0.")
+        raise ValueError(f"smooth is {smooth} pixels; expected more than 0; at 0 an empty mask gives 0/0.")
 
 
 @keras.saving.register_keras_serializable("kseg")
@@ -122,7 +122,7 @@ class TverskyLoss(FunctionLoss):
     """Tversky loss as a Keras loss; see `tversky`.
 
     An empty mask costs `alpha * FP / (alpha * FP + smooth)`: nothing if nothing is predicted.
-    Alone it cannot bring back a model that is wrong and sure, because its gradient vanishes there;
+    Alone it cannot correct a model that is confidently wrong, because its gradient vanishes there;
     `CombinedSegmentationLoss` can.
 
     Raises:
@@ -153,7 +153,7 @@ class DiceLoss(FunctionLoss):
     """Dice loss as a Keras loss; see `dice`.
 
     An empty mask costs `FP / (FP + 2 * smooth)`: nothing if nothing is predicted.
-    Alone it cannot bring back a model that is wrong and sure, because its gradient vanishes there;
+    Alone it cannot correct a model that is confidently wrong, because its gradient vanishes there;
     `CombinedSegmentationLoss` can.
 
     Raises:
@@ -182,7 +182,7 @@ class IoULoss(FunctionLoss):
     """IoU loss as a Keras loss; see `iou`.
 
     An empty mask costs `FP / (FP + smooth)`: nothing if nothing is predicted.
-    Alone it cannot bring back a model that is wrong and sure, because its gradient vanishes there;
+    Alone it cannot correct a model that is confidently wrong, because its gradient vanishes there;
     `CombinedSegmentationLoss` can.
 
     Raises:

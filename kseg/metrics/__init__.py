@@ -1,8 +1,8 @@
-"""Streaming metrics for segmentation, exact on any stream.
+"""Streaming metrics for segmentation, exact for any number of pixels.
 
-Over all pixels: `SegmentationMetrics` (a dict of five), `F1Score`, `IoU`, `Precision`, `Recall`,
-`PixelAccuracy`. Averaged over images: `MeanF1`, `MeanIoU`, `FalseAlarmRate`. Over all thresholds:
-`ThresholdCurve`. What is being predicted: `PredictionMonitor`.
+Over all pixels: `SegmentationMetrics` (a dict of five), `F1Score`, `IoU`, `Precision`, `Recall`, `PixelAccuracy`.
+Averaged over images: `ImageF1`, `ImageIoU`, `FalseAlarmRate`. Over all thresholds: `ThresholdCurve`.
+Statistics of the predictions: `PredictionMonitor`, which returns `PredictionCounts`.
 """
 
 from kseg.metrics.curve import ThresholdCurve
@@ -10,9 +10,9 @@ from kseg.metrics.predictions import PredictionCounts, PredictionMonitor
 from kseg.metrics.segmentation import (
     F1Score,
     FalseAlarmRate,
+    ImageF1,
+    ImageIoU,
     IoU,
-    MeanF1,
-    MeanIoU,
     PixelAccuracy,
     Precision,
     Recall,
@@ -22,9 +22,9 @@ from kseg.metrics.segmentation import (
 __all__ = [
     "F1Score",
     "FalseAlarmRate",
+    "ImageF1",
+    "ImageIoU",
     "IoU",
-    "MeanF1",
-    "MeanIoU",
     "PixelAccuracy",
     "Precision",
     "PredictionCounts",
@@ -33,3 +33,6 @@ __all__ = [
     "SegmentationMetrics",
     "ThresholdCurve",
 ]
+
+# Old names, which still work. Keras's MeanIoU is a mean over classes.
+MeanF1, MeanIoU = ImageF1, ImageIoU

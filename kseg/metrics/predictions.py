@@ -1,49 +1,49 @@
-"""What a model is predicting, whether it is right or wrong: the look that finds a collapse."""
+"""Statistics of predictions, whether correct or not, from which a collapse is found."""
 
 from typing import Any, NamedTuple
 
 import keras
 from keras import KerasTensor, ops
 
-from kseg.metrics.counts import ExactSums, count, leave_out, threshold_of
-from kseg.targets import align, known, logit
+from kseg.metrics.counts import ExactSums, count, drop_zero_weights, prediction_threshold
+from kseg.targets import align, logit, not_ignored
 
-# A sum of probabilities is kept as whole pixels and a fraction in units of 2^-24.
+# A sum of probabilities is stored as its integer part and a fraction in units of 2^-24.
 _FRACTION = 2.0**24
-# Logits that differ by no more are the same: what is dead differs by 0.
+# Logits that differ by no more count as equal. Those of a dead network differ by 0.
 _SAME = 1e-3
 
 
 class PredictionCounts(NamedTuple):
-    """Exact totals over a stretch of training; two of them subtract to the stretch between."""
+    """Exact totals since the last reset; the difference of two of them is the totals of the steps between."""
 
     pixels: int
-    """Known pixels."""
+    """Pixels that are not ignored."""
     foreground: int
     """Foreground pixels of the masks."""
     predicted: int
-    """Pixels over the threshold."""
+    """Pixels predicted as foreground."""
     hits: int
-    """Foreground pixels over the threshold."""
+    """Foreground pixels predicted as foreground."""
     not_finite: int
     """Pixels whose prediction is NaN or infinite."""
     whole: int
-    """The sum of probabilities, whole part."""
+    """Sum of the probabilities, integer part."""
     fraction: int
-    """The sum of probabilities, what is over, in 2^-24."""
+    """Sum of the probabilities, the rest, in units of 2^-24."""
     images: int
-    """Images with any known pixel."""
+    """Images with a pixel that is not ignored."""
     constant: int
-    """Images whose prediction is the same everywhere, or the same for all images of the batch."""
+    """Images with the same prediction at all pixels, or the same prediction as every image of their batch."""
 
     @property
     def target_mean(self) -> float:
-        """The share of foreground in the masks."""
+        """Share of foreground in the masks."""
         return self.foreground / max(self.pixels, 1)
 
     @property
     def pred_mean(self) -> float:
-        """The mean probability over the pixels whose prediction is finite."""
+        """Mean probability of the pixels with a finite prediction."""
         return (self.whole + self.fraction / _FRACTION) / max(self.pixels - self.not_finite, 1)
 
     def __sub__(self, earlier: "PredictionCounts") -> "PredictionCounts":
@@ -55,24 +55,24 @@ _NOT_FINITE = PredictionCounts._fields.index("not_finite")
 
 @keras.saving.register_keras_serializable("kseg")
 class PredictionMonitor(keras.metrics.Metric):
-    """The mean probability (`pred_mean`) and the share of foreground in the masks (`target_mean`).
+    """Mean probability (`pred_mean`) and share of foreground in the masks (`target_mean`).
 
-    `result()` is a dict, which Keras logs flat. `pred_mean` is NaN once any prediction was not finite; both
-    are 0 for an empty stream. `counts()` tells, exactly, what a collapse detector needs besides.
-    It reads each pixel once and keeps a few integers, cheap enough for every step.
+    `result()` is a dict, and Keras logs each value. `pred_mean` is NaN once a prediction was not finite; both are 0
+    without pixels. `counts()` has the exact totals for the collapse detector. The state is a few integers, cheap enough
+    for every step.
 
     Args:
-        threshold: the probability that a predicted pixel exceeds, above 0 and below 1.
+        threshold: a pixel is predicted as foreground if its probability is greater; above 0 and below 1.
         from_logits: whether predictions are logits.
-        name: the name of the metric; the logs carry the names of its values.
-        dtype: kept for Keras; the state is int32 and the result float32 whatever it is.
+        name: the name of the metric; the logs have the names of its values.
+        dtype: has no effect; the state is int32 and the result float32.
 
     Raises:
-        ValueError: the threshold is out of range; in `update_state`, shapes do not match.
+        ValueError: the threshold is out of range; in `update_state`, the shapes do not match.
 
     >>> import numpy as np
     >>> monitor = PredictionMonitor(from_logits=False)
-    >>> monitor.update_state(np.uint8([[1, 0, 0, 255]]), np.float32([[0.75, 0.25, 0.5, 1.0]]))
+    >>> monitor.update_state(np.uint8([[1, 0, 0, 255]]), np.float32([[0.75, 0.25, 0.5, 1.0]])[..., None])
     >>> {name: round(float(value), 4) for name, value in monitor.result().items()}
     {'pred_mean': 0.5, 'target_mean': 0.3333}
     >>> monitor.counts().predicted
@@ -89,7 +89,7 @@ class PredictionMonitor(keras.metrics.Metric):
         super().__init__(name=name, dtype=dtype)
         self.threshold = threshold
         self.from_logits = from_logits
-        self._above = threshold_of(threshold, from_logits)
+        self._above = prediction_threshold(threshold, from_logits)
         self._sums = ExactSums(self, len(PredictionCounts._fields))
         self._steps = self.add_variable((), "zeros", dtype="int32", name="steps")
         self._bad_input = self.add_variable((), "zeros", dtype="int32", name="bad_input")
@@ -98,13 +98,13 @@ class PredictionMonitor(keras.metrics.Metric):
     def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: Any = None) -> None:
         self._steps.assign_add(1)
         y_true, y_pred = align(y_true, y_pred)
-        is_known = known(y_true)
-        finite = ops.logical_and(is_known, ops.isfinite(y_pred))
+        valid = not_ignored(y_true)
+        finite = ops.logical_and(valid, ops.isfinite(y_pred))
         probability = ops.sigmoid(y_pred) if self.from_logits else y_pred
         total = ops.sum(ops.where(finite, probability, 0.0), axis=tuple(range(1, len(y_pred.shape))))
         whole = ops.floor(total)
-        pixels = count(is_known)
-        foreground = ops.logical_and(is_known, ops.greater(y_true, 0.5))
+        pixels = count(valid)
+        foreground = ops.logical_and(valid, ops.greater(y_true, 0.5))
         predicted = ops.logical_and(finite, ops.greater(y_pred, self._above))
         counts = [
             pixels,
@@ -115,14 +115,14 @@ class PredictionMonitor(keras.metrics.Metric):
             ops.cast(whole, "int32"),
             ops.cast(ops.round((total - whole) * _FRACTION), "int32"),
             ops.cast(ops.greater(pixels, 0), "int32"),
-            _constant(y_pred if self.from_logits else logit(y_pred), is_known),
+            _is_constant(y_pred if self.from_logits else logit(y_pred), valid),
         ]
-        counts = leave_out(ops.stack(counts, axis=-1), sample_weight)
+        counts = drop_zero_weights(ops.stack(counts, axis=-1), sample_weight)
         self._sums.add(counts)
         _note_first(self._bad_prediction, ops.greater(ops.sum(counts[:, _NOT_FINITE]), 0), self._steps.value)
 
     def look_at_inputs(self, *inputs: KerasTensor) -> None:
-        """Note whether images and masks are finite; before `update_state` of the same step."""
+        """Record whether images and masks are finite; call it before `update_state` of the same step."""
         floats = [x for x in inputs if keras.backend.is_float_dtype(keras.backend.standardize_dtype(x.dtype))]
         if floats:
             finite = ops.stack([ops.all(ops.isfinite(x)) for x in floats])
@@ -137,19 +137,22 @@ class PredictionMonitor(keras.metrics.Metric):
         }
 
     def counts(self) -> PredictionCounts:
-        """The totals since the last reset, exactly. On JAX, inside a batch, sync the model's state first."""
+        """Return the exact totals since the last reset. On JAX, inside a batch, call `model.jax_state_sync()` first."""
         return PredictionCounts(*self._sums.as_integers())
 
     def steps(self) -> int:
-        """Steps since the last reset."""
+        """Return the number of steps since the last reset."""
         return int(self._steps)
 
     def first_not_finite(self) -> tuple[int | None, int | None]:
-        """The steps since the last reset, from 1, that first had an input and a prediction which was not finite."""
+        """Return the first step with an input that was not finite, and the first with such a prediction.
+
+        Steps count from 1 after a reset; None if there was no such step.
+        """
         return int(self._bad_input) or None, int(self._bad_prediction) or None
 
     def forget_not_finite(self) -> None:
-        """Look for the first anew, from the next step on."""
+        """Forget the first steps with values that are not finite; look for new ones from the next step on."""
         self._bad_input.assign(0)
         self._bad_prediction.assign(0)
 
@@ -158,22 +161,22 @@ class PredictionMonitor(keras.metrics.Metric):
 
 
 def _note_first(first: keras.Variable, bad: KerasTensor, step: KerasTensor) -> None:
-    """Keep the first step that was bad; 0 is none yet."""
+    """Record the first bad step; 0 means none so far."""
     first.assign(ops.where(ops.logical_and(bad, ops.equal(first.value, 0)), step, first.value))
 
 
-def _constant(y_pred: KerasTensor, is_known: KerasTensor) -> KerasTensor:
-    """1 for each image whose prediction depends on nothing in it, int32 `(B,)`.
+def _is_constant(y_pred: KerasTensor, valid: KerasTensor) -> KerasTensor:
+    """Return 1 for each image whose prediction does not depend on the image, int32 `(B,)`.
 
-    That shows in one image where its prediction is the same everywhere, and in several where it is the same for all:
-    zero padding gives the output of a dead network a rim.
+    Its logits are the same at all pixels, or the same as in every other image of the batch: zero padding gives even
+    the output of a dead network a border.
     """
-    within = tuple(range(1, len(y_pred.shape)))
-    greatest = ops.max(ops.where(is_known, y_pred, -float("inf")), axis=within)
-    least = ops.min(ops.where(is_known, y_pred, float("inf")), axis=within)
-    flat = ops.less_equal(greatest - least, _SAME)
-    alike = ops.less_equal(ops.max(ops.abs(y_pred - y_pred[:1]), axis=within), _SAME)
-    # The first image is like itself, which says nothing; it is alike if all the others are.
-    others = ops.logical_and(ops.all(alike), y_pred.shape[0] is not None and y_pred.shape[0] > 1)
-    seen = ops.any(is_known, axis=within)
-    return ops.cast(ops.logical_and(ops.logical_or(flat, others), seen), "int32")
+    axes = tuple(range(1, len(y_pred.shape)))
+    highest = ops.max(ops.where(valid, y_pred, -float("inf")), axis=axes)
+    lowest = ops.min(ops.where(valid, y_pred, float("inf")), axis=axes)
+    flat = ops.less_equal(highest - lowest, _SAME)
+    equals_first = ops.less_equal(ops.max(ops.abs(y_pred - y_pred[:1]), axis=axes), _SAME)
+    # The first image always equals itself, so a batch of one image shows nothing.
+    all_equal = ops.logical_and(ops.all(equals_first), y_pred.shape[0] is not None and y_pred.shape[0] > 1)
+    has_pixels = ops.any(valid, axis=axes)
+    return ops.cast(ops.logical_and(ops.logical_or(flat, all_equal), has_pixels), "int32")

@@ -1,4 +1,4 @@
-"""Scores from counts. Each takes float counts of any shape and divides once; 0/0 is 0, as in scikit-learn."""
+"""Scores from float counts of any shape. 0/0 is 0, as in scikit-learn."""
 
 from keras import KerasTensor, ops
 
@@ -22,7 +22,7 @@ def iou(tp: KerasTensor, fp: KerasTensor, fn: KerasTensor, tn: KerasTensor) -> K
 
 
 def precision(tp: KerasTensor, fp: KerasTensor, fn: KerasTensor, tn: KerasTensor) -> KerasTensor:
-    """How much of what was predicted is foreground: `tp / (tp + fp)`.
+    """Share of the predicted pixels that are foreground: `tp / (tp + fp)`.
 
     >>> print(float(precision(3.0, 1.0, 0.0, 0.0)))
     0.75
@@ -31,7 +31,7 @@ def precision(tp: KerasTensor, fp: KerasTensor, fn: KerasTensor, tn: KerasTensor
 
 
 def recall(tp: KerasTensor, fp: KerasTensor, fn: KerasTensor, tn: KerasTensor) -> KerasTensor:
-    """How much of the foreground was predicted: `tp / (tp + fn)`.
+    """Share of the foreground that was predicted: `tp / (tp + fn)`.
 
     >>> print(float(recall(3.0, 0.0, 1.0, 0.0)))
     0.75
@@ -40,7 +40,7 @@ def recall(tp: KerasTensor, fp: KerasTensor, fn: KerasTensor, tn: KerasTensor) -
 
 
 def accuracy(tp: KerasTensor, fp: KerasTensor, fn: KerasTensor, tn: KerasTensor) -> KerasTensor:
-    """How many pixels are right: `(tp + tn) / (tp + fp + fn + tn)`. Says little when foreground is rare.
+    """Share of the pixels that are correct: `(tp + tn) / (tp + fp + fn + tn)`. Says little where foreground is rare.
 
     >>> print(float(accuracy(1.0, 1.0, 0.0, 2.0)))
     0.75

@@ -1,8 +1,8 @@
-"""Keras metrics for segmentation, exact on any stream: over all pixels, and averaged over images.
+"""Keras metrics for segmentation, exact for any number of pixels: over all pixels, or averaged over images.
 
-All take masks `(B, ..., C)` or `(B, ...)` of any dtype (0 background, 1 or more foreground, 255 ignored),
-predictions of the same shape, and `sample_weight` of shape `(B,)`, where 0 leaves an image out and
-anything else counts it once. Positive means probability > threshold, so a logit of 0 is background.
+All take masks `(B, ..., C)`, or `(B, ...)` for one channel, of any dtype (0 background, 1 or more foreground, 255
+ignored), predictions `(B, ..., C)`, and `sample_weight` `(B,)`, where 0 leaves an image out and any other weight
+counts it once. Positive means probability > threshold, so a logit of 0 is background.
 """
 
 from collections.abc import Callable
@@ -12,20 +12,20 @@ import keras
 from keras import KerasTensor, ops
 
 from kseg.metrics import ratios
-from kseg.metrics.counts import ExactSums, confusion, leave_out, threshold_of
+from kseg.metrics.counts import ExactSums, confusion_counts, drop_zero_weights, prediction_threshold
 
 
-class _Counting(keras.metrics.Metric):
-    """A metric whose state is exact totals of what `_count` finds in each image.
+class _CountingMetric(keras.metrics.Metric):
+    """A metric whose state is the exact totals of the counts that `_count` returns for each image.
 
     Args:
-        threshold: the probability that a positive pixel exceeds, above 0 and below 1.
+        threshold: a pixel is positive if its probability is greater; above 0 and below 1.
         from_logits: whether predictions are logits.
         name: the name in the logs.
-        dtype: kept for Keras; the state is int32 and the result float32 whatever it is.
+        dtype: has no effect; the state is int32 and the result float32.
 
     Raises:
-        ValueError: the threshold is out of range; in `update_state`, shapes do not match.
+        ValueError: the threshold is out of range; in `update_state`, the shapes do not match.
     """
 
     totals: ClassVar[tuple[str, ...]]
@@ -41,27 +41,27 @@ class _Counting(keras.metrics.Metric):
         super().__init__(name=name or self.default_name, dtype=dtype)
         self.threshold = threshold
         self.from_logits = from_logits
-        self._above = threshold_of(threshold, from_logits)
+        self._above = prediction_threshold(threshold, from_logits)
         self._sums = ExactSums(self, len(self.totals))
 
     def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: Any = None) -> None:
-        counts = self._count(confusion(y_true, y_pred, self._above))
-        self._sums.add(leave_out(counts, sample_weight))
+        counts = self._count(confusion_counts(y_true, y_pred, self._above))
+        self._sums.add(drop_zero_weights(counts, sample_weight))
 
     def _count(self, confusion: KerasTensor) -> KerasTensor:
-        """What to add up, int32 `(B, len(totals))`, from the confusion of each image, int32 `(B, 4)`."""
+        """Return the counts to add, int32 `(B, len(totals))`, from tp, fp, fn, tn of each image, int32 `(B, 4)`."""
         raise NotImplementedError
 
     def counts(self) -> dict[str, int]:
-        """The totals so far, exactly, as Python integers."""
+        """Return the exact totals since the last reset, as Python integers."""
         return dict(zip(self.totals, self._sums.as_integers(), strict=True))
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "threshold": self.threshold, "from_logits": self.from_logits}
 
 
-class _OverPixels(_Counting):
-    """A metric of all the pixels of a stream together."""
+class _PixelMetric(_CountingMetric):
+    """A metric of all pixels together."""
 
     totals = ("tp", "fp", "fn", "tn")
 
@@ -70,15 +70,16 @@ class _OverPixels(_Counting):
 
 
 @keras.saving.register_keras_serializable("kseg")
-class SegmentationMetrics(_OverPixels):
-    """F1, IoU, precision, recall and accuracy over all pixels, in one pass.
+class SegmentationMetrics(_PixelMetric):
+    """F1, IoU, precision, recall and accuracy over all pixels.
 
-    `result()` is a dict, which Keras logs flat: `f1`, `iou`, `precision`, `recall`, `accuracy`, and with
-    `val_` in front in validation. 0/0 is 0.
+    `result()` is a dict, and Keras logs each value: `f1`, `iou`, `precision`, `recall`, `accuracy`, in validation with
+    the prefix `val_`. 0/0 is 0.
 
     >>> import numpy as np
     >>> metrics = SegmentationMetrics()
-    >>> metrics.update_state(np.uint8([[1, 1, 0, 0]]), np.float32([[2, -1, 3, -4]]))
+    >>> mask, logits = np.uint8([[1, 1, 0, 0]]), np.float32([[2, -1, 3, -4]])[..., None]
+    >>> metrics.update_state(mask, logits)
     >>> {name: round(float(value), 4) for name, value in metrics.result().items()}
     {'f1': 0.5, 'iou': 0.3333, 'precision': 0.5, 'recall': 0.5, 'accuracy': 0.5}
     >>> metrics.counts()
@@ -98,7 +99,7 @@ class SegmentationMetrics(_OverPixels):
         }
 
 
-class _Ratio(_OverPixels):
+class _PixelRatio(_PixelMetric):
     """One score over all pixels."""
 
     _direction = "up"
@@ -109,11 +110,12 @@ class _Ratio(_OverPixels):
 
 
 @keras.saving.register_keras_serializable("kseg")
-class F1Score(_Ratio):
+class F1Score(_PixelRatio):
     """F1 over all pixels: `2 tp / (2 tp + fp + fn)`, the same number as Dice; 0/0 is 0.
 
     >>> import numpy as np
-    >>> print(float(F1Score()(np.uint8([[1, 1, 0, 0]]), np.float32([[2, -1, 3, -4]]))))
+    >>> mask, logits = np.uint8([[1, 1, 0, 0]]), np.float32([[2, -1, 3, -4]])[..., None]
+    >>> print(float(F1Score()(mask, logits)))
     0.5
     """
 
@@ -122,11 +124,12 @@ class F1Score(_Ratio):
 
 
 @keras.saving.register_keras_serializable("kseg")
-class IoU(_Ratio):
+class IoU(_PixelRatio):
     """Intersection over union of the foreground, over all pixels: `tp / (tp + fp + fn)`; 0/0 is 0.
 
     >>> import numpy as np
-    >>> print(round(float(IoU()(np.uint8([[1, 1, 0, 0]]), np.float32([[2, -1, 3, -4]]))), 4))
+    >>> mask, logits = np.uint8([[1, 1, 0, 0]]), np.float32([[2, -1, 3, -4]])[..., None]
+    >>> print(round(float(IoU()(mask, logits)), 4))
     0.3333
     """
 
@@ -135,11 +138,12 @@ class IoU(_Ratio):
 
 
 @keras.saving.register_keras_serializable("kseg")
-class Precision(_Ratio):
+class Precision(_PixelRatio):
     """Precision over all pixels: `tp / (tp + fp)`; 0/0 is 0.
 
     >>> import numpy as np
-    >>> print(float(Precision()(np.uint8([[1, 1, 0, 0]]), np.float32([[2, 2, 3, 4]]))))
+    >>> mask, logits = np.uint8([[1, 1, 0, 0]]), np.float32([[2, 2, 3, 4]])[..., None]
+    >>> print(float(Precision()(mask, logits)))
     0.5
     """
 
@@ -148,11 +152,12 @@ class Precision(_Ratio):
 
 
 @keras.saving.register_keras_serializable("kseg")
-class Recall(_Ratio):
+class Recall(_PixelRatio):
     """Recall over all pixels: `tp / (tp + fn)`; 0/0 is 0.
 
     >>> import numpy as np
-    >>> print(float(Recall()(np.uint8([[1, 1, 0, 0]]), np.float32([[2, 2, 3, 4]]))))
+    >>> mask, logits = np.uint8([[1, 1, 0, 0]]), np.float32([[2, 2, 3, 4]])[..., None]
+    >>> print(float(Recall()(mask, logits)))
     1.0
     """
 
@@ -161,11 +166,12 @@ class Recall(_Ratio):
 
 
 @keras.saving.register_keras_serializable("kseg")
-class PixelAccuracy(_Ratio):
-    """The share of pixels that are right; 0/0 is 0. High for an empty prediction where foreground is rare.
+class PixelAccuracy(_PixelRatio):
+    """Share of the pixels that are correct; 0/0 is 0. High for an empty prediction where foreground is rare.
 
     >>> import numpy as np
-    >>> print(float(PixelAccuracy()(np.uint8([[1, 0, 0, 0]]), np.float32([[-2, -1, -3, -4]]))))
+    >>> mask, logits = np.uint8([[1, 0, 0, 0]]), np.float32([[-2, -1, -3, -4]])[..., None]
+    >>> print(float(PixelAccuracy()(mask, logits)))
     0.75
     """
 
@@ -173,15 +179,15 @@ class PixelAccuracy(_Ratio):
     ratio = staticmethod(ratios.accuracy)
 
 
-class _MeanOverImages(_Counting):
+class _ImageMean(_CountingMetric):
     """The mean of a score over the images that have foreground.
 
-    An image whose mask is empty has no score: whatever is predicted on it, its F1 and IoU are 0 or 0/0. Such
-    images are left out and counted; `counts()` tells how many, and `FalseAlarmRate` judges them. An image
-    whose every pixel is ignored counts nowhere.
+    An image with an empty mask has no score: its F1 and IoU are 0 or 0/0 for any prediction. Such images are left out;
+    `counts()["empty"]` is their number, and `FalseAlarmRate` judges them. An image with only ignored pixels does not
+    count.
 
-    A score is rounded to a multiple of 2^-24 before it is added, so that the sum is one of integers
-    and no result depends on the order of images or on the size of batches.
+    A score is rounded to a multiple of 2^-24 before it is added, so that the sum is a sum of integers and no result
+    depends on the order of the images or the batch size.
     """
 
     _direction = "up"
@@ -191,7 +197,7 @@ class _MeanOverImages(_Counting):
     def _count(self, confusion: KerasTensor) -> KerasTensor:
         scores = type(self).ratio(*ops.unstack(ops.cast(confusion, "float32"), axis=-1))
         fixed_point = ops.cast(ops.round(scores * 2.0**24), "int32")
-        with_foreground, empty = _kinds(confusion)
+        with_foreground, empty = _with_and_without_foreground(confusion)
         return ops.stack([fixed_point * with_foreground, with_foreground, empty], axis=-1)
 
     def result(self) -> KerasTensor:
@@ -200,14 +206,14 @@ class _MeanOverImages(_Counting):
 
 
 @keras.saving.register_keras_serializable("kseg")
-class MeanF1(_MeanOverImages):
-    """The mean F1 of the images that have foreground; those whose mask is empty are left out, and counted.
-
-    0 when there is no such image.
+@keras.saving.register_keras_serializable("kseg", name="MeanF1")  # the name in older files
+class ImageF1(_ImageMean):
+    """Mean F1 of the images that have foreground; images with an empty mask are left out. 0 if no image has any.
 
     >>> import numpy as np
-    >>> metric = MeanF1()
-    >>> print(float(metric(np.uint8([[1, 1], [1, 0], [0, 0]]), np.float32([[2, 2], [-2, -2], [2, 2]]))))
+    >>> metric = ImageF1()
+    >>> mask, logits = np.uint8([[1, 1], [1, 0], [0, 0]]), np.float32([[2, 2], [-2, -2], [2, 2]])[..., None]
+    >>> print(float(metric(mask, logits)))
     0.5
     >>> metric.counts()["images"], metric.counts()["empty"]
     (2, 1)
@@ -218,13 +224,13 @@ class MeanF1(_MeanOverImages):
 
 
 @keras.saving.register_keras_serializable("kseg")
-class MeanIoU(_MeanOverImages):
-    """The mean IoU of the images that have foreground; those whose mask is empty are left out, and counted.
-
-    0 when there is no such image.
+@keras.saving.register_keras_serializable("kseg", name="MeanIoU")  # the name in older files
+class ImageIoU(_ImageMean):
+    """Mean IoU of the images that have foreground; images with an empty mask are left out. 0 if no image has any.
 
     >>> import numpy as np
-    >>> print(float(MeanIoU()(np.uint8([[1, 1], [1, 0]]), np.float32([[2, 2], [2, 2]]))))
+    >>> mask, logits = np.uint8([[1, 1], [1, 0]]), np.float32([[2, 2], [2, 2]])[..., None]
+    >>> print(float(ImageIoU()(mask, logits)))
     0.75
     """
 
@@ -233,11 +239,12 @@ class MeanIoU(_MeanOverImages):
 
 
 @keras.saving.register_keras_serializable("kseg")
-class FalseAlarmRate(_Counting):
-    """The share of the images with an empty mask on which any pixel was predicted; 0 when there are none.
+class FalseAlarmRate(_CountingMetric):
+    """Share of the images with an empty mask in which any pixel was predicted; 0 if there are none.
 
     >>> import numpy as np
-    >>> print(float(FalseAlarmRate()(np.uint8([[0, 0], [0, 0], [1, 1]]), np.float32([[-2, 2], [-2, -2], [2, 2]]))))
+    >>> mask, logits = np.uint8([[0, 0], [0, 0], [1, 1]]), np.float32([[-2, 2], [-2, -2], [2, 2]])[..., None]
+    >>> print(float(FalseAlarmRate()(mask, logits)))
     0.5
     """
 
@@ -246,16 +253,16 @@ class FalseAlarmRate(_Counting):
     totals = ("alarms", "empty")
 
     def _count(self, confusion: KerasTensor) -> KerasTensor:
-        _, empty = _kinds(confusion)
-        alarmed = ops.cast(ops.greater(confusion[:, 1], 0), "int32")
-        return ops.stack([alarmed * empty, empty], axis=-1)
+        _, empty = _with_and_without_foreground(confusion)
+        alarms = ops.cast(ops.greater(confusion[:, 1], 0), "int32")
+        return ops.stack([alarms * empty, empty], axis=-1)
 
     def result(self) -> KerasTensor:
         return ops.divide_no_nan(*self._sums.as_floats())
 
 
-def _kinds(confusion: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
-    """1 for the images that have foreground, 1 for those that are known to have none; both int32 `(B,)`."""
+def _with_and_without_foreground(confusion: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
+    """Return 1 for images with foreground, and 1 for images with pixels but no foreground; both int32 `(B,)`."""
     tp, fp, fn, tn = ops.unstack(confusion, axis=-1)
     with_foreground = ops.greater(tp + fn, 0)
     empty = ops.logical_and(ops.logical_not(with_foreground), ops.greater(fp + tn, 0))

@@ -1,4 +1,4 @@
-"""Models for segmentation, as plain Keras models of Keras's own layers, and where their training starts."""
+"""Segmentation models made of Keras layers, and their output bias."""
 
 from kseg.models.bias import set_output_bias
 from kseg.models.decoders.unet import unet

@@ -1,4 +1,4 @@
-"""The bias of the logits, set so that a fresh model predicts the share of foreground that there is."""
+"""Set the output bias, so that a new model predicts the share of foreground of the data."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,8 +7,10 @@ import keras
 import numpy as np
 from keras import KerasTensor
 
-# Layers and operations of Keras that hand values on as they came, or move them elsewhere.
-_HAND_ON = (
+from kseg.keras_private import has_sublayers, producer, sync_jax_state
+
+# Keras layers and operations that keep values, or only move them.
+_KEEP_VALUES = (
     {"Activation", "Cast", "ConvertToTensor", "Dropout", "Identity", "Sigmoid", "SpatialDropout2D"}
     | {"DepthToSpace", "ExpandDims", "GetItem", "Permute", "Reshape", "Squeeze", "Transpose"}
     | {"CenterCrop", "Cropping2D", "Cropping3D", "Resize", "Resizing", "UpSampling2D", "UpSampling3D"}
@@ -16,23 +18,23 @@ _HAND_ON = (
 
 
 def set_output_bias(model: keras.Model, foreground_share: float | Sequence[float]) -> None:
-    """Set the bias of the layer that makes the logits to log(p / (1 - p)), so that sigmoid gives about p.
+    """Set the bias of the logits to log(p / (1 - p)), so that sigmoid gives about p.
 
-    The layer is the last with a bias on the way to the output, seen through sigmoid, casts, reshapes, resizing and
-    dropout. Its kernel stays. Works before training and in the middle of it, on a functional or `Sequential` model,
-    and on a subclassed one whose `call` is made of Keras layers and `keras.ops`.
+    The bias is that of the last layer with one before the output; sigmoid, casts, reshapes, resizing and dropout may
+    follow it. The kernel does not change. Works before and during training, on functional, `Sequential` and subclassed
+    models; the `call` of a subclassed model has to consist of Keras layers and `keras.ops`.
 
-    Whether it helps is to be measured, not a rule: where most masks are empty it did, where none was it did not.
+    Measure whether it helps: it did where most masks are empty, and did not where none is.
 
     Args:
         model: a built model with one output, logits or probabilities of sigmoid.
-        foreground_share: the share p of foreground pixels, above 0 and below 1; a sequence has one for each
-            channel of the logits.
+        foreground_share: the share p of foreground pixels, above 0 and below 1; or a sequence, one share per channel
+            of the logits.
 
     Raises:
-        ValueError: a share is not between 0 and 1; there are more or fewer shares than the bias has channels; the
-            output does not come from a layer with a bias and at most a sigmoid; the model is not built, has several
-            outputs, or cannot be traced.
+        ValueError: a share is not above 0 and below 1; the number of shares is not that of the channels; the output
+            does not come from a layer with a bias and at most a sigmoid; the model is not built, has several outputs,
+            or cannot be traced.
 
     >>> model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(1, 1, kernel_initializer="zeros")])
     >>> set_output_bias(model, 0.1)
@@ -42,65 +44,63 @@ def set_output_bias(model: keras.Model, foreground_share: float | Sequence[float
     shares = np.asarray(foreground_share, np.float64)
     if not ((shares > 0) & (shares < 1)).all():
         raise ValueError(f"foreground_share is {foreground_share}; expected above 0 and below 1.")
-    if keras.config.backend() == "jax":
-        model.jax_state_sync()  # within fit the variables are empty, and filled from its state later
-    layer = _with_bias(_output(model))
+    sync_jax_state(model)  # inside fit the variables are empty until the state is synced
+    layer = _layer_with_bias(_output(model))
     if shares.ndim and shares.shape != layer.bias.shape[-1:]:
         raise ValueError(
-            f"foreground_share has {len(shares)} shares and the bias of {_named(layer)} the shape "
-            f"{tuple(layer.bias.shape)}; expected one share, or one for each channel."
+            f"foreground_share has {len(shares)} shares and the bias of {_describe(layer)} the shape "
+            f"{tuple(layer.bias.shape)}; expected one share, or one per channel."
         )
     layer.bias.assign(np.zeros(layer.bias.shape) + np.log(shares) - np.log1p(-shares))
 
 
 def _output(model: keras.Model) -> KerasTensor:
-    """The output of the model, as a symbol that knows where it comes from."""
+    """Return the symbolic output of the model, from which its layers can be found."""
     if hasattr(model, "outputs"):
         outputs = model.outputs
     else:
         shape = (model.get_build_config() or {}).get("input_shape")
         if shape is None:
-            raise ValueError(f"{_named(model)} is not built for one input; call it on a batch of images first.")
-        outputs = _traced(model, keras.Input(batch_shape=shape))
+            raise ValueError(f"{_describe(model)} is not built for one input; call it on a batch of images first.")
+        outputs = _trace(model, keras.Input(batch_shape=shape))
     if len(outputs) != 1:
-        raise ValueError(f"{_named(model)} has {len(outputs)} outputs; expected one.")
+        raise ValueError(f"{_describe(model)} has {len(outputs)} outputs; expected one.")
     return outputs[0]
 
 
-def _traced(layer: keras.Layer, *arguments: Any, **keywords: Any) -> list[KerasTensor]:
-    """What the layers inside a layer make of symbols, each output knowing where it comes from."""
+def _trace(layer: keras.Layer, *arguments: Any, **keywords: Any) -> list[KerasTensor]:
+    """Call a layer on symbolic tensors; return its outputs, from which the layers inside can be found."""
     try:
         return keras.tree.flatten(layer.call(*arguments, **keywords))
-    except Exception as error:  # somebody's call may raise anything
+    except Exception as error:  # the call of a user's layer may raise anything
         raise ValueError(
-            f"{_named(layer)} cannot be traced: its call raised {error!r}. Expected one made of Keras layers and "
-            "keras.ops; for any other, assign the bias of its last layer yourself."
+            f"{_describe(layer)} cannot be traced: its call raised {error!r}. Expected a call of Keras layers and "
+            "keras.ops; otherwise assign the bias of the last layer yourself."
         ) from error
 
 
-def _with_bias(tensor: KerasTensor) -> keras.Layer:
-    """The last layer with a bias on the way to a tensor."""
-    source, call, position = tensor._keras_history
-    arguments = source._inbound_nodes[call].arguments
+def _layer_with_bias(tensor: KerasTensor) -> keras.Layer:
+    """Return the last layer with a bias before a symbolic tensor."""
+    source, arguments, position = producer(tensor)
     has_bias = isinstance(getattr(source, "bias", None), keras.Variable)
-    if getattr(source, "_layers", None) and not has_bias:
-        return _with_bias(_traced(source, *arguments.args, **arguments.kwargs)[position])
+    if has_sublayers(source) and not has_bias:
+        return _layer_with_bias(_trace(source, *arguments.args, **arguments.kwargs)[position])
 
     activation = keras.activations.get(getattr(source, "activation", None))
     name = getattr(activation, "__name__", type(activation).__name__)
     if name not in ("linear", "sigmoid"):
-        raise ValueError(f"The activation of {_named(source)} is {name}; expected sigmoid or none.")
+        raise ValueError(f"The activation of {_describe(source)} is {name}; expected sigmoid or none.")
     if has_bias:
         return source
-    if type(source).__name__ in _HAND_ON:
-        return _with_bias(arguments.keras_tensors[0])
+    if type(source).__name__ in _KEEP_VALUES:
+        return _layer_with_bias(arguments.keras_tensors[0])
     if hasattr(source, "use_bias"):
-        raise ValueError(f"{_named(source)}, the last layer, has no bias; expected use_bias=True there.")
+        raise ValueError(f"{_describe(source)}, the last layer, has no bias; expected use_bias=True there.")
     raise ValueError(
-        f"The output comes from {_named(source)}; expected a layer with use_bias=True, and after it a sigmoid or no "
+        f"The output comes from {_describe(source)}; expected a layer with use_bias=True, followed by a sigmoid or no "
         "activation."
     )
 
 
-def _named(operation: keras.Operation) -> str:
+def _describe(operation: keras.Operation) -> str:
     return f"{operation.name!r} ({type(operation).__name__})"

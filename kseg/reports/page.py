@@ -1,4 +1,4 @@
-"""TODO."""
+"""The HTML frame of a report."""
 
 from html import escape
 

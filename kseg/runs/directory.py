@@ -12,8 +12,8 @@ from kseg.checkpoints import checkpoints_in, read_state
 from kseg.config.base import read_yaml
 from kseg.config.train import TrainConfig, write_yaml
 from kseg.errors import KsegError
+from kseg.storage.atomic import explain_write_errors, write_atomically
 from kseg.storage.lock import lock
-from kseg.storage.whole import beside, disk_errors, put
 
 _RUNS = Path("runs")
 
@@ -50,10 +50,8 @@ class RunDirectory:
         Raises:
             KsegError: it could not be written.
         """
-        temporary = beside(self.config)
-        with disk_errors(self.path):
-            write_yaml(config, temporary)
-            put(temporary, self.config)
+        with explain_write_errors(self.path):
+            write_atomically(self.config, lambda temporary: write_yaml(config, temporary))
 
     @contextlib.contextmanager
     def logging(self) -> Iterator[logging.Logger]:

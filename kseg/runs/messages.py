@@ -1,4 +1,4 @@
-"""TODO."""
+"""The result of a run, and what a run logs about it."""
 
 import logging
 from dataclasses import dataclass
@@ -28,6 +28,7 @@ class TrainingResult:
 
 
 def say_what_goes_on(saved: RunCheckpoint, changes: list[str], config: TrainConfig, steps: int) -> None:
+    """Log where a resumed run starts and which settings changed."""
     _log.info(f"Going on from {saved.origin}: {saved.state.progress}, best F1 {best_f1_text(saved.state)}")
     for change in changes:
         _log.info(f"Changed since: {change}")
@@ -45,6 +46,7 @@ def say_what_goes_on(saved: RunCheckpoint, changes: list[str], config: TrainConf
 
 
 def say_what_it_gave(result: TrainingResult, config: TrainConfig) -> None:
+    """Log the best F1, the files of the run, and how to go on."""
     run, state = result.run, result.state
     _log.info("")
     _log.info(f"Best F1:     {best_f1_text(state)}")
@@ -66,6 +68,7 @@ def say_what_it_gave(result: TrainingResult, config: TrainConfig) -> None:
 
 
 def best_f1_text(state: TrainingState) -> str:
+    """Return the best F1, its threshold and its epoch as text."""
     best = state.best_epoch
     if not best:
         return "none"
@@ -74,4 +77,5 @@ def best_f1_text(state: TrainingState) -> str:
 
 
 def go_on(run: RunDirectory) -> str:
+    """Return the command that resumes a run."""
     return f"python -m kseg.train --run-dir {run.path} --resume"

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The learning rate schedule of a run."""
 
 import keras
 

@@ -23,7 +23,7 @@ from kseg.reports.predictions import save_predictions
 from kseg.runs.directory import RunDirectory, open_run
 from kseg.runs.messages import TrainingResult, best_f1_text, go_on, say_what_goes_on, say_what_it_gave
 from kseg.runs.optimizer import schedule
-from kseg.storage.whole import disk_errors
+from kseg.storage.atomic import explain_write_errors
 
 _log = logging.getLogger("kseg")
 
@@ -141,7 +141,7 @@ def _checkpoints(config: TrainConfig, run: RunDirectory, checkpoint: Path | None
         score="val_best_f1" if config.threshold == "auto" else "val_f1",
         settings=config.settings() | {"run_dir": None},
         data=data,
-        say=_log.info,
+        print_fn=_log.info,
     )
 
 
@@ -270,5 +270,5 @@ def _draw(model: keras.Model, validation: Batches, run: RunDirectory, threshold:
     examples = validation.dataset.unbatch().take(_PICTURES).as_numpy_iterator()
     images, masks = map(np.stack, zip(*examples, strict=True))
     probabilities = keras.ops.sigmoid(model(images, training=False))
-    with disk_errors(run.path):
+    with explain_write_errors(run.path):
         save_predictions(run.pictures, images, masks, keras.ops.convert_to_numpy(probabilities), threshold)

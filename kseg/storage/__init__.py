@@ -1,1 +1,1 @@
-"""Files that are whole or absent, and folders with one writer."""
+"""Atomic writes, and folders with one writer."""

@@ -1,74 +1,94 @@
-"""One writer a folder, on this machine and on those that share its disk."""
+"""One writer per folder, on this machine and on others that share its disk."""
 
 import contextlib
-import fcntl
 import logging
 import os
 import platform
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from kseg.errors import KsegError
-from kseg.storage.whole import shard_errors
 
 _log = logging.getLogger("kseg")
 
-_held: dict[Path, int] = {}
+LOCK_FILE = ".lock"
+
+_locks: dict[Path, FileLock] = {}  # the folders that `lock` has locked for this process
 
 
 def lock(folder: Path) -> None:
-    """Make a folder if need be, and keep it for this process until `unlock`, or until that ends, however it does.
+    """Make a folder if needed, and lock it until `unlock` or until this process ends.
 
-    The kernel holds the lock and lets it go with the process, so none is ever left behind by a dead one. The file
-    `.lock` is not the lock: it tells others who has it.
+    Does nothing if this process has locked the folder with this function already.
 
     Raises:
-        KsegError: another process has it, or the folder cannot be made or written to.
+        KsegError: another process has locked the folder, or it cannot be made or written to.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise KsegError(f"The run directory {folder} cannot be made: {error.strerror}.") from error
-    folder = folder.resolve()
-    if folder in _held:
-        return
-    try:
-        file = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise KsegError(f"The run directory {folder} cannot be written to: {error.strerror}.") from error
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(file, 1000).decode(errors="replace").strip() or "another process"
-        os.close(file)
-        raise KsegError(
-            f"The run directory {folder} is in use by {holder}. Wait for it, end it, or give another --run-dir."
-        ) from None
-    except OSError as error:  # a file system without locks
-        _log.warning(f"⚠️  {folder} cannot be locked ({error.strerror}): see that no other run writes there.")
-    with contextlib.suppress(OSError):  # a full disk: the lock is held, only its holder is not named
-        os.ftruncate(file, 0)
-        os.write(file, f"process {os.getpid()} on {platform.node()}\n".encode())
-    _held[folder] = file
+    if folder.resolve() not in _locks:
+        _locks[folder.resolve()] = _acquire(folder)
 
 
 def unlock(folder: Path) -> None:
-    """Let others have it."""
-    file = _held.pop(folder.resolve(), None)
-    if file is not None:
-        os.close(file)
+    """Let other processes write to the folder."""
+    file_lock = _locks.pop(folder.resolve(), None)
+    if file_lock is not None:
+        file_lock.release()
 
 
 @contextlib.contextmanager
-def only_writer(destination: Path) -> Iterator[None]:
-    """Make a folder if need be, and keep other processes from writing there. The lock ends with the process."""
-    with shard_errors(destination):
-        destination.mkdir(parents=True, exist_ok=True)
-        folder = os.open(destination, os.O_RDONLY)
+def only_writer(folder: Path) -> Iterator[None]:
+    """Make a folder if needed, and lock it for a `with` block, which removes the lock's file at its end.
+
+    Raises:
+        KsegError: this or another process has locked the folder, or it cannot be made or written to.
+    """
+    file_lock = _acquire(folder)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
-    except BlockingIOError as error:
-        raise KsegError(f"Another process writes to {destination}. Wait for it, end it, or give another.") from error
     finally:
-        os.close(folder)
+        with contextlib.suppress(OSError):  # Windows removes it on release
+            (folder / LOCK_FILE).unlink()
+        file_lock.release()
+
+
+def _acquire(folder: Path) -> FileLock:
+    """Lock a folder.
+
+    The operating system holds the lock on the file `.lock`, and drops it when the process ends, also by SIGKILL. The
+    text in the file only tells others who has the lock.
+    """
+    path = folder / LOCK_FILE
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    except OSError as error:
+        raise KsegError(f"The folder {folder} cannot be made or written to: {error.strerror}.") from error
+    # No soft lock on a file system without locks: a killed process would leave it behind.
+    file_lock = FileLock(path, blocking=False, thread_local=False, fallback_to_soft=False, on_acquired=_write_owner)
+    try:
+        file_lock.acquire()
+    except Timeout:
+        raise KsegError(
+            f"The folder {folder} is in use by {_owner(path)}. Wait for it, end it, or choose another folder."
+        ) from None
+    except OSError as error:
+        _log.warning(
+            f"⚠️  {folder} cannot be locked ({error.strerror or error}): make sure that no other process writes there."
+        )
+    return file_lock
+
+
+def _write_owner(descriptor: int) -> None:
+    # It begins with an empty line, since Windows does not let others read byte 0 of a locked file.
+    with contextlib.suppress(OSError):  # a full disk
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"\nprocess {os.getpid()} on {platform.node()}\n".encode())
+
+
+def _owner(path: Path) -> str:
+    with contextlib.suppress(OSError), path.open("rb", buffering=0) as file:
+        file.seek(1)
+        return file.read(1000).decode(errors="replace").strip() or "another process"
+    return "another process"

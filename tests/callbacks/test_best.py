@@ -16,11 +16,11 @@ def small_model():
 
 @pytest.fixture
 def best(tmp_path):
-    """A BestF1Checkpoint, driven by hand: `best({"val_f1": …}, …)` gives what it said, epoch by epoch."""
+    """A BestF1Checkpoint, driven by hand: `best({"val_f1": …}, …)` returns the lines that it printed."""
 
     def run(*epochs, score="val_f1", history=()):
-        said = []
-        callback = BestF1Checkpoint(tmp_path / "best.keras", score, said.append)
+        lines = []
+        callback = BestF1Checkpoint(tmp_path / "best.keras", score, lines.append)
         callback.set_state({"history": list(history)})
         callback.set_model(small_model())
         start = callback.state.epoch
@@ -28,27 +28,27 @@ def best(tmp_path):
             callback.on_epoch_end(start + number, logs)
         callback.on_train_end()
         run.callback = callback
-        return said
+        return lines
 
     run.path = tmp_path / "best.keras"
     return run
 
 
 def test_only_a_better_model_is_kept(best):
-    said = best(
+    lines = best(
         {"val_f1": 0.3, "val_iou": 0.2},
         {"val_f1": 0.3, "val_iou": 0.2},
         {"val_f1": 0.1, "val_iou": 0.1},
         {"val_f1": 0.4823, "val_iou": 0.3178},
     )
-    assert said == [
+    assert lines == [
         "✓ Saved best model (F1: 0.3000, IoU: 0.2000)",
         "✓ Saved best model (F1: 0.4823, IoU: 0.3178)",
     ]
     assert read_state(best.path).epoch == 4
 
 
-def test_the_best_threshold_decides_where_it_is_asked_for(best):
+def test_the_score_may_be_the_f1_of_the_best_threshold(best):
     rows = [
         {"val_f1": 0.0, "val_best_f1": 0.4, "val_best_threshold": 0.31},
         {"val_f1": 0.3, "val_best_f1": 0.35, "val_best_threshold": 0.45},
@@ -64,7 +64,7 @@ def test_without_a_curve_there_is_no_best_threshold(best):
         best({"val_f1": 0.3}, score="val_best_f1")
 
 
-def test_nan_is_never_best_and_never_in_the_way(best):
+def test_nan_is_never_best_and_is_beaten_by_any_score(best):
     nan = math.nan
     assert best({"val_f1": nan}, {"val_f1": 0.2}, {"val_f1": nan}, {"val_f1": 0.3}) == [
         "✓ Saved best model (F1: 0.2000)",
@@ -87,7 +87,7 @@ def test_a_best_score_from_before_has_to_be_beaten(best):
     assert best.callback.get_state() == {"history": read_state(best.path).history}
 
 
-def test_epochs_without_validation_are_passed_over(best):
+def test_epochs_without_validation_are_skipped(best):
     assert best({"loss": 1.0}, {"loss": 1.0, "val_f1": 0.2}) == ["✓ Saved best model (F1: 0.2000)"]
 
 
@@ -101,7 +101,7 @@ def test_no_validation_at_all_is_warned_about(best, caplog):
     assert "saved no model: there was no validation. Pass validation_data" in caplog.text
 
 
-def test_in_anyones_fit(tmp_path, rng, capsys):
+def test_in_a_fit(tmp_path, rng, capsys):
     x, y = rng.normal(size=(8, 4, 4, 1)).astype(np.float32), rng.integers(0, 2, (8, 4, 4, 1))
     model = small_model()
     history = model.fit(

@@ -22,11 +22,11 @@ EPOCHS, STEPS = 3, 6
 
 
 class Killed(BaseException):
-    """What a test raises in place of SIGKILL: nothing in kseg may catch it."""
+    """Raised by a test in place of SIGKILL: nothing in kseg may catch it."""
 
 
 class Killer(keras.callbacks.Callback):
-    """Ends a `fit` when so many new batches have begun."""
+    """Ends a `fit` when more than this number of new batches have begun."""
 
     def __init__(self, batches):
         super().__init__()
@@ -42,13 +42,13 @@ class Killer(keras.callbacks.Callback):
         self.begun = 0
 
     def on_train_batch_begin(self, batch, logs=None):
-        self.begun += not self.checkpoint._passing
+        self.begun += not self.checkpoint._skipping
         if self.begun > self.batches:
             raise Killed
 
 
 class At(keras.callbacks.Callback):
-    """Does something once, in a hook of an epoch."""
+    """Calls a function once, in one hook of one epoch."""
 
     def __init__(self, hook, epoch, action):
         super().__init__()
@@ -101,7 +101,7 @@ class Subject:
 
     def fit(self, *first, epochs=EPOCHS, data=None, **keywords):
         self.said = []
-        self.checkpoint = RunCheckpoint(self.folder, every=self.every, say=self.said.append, **keywords)
+        self.checkpoint = RunCheckpoint(self.folder, every=self.every, print_fn=self.said.append, **keywords)
         self.others = [*self.callbacks(), HistoryFile(self.folder / "history.csv")]
         for helper in first:
             helper.checkpoint = self.checkpoint
@@ -121,7 +121,7 @@ class Subject:
         return model
 
     def killed_every(self, batches):
-        """Restarted until it is through; returns the model, and from where it began each time."""
+        """Kill and restart it until it ends; return the model, and where it started each time."""
         starts = []
         while len(starts) < 20:
             try:
@@ -135,7 +135,7 @@ class Subject:
 
 
 def assert_same(one, two, *folders):
-    """Every bit of two models, of their histories, and of the checkpoints in their folders."""
+    """Compare every bit of two models, of their histories, and of the checkpoints in their folders."""
     for group in ("weights", "non_trainable_variables"):
         for ours, theirs in zip(getattr(one, group), getattr(two, group), strict=True):
             assert keras.ops.convert_to_numpy(ours).tobytes() == keras.ops.convert_to_numpy(theirs).tobytes(), ours.path
@@ -190,7 +190,7 @@ SUBJECTS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SUBJECTS)
-def test_killed_and_restarted_it_ends_with_the_same_bits(name, tmp_path):
+def test_a_killed_and_restarted_run_ends_with_the_same_bits(name, tmp_path):
     untouched, killed = (Subject(tmp_path / folder, **SUBJECTS[name]) for folder in ("untouched", "killed"))
     expected = untouched.fit()
     model, starts = killed.killed_every(10)
@@ -205,7 +205,7 @@ def test_killed_and_restarted_it_ends_with_the_same_bits(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(keras.config.backend() == "torch", reason="Keras has steps_per_execution on JAX only")
-def test_several_steps_an_execution_are_passed_over_together(tmp_path):
+def test_several_steps_per_execution_are_skipped_together(tmp_path):
     one, two = (Subject(tmp_path / name, steps_per_execution=2) for name in "ab")
     expected = one.fit()
     model, starts = two.killed_every(4)  # executions
@@ -214,7 +214,7 @@ def test_several_steps_an_execution_are_passed_over_together(tmp_path):
     assert_same(expected, model, one.folder, two.folder)
 
 
-# Asked to stop
+# Signals
 
 
 @pytest.mark.slow
@@ -228,7 +228,7 @@ def test_several_steps_an_execution_are_passed_over_together(tmp_path):
         ("on_test_end", signal.SIGINT, KeyboardInterrupt, (2, 0)),
     ],
 )
-def test_asked_to_stop_it_loses_nothing(hook, number, ends, start, tmp_path, signals):
+def test_a_signal_loses_nothing(hook, number, ends, start, tmp_path, signals):
     one, two = (Subject(tmp_path / name, every="99 epochs", callbacks=averaging) for name in "ab")
     one.optimizer = two.optimizer = keras.optimizers.AdamW(0.01, use_ema=True)
     expected = one.fit()
@@ -245,7 +245,7 @@ def test_asked_to_stop_it_loses_nothing(hook, number, ends, start, tmp_path, sig
 
 
 @pytest.mark.slow
-def test_a_second_signal_is_not_waited_for(tmp_path, signals):
+def test_a_second_signal_ends_the_run_at_once(tmp_path, signals):
     subject = Subject(tmp_path, every="1 batch")
 
     def twice():
@@ -262,7 +262,7 @@ def test_a_second_signal_is_not_waited_for(tmp_path, signals):
 
 
 @pytest.mark.slow
-def test_a_fit_that_is_over_takes_no_signals(tmp_path, signals):
+def test_a_fit_that_failed_handles_no_signals(tmp_path, signals):
     with pytest.raises(Killed):
         Subject(tmp_path).fit(Killer(2))
     with pytest.raises(KeyboardInterrupt):
@@ -291,18 +291,18 @@ def test_the_loop_runs_no_further_ahead_than_two_steps(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_signal_that_is_ignored_stays_so(tmp_path, signals):
+def test_an_ignored_signal_stays_ignored(tmp_path, signals):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     subject = Subject(tmp_path)
     subject.fit(At("on_train_batch_begin", 1, lambda: os.kill(os.getpid(), signal.SIGINT)))
     assert subject.checkpoint.state.epoch == EPOCHS
 
 
-# Faults of the disk
+# Disk errors
 
 
 def failing(monkeypatch, target, name, at):
-    """Have the call number `at` of a function find the disk full; returns how often it was called."""
+    """Let the call number `at` of a function find the disk full; return the list of its calls."""
     original, calls = getattr(target, name), []
 
     def fail(*arguments, **keywords):
@@ -327,7 +327,9 @@ WRITES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("target", "name", "times"), WRITES, ids=[name for _, name, _ in WRITES])
-def test_a_full_disk_at_any_write_costs_what_came_after_the_last_checkpoint(target, name, times, tmp_path, monkeypatch):
+def test_a_full_disk_at_any_write_loses_only_what_came_after_the_last_checkpoint(
+    target, name, times, tmp_path, monkeypatch
+):
     subject = Subject(tmp_path / "run", every="2 batches", callbacks=list)
     with pytest.raises(Killed):
         subject.fit(Killer(5))
@@ -340,7 +342,7 @@ def test_a_full_disk_at_any_write_costs_what_came_after_the_last_checkpoint(targ
                 subject.fit(Killer(6), epochs=99)
         if ended.type is Killed:
             break  # there is no such call any more
-        assert f"could not be written to {subject.folder}" in str(ended.value)
+        assert f"Cannot write to {subject.folder}: " in str(ended.value)
         assert "No space left on device" in str(ended.value)
         found, faults = newest_checkpoint(subject.folder)
         assert faults == []
@@ -361,16 +363,16 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(tmp_path, capl
     model = two.fit()
     assert two.checkpoint.found.epoch == 1
     assert f"⚠️  {last} is damaged, or no checkpoint of kseg (" in caplog.text
-    assert f"Going on from {two.folder / 'last-1.keras'} instead (1 epochs done)" in caplog.text
+    assert f"Resuming from {two.folder / 'last-1.keras'} instead (1 epochs done)" in caplog.text
     assert (two.folder / "last.damaged").exists()
     assert_same(expected, model, one.folder, two.folder)
 
 
-def test_where_none_is_whole_nothing_is_begun(tmp_path):
+def test_a_run_does_not_start_if_no_checkpoint_is_intact(tmp_path):
     (tmp_path / "last.keras").write_text("hello")
     (tmp_path / "last-1.keras").mkdir()
     with pytest.raises(
-        KsegError, match=r"No checkpoint in .* is whole. Start anew in another --run-dir.\n.*last.keras"
+        KsegError, match=r"No checkpoint in .* is intact. Start again in another --run-dir.\n.*last.keras"
     ):
         RunCheckpoint(tmp_path)
     with pytest.raises(KsegError, match="last-1.keras is a folder"):
@@ -391,11 +393,11 @@ def test_a_run_directory_may_be_on_another_file_system(tmp_path):
         shutil.rmtree(elsewhere, ignore_errors=True)
 
 
-# Not by accident
+# Use and misuse
 
 
 @pytest.mark.slow
-def test_a_run_that_is_over_stays_as_it_is(tmp_path):
+def test_a_finished_run_stays_unchanged(tmp_path):
     stopping = Subject(tmp_path, callbacks=lambda: [keras.callbacks.EarlyStopping("val_f1", mode="min", patience=0)])
     stopping.fit(epochs=9)
     assert stopping.checkpoint.state.stopped
@@ -408,7 +410,7 @@ def test_a_run_that_is_over_stays_as_it_is(tmp_path):
 
 
 @pytest.mark.slow
-def test_it_keeps_as_many_as_asked_for(tmp_path):
+def test_it_keeps_the_number_of_checkpoints_it_was_given(tmp_path):
     subject = Subject(tmp_path, every="2 batches")
     subject.fit(keep=3)
     kept = checkpoints_in(tmp_path)
@@ -421,7 +423,7 @@ def test_it_keeps_as_many_as_asked_for(tmp_path):
 
 
 @pytest.mark.slow
-def test_time_is_measured_by_a_clock_that_does_not_jump(tmp_path, monkeypatch):
+def test_a_jump_of_the_clock_changes_nothing(tmp_path, monkeypatch):
     backwards = iter(range(2 * 10**9, 10**9, -86400))
     monkeypatch.setattr("time.time", lambda: float(next(backwards)))
     now = iter(range(0, 10**6, 10))
@@ -432,16 +434,19 @@ def test_time_is_measured_by_a_clock_that_does_not_jump(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_another_backend_or_version_is_said(tmp_path, caplog, monkeypatch):
+def test_another_backend_or_version_is_warned_about(tmp_path, caplog, monkeypatch):
     subject = Subject(tmp_path)
     monkeypatch.setattr(run_checkpoint, "made_with", lambda: {"backend": "abacus", "keras": "1"})
     subject.fit(epochs=1)
     monkeypatch.setattr(run_checkpoint, "made_with", lambda: {"backend": "slide rule", "keras": "1"})
     subject.fit(epochs=2)
-    assert "Made on abacus, going on with slide rule: weights, optimizer and history carry over" in caplog.text
+    assert (
+        "The checkpoint was written on abacus, this run is on slide rule: weights, optimizer and history are kept"
+        in caplog.text
+    )
     monkeypatch.setattr(run_checkpoint, "made_with", lambda: {"backend": "slide rule", "keras": "2"})
     subject.fit(epochs=3)
-    assert "Made with other versions, so not the same to the last bit: keras 1 -> 2." in caplog.text
+    assert "The checkpoint was written by other versions, so not to the same bits: keras 1 -> 2." in caplog.text
 
 
 @pytest.mark.slow
@@ -449,7 +454,7 @@ def test_misuse_is_named(tmp_path):
     subject = Subject(tmp_path / "a")
     subject.fit(epochs=1)
     model = subject.model()
-    with pytest.raises(ValueError, match="This RunCheckpoint had its fit; make another one"):
+    with pytest.raises(ValueError, match="This RunCheckpoint was used in a fit; make another one"):
         model.fit(subject.x, subject.y, verbose=0, callbacks=[subject.checkpoint])
     early = [RunCheckpoint(tmp_path / "b"), keras.callbacks.EarlyStopping("loss")]
     with pytest.raises(ValueError, match="RunCheckpoint stands before EarlyStopping; expected it last"):
@@ -458,9 +463,9 @@ def test_misuse_is_named(tmp_path):
         subject.fit(epochs=2, score="val_dice")
     with pytest.raises(ValueError, match="'often' is not allowed; expected auto"):
         RunCheckpoint(tmp_path / "c", every="often")
-    with pytest.raises(ValueError, match="keeps 0 checkpoints; expected 1 or more"):
+    with pytest.raises(ValueError, match="keep is 0; expected 1 checkpoint or more"):
         RunCheckpoint(tmp_path / "c", keep=0)
-    with pytest.raises(KsegError, match="The run directory .* cannot be made: "):
+    with pytest.raises(KsegError, match="The folder /proc/kseg cannot be made or written to: "):
         RunCheckpoint("/proc/kseg")
 
 
@@ -475,7 +480,7 @@ def test_another_model_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_other_metrics_begin_anew_and_it_is_said(tmp_path, caplog):
+def test_other_metrics_start_from_their_initial_values_with_a_warning(tmp_path, caplog):
     subject = Subject(tmp_path)
     with pytest.raises(Killed):
         subject.fit(Killer(3))
@@ -483,4 +488,25 @@ def test_other_metrics_begin_anew_and_it_is_said(tmp_path, caplog):
     model = subject.model()
     model.compile("adamw", CombinedSegmentationLoss(), metrics=["mse"])
     model.fit(subject.x, subject.y, batch_size=4, verbose=0, callbacks=[RunCheckpoint(tmp_path, score=None)])
-    assert "The metrics of the checkpoint are not those of this model: they begin anew." in caplog.text
+    assert "The metrics of the checkpoint do not fit this model; they start from their initial values." in caplog.text
+
+
+def test_only_the_callbacks_to_remember_are_remembered(tmp_path, monkeypatch):
+    def fit(epochs):
+        stopping = keras.callbacks.EarlyStopping(monitor="loss", patience=50)
+        plateau = keras.callbacks.ReduceLROnPlateau(monitor="loss", patience=50)
+        model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        model.compile("adam", loss="mse")
+        checkpoint = RunCheckpoint(tmp_path, score=None, remember=[stopping])
+        ones = np.ones((4, 1), np.float32)
+        model.fit(ones, ones, epochs=epochs, verbose=0, callbacks=[stopping, plateau, checkpoint])
+        return stopping
+
+    # The list of callbacks is not looked for: that would raise here.
+    monkeypatch.setattr(run_checkpoint, "calling_callback_list", None)
+    fit(epochs=2)
+    memories = read_checkpoint(tmp_path / "last.keras").memories
+    assert [memory["callback"] for memory in memories] == ["EarlyStopping"]
+    stopping = fit(epochs=3)
+    assert np.isfinite(stopping.best)
+    assert read_checkpoint(tmp_path / "last.keras").state.epoch == 3

@@ -1,11 +1,8 @@
-import csv
-
 import keras
 import numpy as np
 import pytest
 
-from kseg.callbacks import EpochSummary, HistoryFile
-from kseg.diagnosis.rules import code_of
+from kseg.callbacks import EpochSummary
 from kseg.metrics import PredictionMonitor, SegmentationMetrics
 
 LOGS = {
@@ -26,7 +23,7 @@ LOGS = {
 
 
 @pytest.fixture
-def said():
+def summarize():
     def run(logs):
         lines = []
         summary = EpochSummary(lines.append)
@@ -38,48 +35,25 @@ def said():
     return run
 
 
-def test_the_lines_of_an_epoch(said):
-    assert said(LOGS) == [
+def test_the_lines_of_an_epoch(summarize):
+    assert summarize(LOGS) == [
         "Epoch 5/50 Complete - Train Loss: 0.3214, Val Loss: 0.2833 | Train F1: 0.4500, Val F1: 0.4823",
         "Train Metrics - Precision: 0.4234 | Recall: 0.4789 | F1: 0.4500 | IoU: 0.2893 | Accuracy: 0.9234",
         "Val Metrics - Precision: 0.4556 | Recall: 0.5123 | F1: 0.4823 | IoU: 0.3178 | Accuracy: 0.9312",
     ]
 
 
-def test_the_curve_has_lines_of_its_own(said):
+def test_the_curve_has_lines_of_its_own(summarize):
     curve = {"best_f1": 0.5, "best_threshold": 0.3123, "gap": 2.345}
-    lines = said({"loss": 0.5, **curve, **{f"val_{name}": value / 2 for name, value in curve.items()}})
+    lines = summarize({"loss": 0.5, **curve, **{f"val_{name}": value / 2 for name, value in curve.items()}})
     assert lines[1:] == [
         "Train Curve - Best F1: 0.5000 at threshold 0.312 | Gap: 2.35 sd",
         "Val Curve - Best F1: 0.2500 at threshold 0.156 | Gap: 1.17 sd",
     ]
 
 
-def test_history_names_the_finding_of_each_epoch(tmp_path):
-    history = HistoryFile(tmp_path / "history.csv")
-    for epoch, cause in enumerate([None, "all_background"]):
-        history.on_epoch_end(epoch, {"loss": 0.5, "finding": code_of(cause)})
-    with history.path.open() as file:
-        assert [row["finding"] for row in csv.DictReader(file)] == ["", "all_background"]
-
-
-def test_what_is_not_measured_is_left_out(said):
-    assert said({"loss": 0.5}) == ["Epoch 5/50 Complete - Train Loss: 0.5000"]
-
-
-def test_history_has_a_row_an_epoch_and_goes_on(tmp_path):
-    path = tmp_path / "history.csv"
-    history = HistoryFile(path)
-    history.on_epoch_end(0, {"loss": 0.5})
-    goes_on = HistoryFile(path)
-    goes_on.rows = history.rows
-    goes_on.on_epoch_end(1, {"loss": 0.25, "val_f1": 0.75})
-    with path.open() as file:
-        rows = list(csv.DictReader(file))
-    assert rows == [
-        {"epoch": "1", "loss": "0.5", "val_f1": ""},
-        {"epoch": "2", "loss": "0.25", "val_f1": "0.75"},
-    ]
+def test_what_is_not_measured_is_left_out(summarize):
+    assert summarize({"loss": 0.5}) == ["Epoch 5/50 Complete - Train Loss: 0.5000"]
 
 
 def test_the_lines_follow_the_finished_bar_which_has_f1_and_pred_mean(rng, capsys):

@@ -93,7 +93,7 @@ def test_a_callback_that_tells_is_asked():
 
 
 def test_what_a_callback_can_make_nothing_of_is_named():
-    with pytest.raises(KsegError, match=r"What the checkpoint says of Tells does not fit it \(KeyError"):
+    with pytest.raises(KsegError, match=r"memory of Tells does not fit it \(KeyError"):
         Memory([Tells()]).write([{"callback": "Tells", "memory": {"other": 1}}])
 
 
@@ -114,4 +114,4 @@ def test_callbacks_are_told_apart_by_class_and_order_and_new_ones_are_named(capl
     again = [Tells(), Own(), Own()]
     Memory(again).write(stored)
     assert [one.wait for one in again[1:]] == [1, 2]
-    assert "The checkpoint knows of no Tells: its memory begins anew." in caplog.text
+    assert "The checkpoint has no memory of Tells; it starts without one." in caplog.text

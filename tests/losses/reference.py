@@ -1,19 +1,19 @@
-"""The losses again, in NumPy and float64, image by image, from the pixels that are not ignored."""
+"""The losses in NumPy and float64, image by image, from the pixels that are not ignored."""
 
 import numpy as np
 
 
-def _known(y_true, y_pred):
+def _valid_pixels(y_true, y_pred):
     for mask, logits in zip(np.asarray(y_true, np.float64), np.asarray(y_pred, np.float64), strict=True):
         for channel in range(mask.shape[-1]):
-            known = mask[..., channel] != 255
-            yield np.minimum(mask[..., channel][known], 1), logits[..., channel][known]
+            valid = mask[..., channel] != 255
+            yield np.minimum(mask[..., channel][valid], 1), logits[..., channel][valid]
 
 
 def _pixel(y_true, y_pred, cost):
-    """The mean over all known pixels of an image, whatever their channel."""
+    """The mean over all pixels of an image, of all channels, that are not ignored."""
     channels = y_true.shape[-1]
-    costs = [cost(y, x) for y, x in _known(y_true, y_pred)]
+    costs = [cost(y, x) for y, x in _valid_pixels(y_true, y_pred)]
     images = [np.concatenate(costs[i : i + channels]) for i in range(0, len(costs), channels)]
     return np.array([image.mean() if image.size else 0.0 for image in images])
 
@@ -30,16 +30,16 @@ def focal(y_true, y_pred, alpha=0.25, gamma=2.0):
     foreground, background = (1, 1) if alpha is None else (alpha, 1 - alpha)
 
     def cost(y, x):
-        of_foreground = foreground * (1 - sigmoid(x)) ** gamma * np.logaddexp(0, -x)
-        of_background = background * sigmoid(x) ** gamma * np.logaddexp(0, x)
-        return np.where(y == 1, of_foreground, of_background)
+        foreground_cost = foreground * (1 - sigmoid(x)) ** gamma * np.logaddexp(0, -x)
+        background_cost = background * sigmoid(x) ** gamma * np.logaddexp(0, x)
+        return np.where(y == 1, foreground_cost, background_cost)
 
     return _pixel(y_true, y_pred, cost)
 
 
 def tversky(y_true, y_pred, alpha=0.3, beta=0.7, smooth=1.0):
     scores = []
-    for y, x in _known(y_true, y_pred):
+    for y, x in _valid_pixels(y_true, y_pred):
         p = sigmoid(x)
         tp, fp, fn = (y * p).sum(), ((1 - y) * p).sum(), (y * sigmoid(-x)).sum()
         scores.append((alpha * fp + beta * fn) / (tp + alpha * fp + beta * fn + smooth))
@@ -57,7 +57,7 @@ def iou(y_true, y_pred, smooth=1.0):
 def dice_with_foreground(y_true, y_pred, smooth=1.0):
     """Dice, and 0 for each channel whose mask is empty."""
     scores = []
-    for y, x in _known(y_true, y_pred):
+    for y, x in _valid_pixels(y_true, y_pred):
         p = sigmoid(x)
         tp, fp, fn = (y * p).sum(), ((1 - y) * p).sum(), (y * sigmoid(-x)).sum()
         scores.append((0.5 * fp + 0.5 * fn) / (tp + 0.5 * fp + 0.5 * fn + smooth) if y.any() else 0.0)

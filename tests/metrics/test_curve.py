@@ -20,7 +20,7 @@ def read(curve):
 
 
 def best_f1(masks, logits):
-    """The best F1 of scikit-learn's exact curve, and of predicting everything."""
+    """The best F1 of scikit-learn's exact curve, which includes predicting every pixel."""
     precision, recall, _ = precision_recall_curve(masks.ravel(), logits.ravel())
     return np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12))
 
@@ -30,24 +30,26 @@ def f1_at(masks, logits, threshold):
     return 2 * (positive & foreground).sum() / max(positive.sum() + foreground.sum(), 1)
 
 
-# What a network says: apart or not, sure or not, all below the threshold, hardly away from one value, far out.
+# Share of foreground, then mean and standard deviation of the background logits and of the foreground logits.
 CASES = {
-    "apart": (0.1, -3.0, 1.0, 2.0, 1.0),
-    "no difference": (0.1, 0.0, 1.0, 0.0, 1.0),
-    "never crosses": (0.02, -5.0, 0.5, -2.0, 0.7),
+    "separate": (0.1, -3.0, 1.0, 2.0, 1.0),
+    "equal": (0.1, 0.0, 1.0, 0.0, 1.0),
+    "below the threshold": (0.02, -5.0, 0.5, -2.0, 0.7),
     "mostly foreground": (0.9, -1.0, 1.0, 3.0, 2.0),
-    "hardly started": (0.05, 0.01, 0.02, 0.03, 0.02),
-    "at the prior": (0.01, -4.6, 0.1, -4.4, 0.1),
-    "sure": (0.2, -300.0, 100.0, 300.0, 200.0),
+    "almost constant": (0.05, 0.01, 0.02, 0.03, 0.02),
+    "at the share": (0.01, -4.6, 0.1, -4.4, 0.1),
+    "confident": (0.2, -300.0, 100.0, 300.0, 200.0),
     "rare": (0.001, -6.0, 1.0, -3.0, 2.0),
 }
 
 
 def stream(case, rng, pixels=200_000):
-    share, background, spread, foreground, width = CASES[case]
-    masks = (rng.random((4, pixels // 4)) < share).astype(np.uint8)
+    share, background, background_std, foreground, foreground_std = CASES[case]
+    masks = (rng.random((4, pixels // 4, 1)) < share).astype(np.uint8)
     noise = rng.normal(size=masks.shape)
-    logits = np.where(masks == 1, foreground + width * noise, background + spread * noise).astype(np.float32)
+    logits = np.where(masks == 1, foreground + foreground_std * noise, background + background_std * noise).astype(
+        np.float32
+    )
     return masks, logits
 
 
@@ -56,16 +58,16 @@ def test_best_f1_is_that_of_the_exact_curve(case, rng):
     masks, logits = stream(case, rng)
     curve = ThresholdCurve()
     curve.update_state(masks, logits)
-    found = read(curve)
+    result = read(curve)
     exact = best_f1(masks, logits)
-    assert exact - 0.002 <= found["best_f1"] <= exact + 1e-5
-    # The threshold that it names gives the F1 that it names.
-    if case != "sure":  # float32 has no probability between 1 - 6e-8 and 1
-        assert f1_at(masks, logits, found["best_threshold"]) == pytest.approx(found["best_f1"], abs=2e-3)
+    assert exact - 0.002 <= result["best_f1"] <= exact + 1e-5
+    # The threshold gives this F1.
+    if case != "confident":  # float32 has no probability between 1 - 6e-8 and 1
+        assert f1_at(masks, logits, result["best_threshold"]) == pytest.approx(result["best_f1"], abs=2e-3)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_gap_is_that_of_numpy(case, rng):
+def test_the_gap_equals_numpy(case, rng):
     masks, logits = stream(case, rng)
     curve = ThresholdCurve()
     curve.update_state(masks, logits)
@@ -74,19 +76,19 @@ def test_the_gap_is_that_of_numpy(case, rng):
     assert read(curve)["gap"] == pytest.approx(expected, abs=0.01, rel=0.01)
 
 
-def test_of_equally_good_thresholds_the_nearest_to_a_half():
+def test_ties_go_to_the_threshold_nearest_0_5():
     curve = ThresholdCurve()
-    curve.update_state(np.uint8([[0, 1]]), np.float32([[-9.0, 9.0]]))
-    found = read(curve)
-    assert found["best_f1"] == 1.0
-    assert found["best_threshold"] == pytest.approx(0.5, abs=0.01)
+    curve.update_state(np.uint8([[0, 1]]), np.float32([[-9.0, 9.0]])[..., None])
+    result = read(curve)
+    assert result["best_f1"] == 1.0
+    assert result["best_threshold"] == pytest.approx(0.5, abs=0.01)
     curve.reset_state()
-    curve.update_state(np.uint8([[0, 1]]), np.float32([[-4.0, -2.0]]))
+    curve.update_state(np.uint8([[0, 1]]), np.float32([[-4.0, -2.0]])[..., None])
     assert read(curve)["best_threshold"] == pytest.approx(sigmoid(-2.0), abs=0.01)
 
 
 @given(
-    # XLA takes subnormal numbers for 0, at which the probability is 0.5, as it is at them.
+    # No subnormal numbers: XLA takes them for 0.
     st.lists(
         st.tuples(st.sampled_from([0, 1, 1, 255]), st.floats(-20, 20, width=32, allow_subnormal=False)),
         min_size=1,
@@ -97,7 +99,7 @@ def test_of_equally_good_thresholds_the_nearest_to_a_half():
 @settings(max_examples=12, deadline=None)
 def test_counts_are_exact_in_any_batches(pixels, size):
     masks, logits = (np.array(column) for column in zip(*pixels, strict=True))
-    masks, logits = masks.astype(np.uint8)[:, None], logits.astype(np.float32)[:, None]
+    masks, logits = masks.astype(np.uint8)[:, None, None], logits.astype(np.float32)[:, None, None]
     whole, parts = ThresholdCurve(), ThresholdCurve()
     whole.update_state(masks, logits)
     for start in range(0, len(masks), size):
@@ -110,45 +112,45 @@ def test_counts_are_exact_in_any_batches(pixels, size):
         assert above == ((masks == kind) & (logits > 0)).sum()
 
 
-def test_probabilities_give_what_their_logits_give(rng):
-    masks, logits = stream("apart", rng, 20_000)
-    ours, theirs = ThresholdCurve(), ThresholdCurve(from_logits=False)
-    ours.update_state(masks, logits)
-    theirs.update_state(masks, sigmoid(logits).astype(np.float32))
-    assert read(theirs) == pytest.approx(read(ours), abs=0.01)
+def test_probabilities_give_the_same_as_their_logits(rng):
+    masks, logits = stream("separate", rng, 20_000)
+    of_logits, of_probabilities = ThresholdCurve(), ThresholdCurve(from_logits=False)
+    of_logits.update_state(masks, logits)
+    of_probabilities.update_state(masks, sigmoid(logits).astype(np.float32))
+    assert read(of_probabilities) == pytest.approx(read(of_logits), abs=0.01)
 
 
-def test_saturated_and_impossible_predictions():
+def test_saturated_infinite_and_nan_predictions_are_counted():
     masks = np.uint8([[1, 0, 0, 0]])
     for from_logits, predictions in ((False, [1, 0, 0, 0]), (True, [np.inf, -np.inf, np.nan, -1e30])):
         curve = ThresholdCurve(from_logits=from_logits)
-        curve.update_state(masks, np.float32([predictions]))
-        found = read(curve)
-        assert found["best_f1"] == 1.0
-        assert np.isfinite(found["gap"])
+        curve.update_state(masks, np.float32([predictions])[..., None])
+        result = read(curve)
+        assert result["best_f1"] == 1.0
+        assert np.isfinite(result["gap"])
 
 
 @pytest.mark.parametrize(
     ("masks", "expected"),
     [(np.zeros((1, 4)), 0.0), (np.full((1, 4), 255), 0.0), (np.ones((1, 4)), 1.0)],
 )
-def test_one_kind_of_pixel_alone(masks, expected):
+def test_without_foreground_or_background_the_gap_is_0(masks, expected):
     curve = ThresholdCurve()
-    curve.update_state(masks.astype(np.uint8), np.float32([[1, 2, 3, 4]]))
+    curve.update_state(masks.astype(np.uint8), np.float32([[1, 2, 3, 4]])[..., None])
     assert read(curve)["best_f1"] == expected
     assert read(curve)["gap"] == 0.0
 
 
-def test_an_empty_stream_and_a_constant_output():
+def test_no_pixels_and_constant_logits_have_no_gap():
     curve = ThresholdCurve()
     assert read(curve)["best_f1"] == read(curve)["gap"] == 0.0
-    curve.update_state(np.uint8([[1, 0, 0, 0]]), np.full((1, 4), -3.0, np.float32))
+    curve.update_state(np.uint8([[1, 0, 0, 0]]), np.full((1, 4, 1), -3.0, np.float32))
     assert read(curve)["best_f1"] == pytest.approx(2 * 0.25 / 1.25)  # everything is foreground
     assert read(curve)["gap"] == pytest.approx(0, abs=1e-6)
 
 
-def test_ignored_pixels_and_weights_of_zero(rng):
-    masks, logits = stream("apart", rng, 4000)
+def test_ignored_pixels_and_images_of_weight_0_are_not_counted(rng):
+    masks, logits = stream("separate", rng, 4000)
     marked = masks.copy()
     marked[:, ::3] = 255
     curve, expected = ThresholdCurve(), ThresholdCurve()
@@ -157,27 +159,27 @@ def test_ignored_pixels_and_weights_of_zero(rng):
     np.testing.assert_array_equal(curve.histogram(), expected.histogram())
 
 
-def test_beyond_two_to_the_31_pixels():
+def test_counts_are_exact_above_2_to_the_31_pixels():
     curve = ThresholdCurve()
-    curve.update_state(np.uint8([[1, 0]]), np.float32([[2, -2]]))
+    curve.update_state(np.uint8([[1, 0]]), np.float32([[2, -2]])[..., None])
     curve._sums.high.assign(curve._sums.low.value * 8)  # 2^33 more of each
     assert curve.histogram().sum(axis=1).tolist() == [2**33 + 1] * 2
     assert read(curve)["best_f1"] == 1.0
 
 
-def test_a_stretch_is_a_difference(rng):
-    masks, logits = stream("apart", rng, 8000)
+def test_the_difference_of_two_histograms_is_that_of_the_batches_between(rng):
+    masks, logits = stream("separate", rng, 8000)
     curve, second = ThresholdCurve(), ThresholdCurve()
     curve.update_state(masks[:2], logits[:2])
     before = curve.histogram()
     curve.update_state(masks[2:], logits[2:])
     second.update_state(masks[2:], logits[2:])
-    found = read_histogram(curve.histogram() - before)
-    assert [float(value) for value in found] == pytest.approx(list(read(second).values()))
+    result = read_histogram(curve.histogram() - before)
+    assert [float(value) for value in result] == pytest.approx(list(read(second).values()))
 
 
-def test_f1_at_half_is_the_other_metrics(rng):
-    masks, logits = stream("apart", rng, 4000)
+def test_counts_at_threshold_0_5_equal_those_of_the_other_metrics(rng):
+    masks, logits = stream("separate", rng, 4000)
     metrics, curve = SegmentationMetrics(), ThresholdCurve()
     metrics.update_state(masks, logits)
     curve.update_state(masks, logits)
@@ -198,7 +200,7 @@ def test_config_round_trip():
     assert not again.from_logits
 
 
-def test_logged_flat_by_fit_in_training_and_validation(rng):
+def test_fit_logs_each_value_in_training_and_validation(rng):
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 1)])
     model.compile("sgd", "mse", metrics=[ThresholdCurve()])
     x, y = rng.normal(size=(4, 8, 8, 1)).astype(np.float32), rng.integers(0, 2, (4, 8, 8, 1)).astype(np.float32)

@@ -5,44 +5,44 @@ import pytest
 from kseg.metrics import PredictionMonitor
 
 
-def test_means_equal_numpy_over_known_pixels(rng):
+def test_means_equal_numpy_without_the_ignored_pixels(rng):
     mask = rng.choice(np.uint8([0, 0, 0, 1, 255]), (9, 32, 32, 1))
     logits = rng.normal(-3, 3, mask.shape).astype(np.float32)
     monitor = PredictionMonitor()
     for start in (0, 4, 8):
         monitor.update_state(mask[start : start + 4], logits[start : start + 4])
-    known = mask != 255
-    probabilities = 1 / (1 + np.exp(-logits[known].astype(np.float64)))
+    valid = mask != 255
+    probabilities = 1 / (1 + np.exp(-logits[valid].astype(np.float64)))
     counts = monitor.counts()
     assert counts.pred_mean == pytest.approx(probabilities.mean(), rel=1e-6)
-    assert counts.target_mean == (mask == 1).sum() / known.sum()
-    assert (counts.pixels, counts.foreground) == (known.sum(), (mask == 1).sum())
-    assert counts.predicted == (logits[known] > 0).sum()
+    assert counts.target_mean == (mask == 1).sum() / valid.sum()
+    assert (counts.pixels, counts.foreground) == (valid.sum(), (mask == 1).sum())
+    assert counts.predicted == (logits[valid] > 0).sum()
     logged = {name: float(value) for name, value in monitor.result().items()}
     assert logged == pytest.approx({"pred_mean": counts.pred_mean, "target_mean": counts.target_mean}, rel=1e-6)
 
 
-def test_sees_the_smallest_probabilities_a_collapse_leaves(rng):
+def test_the_mean_of_tiny_probabilities_is_exact(rng):
     monitor = PredictionMonitor()
     for _ in range(50):
         monitor.update_state(np.zeros((8, 64, 64, 1)), np.full((8, 64, 64, 1), -14.0, np.float32))
     assert monitor.counts().pred_mean == pytest.approx(1 / (1 + np.exp(14.0)), rel=1e-4)
 
 
-def test_a_stretch_of_training_is_a_difference_of_counts():
+def test_the_difference_of_two_counts_is_that_of_the_batches_between():
     monitor = PredictionMonitor()
-    monitor.update_state(np.ones((1, 4)), np.full((1, 4), 3.0))
+    monitor.update_state(np.ones((1, 4)), np.full((1, 4, 1), 3.0))
     before = monitor.counts()
-    monitor.update_state(np.uint8([[1, 0, 0, 0]]), np.full((1, 4), -30.0))
+    monitor.update_state(np.uint8([[1, 0, 0, 0]]), np.full((1, 4, 1), -30.0))
     window = monitor.counts() - before
     assert (window.pixels, window.foreground, window.predicted) == (4, 1, 0)
     assert window.target_mean == 0.25
     assert window.pred_mean == pytest.approx(0, abs=1e-6)
 
 
-def test_predictions_that_are_not_finite_are_counted_and_shown():
+def test_predictions_that_are_not_finite_are_counted_and_make_the_mean_nan():
     monitor = PredictionMonitor()
-    monitor.update_state(np.uint8([[1, 0, 255, 0]]), np.float32([[np.nan, np.inf, np.nan, 0.0]]))
+    monitor.update_state(np.uint8([[1, 0, 255, 0]]), np.float32([[np.nan, np.inf, np.nan, 0.0]])[..., None])
     counts = monitor.counts()
     assert (counts.not_finite, counts.predicted, counts.pred_mean) == (2, 0, 0.5)
     assert np.isnan(float(monitor.result()["pred_mean"]))
@@ -50,32 +50,32 @@ def test_predictions_that_are_not_finite_are_counted_and_shown():
 
 def test_sample_weight_zero_leaves_an_image_out():
     monitor = PredictionMonitor(from_logits=False)
-    monitor.update_state(np.ones((2, 4)), np.float32([[0.25] * 4, [1.0] * 4]), sample_weight=[1, 0])
+    monitor.update_state(np.ones((2, 4)), np.float32([[0.25] * 4, [1.0] * 4])[..., None], sample_weight=[1, 0])
     assert float(monitor.result()["pred_mean"]) == 0.25
 
 
-def constant(*images):
+def count_constant(*images):
     monitor = PredictionMonitor()
-    logits = np.float32(images)
+    logits = np.float32(images)[..., None]
     monitor.update_state(np.zeros(logits.shape, np.uint8), logits)
     counts = monitor.counts()
     return counts.constant, counts.images
 
 
-def test_predictions_that_depend_on_nothing_are_counted():
-    flat, rim = [[-2.0] * 4] * 4, [[-1.0] * 4, [-1.0, -2, -2, -1], [-1.0, -2, -2, -1], [-1.0] * 4]
+def test_predictions_that_do_not_depend_on_the_image_are_counted():
+    flat, border = [[-2.0] * 4] * 4, [[-1.0] * 4, [-1.0, -2, -2, -1], [-1.0, -2, -2, -1], [-1.0] * 4]
     other = [[-2.0, 3.0, -2.0, -2.0]] * 4
-    assert constant(flat) == (1, 1)
-    assert constant(flat, flat, other) == (2, 3)
-    # Zero padding gives a dead network's output a rim, the same for all.
-    assert constant(rim, rim, rim) == (3, 3)
-    assert constant(rim) == (0, 1)
-    assert constant(rim, rim, other) == (0, 3)
+    assert count_constant(flat) == (1, 1)
+    assert count_constant(flat, flat, other) == (2, 3)
+    # Zero padding gives the output of a dead network a border, the same for all images.
+    assert count_constant(border, border, border) == (3, 3)
+    assert count_constant(border) == (0, 1)
+    assert count_constant(border, border, other) == (0, 3)
 
 
-def test_ignored_pixels_and_images_say_nothing_of_a_constant():
+def test_ignored_pixels_and_images_do_not_make_a_prediction_constant():
     monitor = PredictionMonitor()
-    mask, logits = np.uint8([[0, 0, 255], [255, 255, 255]]), np.float32([[-2, -2, 9], [1, 2, 3]])
+    mask, logits = np.uint8([[0, 0, 255], [255, 255, 255]]), np.float32([[-2, -2, 9], [1, 2, 3]])[..., None]
     monitor.update_state(mask, logits)
     counts = monitor.counts()
     assert (counts.constant, counts.images) == (1, 1)
@@ -83,14 +83,14 @@ def test_ignored_pixels_and_images_say_nothing_of_a_constant():
 
 def test_hits_are_true_positives():
     monitor = PredictionMonitor()
-    monitor.update_state(np.uint8([[1, 1, 0, 255]]), np.float32([[2, -2, 2, 2]]))
+    monitor.update_state(np.uint8([[1, 1, 0, 255]]), np.float32([[2, -2, 2, 2]])[..., None])
     counts = monitor.counts()
     assert (counts.hits, counts.predicted, counts.foreground) == (1, 2, 2)
 
 
-def test_the_first_step_that_was_not_finite():
+def test_the_first_step_that_was_not_finite_is_recorded():
     monitor = PredictionMonitor()
-    good, bad = np.float32([[1.0, -1.0]]), np.float32([[np.inf, -1.0]])
+    good, bad = np.float32([[[1.0], [-1.0]]]), np.float32([[[np.inf], [-1.0]]])
     mask = np.float32([[1, 0]])
     for step, (images, logits) in enumerate([(good, good), (bad, good), (good, bad), (bad, bad)], start=1):
         monitor.look_at_inputs(images, mask)

@@ -10,12 +10,12 @@ SHARE = 0.016
 
 
 def head(channels=1, **settings):
-    """The last layer, of a zero kernel: what it gives is its bias."""
+    """The last layer, with a zero kernel: its output is its bias."""
     return layers.Conv2D(channels, 1, kernel_initializer="zeros", name="head", **settings)
 
 
 def functional(end, **settings):
-    """A model from `(B, 8, 8, 3)` to what `end` makes of the head's output."""
+    """A model from `(B, 8, 8, 3)` to `end` applied to the output of the head."""
     images = keras.Input((8, 8, 3))
     x = layers.Conv2D(4, 3, padding="same", name="before")(images)
     return keras.Model(images, end(head(**settings)(x)), name="model")
@@ -33,7 +33,7 @@ class Subclassed(keras.Model):
 
 
 class Head(layers.Layer):
-    """A layer that holds the last one."""
+    """A layer that contains the last layer."""
 
     def __init__(self):
         super().__init__()
@@ -51,7 +51,7 @@ def logits(x):
     return x
 
 
-def built(model):
+def build(model):
     model(np.zeros((2, 8, 8, 3), np.float32))
     return model
 
@@ -74,10 +74,10 @@ PROBABILITIES = {
     "a sigmoid layer": lambda: functional(layers.Activation("sigmoid", dtype="float32")),
     "the operation": lambda: functional(ops.sigmoid),
     "sequential": lambda: keras.Sequential([keras.Input((8, 8, 3)), head(), layers.Activation("sigmoid")]),
-    "sequential without input": lambda: built(keras.Sequential([head(activation="sigmoid")])),
+    "sequential without input": lambda: build(keras.Sequential([head(activation="sigmoid")])),
     "nested models": nested,
-    "a layer of layers": lambda: built(keras.Sequential([layers.Conv2D(4, 1), Head()])),
-    "subclassed": lambda: built(Subclassed()),
+    "a layer of layers": lambda: build(keras.Sequential([layers.Conv2D(4, 1), Head()])),
+    "subclassed": lambda: build(Subclassed()),
 }
 LOGITS = {
     "logits": lambda: functional(logits),
@@ -100,7 +100,7 @@ def test_a_model_with_a_zero_kernel_predicts_the_share(form, rng):
     np.testing.assert_allclose(mean_prediction(model, form in LOGITS, rng), SHARE, rtol=3e-7)
 
 
-def test_a_share_for_each_channel(rng):
+def test_each_channel_may_have_its_own_share(rng):
     model = functional(logits, channels=3)
     set_output_bias(model, [0.5, 0.1, 1e-4])
     np.testing.assert_allclose(mean_prediction(model, True, rng), [0.5, 0.1, 1e-4], rtol=1e-6)
@@ -109,18 +109,18 @@ def test_a_share_for_each_channel(rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_a_fresh_unet_predicts_about_the_share(dtype, rng):
+def test_a_new_unet_predicts_about_the_share(dtype, rng):
     keras.utils.set_random_seed(0)
     model = unet(filters=8, dtype=dtype)
     images = rng.integers(0, 256, (4, 32, 32, 3), np.uint8)
     before = to_numpy(ops.sigmoid(model.predict(images, verbose=0))).mean()
     set_output_bias(model, SHARE)
     after = to_numpy(ops.sigmoid(model.predict(images, verbose=0))).mean()
-    # Random weights put the logits up to 1.5 off, whatever the bias.
+    # Random weights change the logits by up to 1.5.
     assert SHARE / 6 < after < SHARE * 6 < before
 
 
-def test_nothing_but_the_bias_changes():
+def test_only_the_bias_changes():
     model = unet(filters=8, levels=2)
     before = {weight.path: weight.numpy() for weight in model.weights}
     set_output_bias(model, SHARE)
@@ -129,7 +129,7 @@ def test_nothing_but_the_bias_changes():
 
 
 @pytest.mark.parametrize("form", ["nested models", "subclassed"])
-def test_the_model_trains_afterwards_as_before(form, rng):
+def test_the_model_still_trains(form, rng):
     model = PROBABILITIES[form]()
     set_output_bias(model, SHARE)
     model.compile("sgd", "mse")
@@ -137,7 +137,7 @@ def test_the_model_trains_afterwards_as_before(form, rng):
     assert np.isfinite(model.train_on_batch(images, np.zeros(model(images).shape)))
 
 
-def test_a_nested_model_is_saved_as_before(tmp_path, rng):
+def test_a_nested_model_is_still_saved_and_loaded(tmp_path, rng):
     model = nested()
     set_output_bias(model, SHARE)
     model.save(tmp_path / "model.keras")
@@ -147,38 +147,41 @@ def test_a_nested_model_is_saved_as_before(tmp_path, rng):
 
 
 @pytest.mark.parametrize("form", ["subclassed", "a sigmoid layer"])
-def test_in_the_middle_of_training(form, rng):
+def test_the_bias_can_be_set_during_training(form, rng):
     model = PROBABILITIES[form]()
     kernel_before = model.layers[1 if form == "a sigmoid layer" else 0].kernel.numpy()
-    seen = []
+    kernel = []
 
-    class Setting(keras.callbacks.Callback):
+    class SetBias(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             if batch == 2:
                 set_output_bias(model, SHARE)
-                seen.extend(model.weights[0].numpy().ravel())
+                kernel.extend(model.weights[0].numpy().ravel())
 
     model.compile(keras.optimizers.SGD(0.0), "mse")
     images, masks = rng.normal(size=(10, 8, 8, 3)), np.zeros((10, 8, 8, 1))
-    model.fit(images, masks, batch_size=2, verbose=0, callbacks=[Setting()])
+    model.fit(images, masks, batch_size=2, verbose=0, callbacks=[SetBias()])
     np.testing.assert_allclose(mean_prediction(model, False, rng), SHARE, rtol=3e-7)
-    np.testing.assert_array_equal(seen, kernel_before.ravel())
+    np.testing.assert_array_equal(kernel, kernel_before.ravel())
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, float("nan"), [0.1, 0.0]])
-def test_a_share_that_is_none_is_refused(share):
+def test_a_share_outside_0_and_1_is_refused(share):
     with pytest.raises(ValueError, match=r"foreground_share is .*; expected above 0 and below 1"):
         set_output_bias(functional(logits), share)
 
 
 @pytest.mark.parametrize("shares", [[0.1], [0.1, 0.2], []])
-def test_shares_that_do_not_match_the_channels_are_refused(shares):
-    message = rf"has {len(shares)} shares and the bias of 'head' \(Conv2D\) the shape \(3,\); expected one share,"
+def test_a_wrong_number_of_shares_is_refused(shares):
+    message = (
+        rf"has {len(shares)} shares and the bias of 'head' \(Conv2D\) the shape \(3,\); "
+        "expected one share, or one per channel"
+    )
     with pytest.raises(ValueError, match=message):
         set_output_bias(functional(logits, channels=3), shares)
 
 
-def no_trace(x):
+def fail(x):
     raise TypeError("only arrays")
 
 
@@ -200,14 +203,14 @@ def no_trace(x):
         (Subclassed, r"'subclassed' \(Subclassed\) is not built for one input; call it on a batch"),
     ],
 )
-def test_models_without_a_bias_to_set_are_refused(make, message):
+def test_models_without_an_output_bias_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
         set_output_bias(make(), SHARE)
 
 
 def test_a_model_that_cannot_be_traced_is_refused():
-    model = built(Subclassed())
-    model.end = no_trace
+    model = build(Subclassed())
+    model.end = fail
     message = r"'subclassed' \(Subclassed\) cannot be traced: its call raised TypeError\('only arrays'\)\. .* yourself"
     with pytest.raises(ValueError, match=message):
         set_output_bias(model, SHARE)

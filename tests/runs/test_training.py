@@ -219,7 +219,8 @@ def test_another_backend_goes_on_with_the_weights_and_says_that_it_is_not_the_sa
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert f"Made on {keras.config.backend()}, going on with {other}: weights, optimizer and history" in done.stdout
+    backends = f"was written on {keras.config.backend()}, this run is on {other}"
+    assert f"The checkpoint {backends}: weights, optimizer and history" in done.stdout
     state = read_state(tmp_path / "last.keras")
     assert state.epoch == 3
     assert state.history[2]["val_f1"] > 0.9 * state.history[1]["val_f1"]
@@ -299,7 +300,7 @@ def test_two_runs_cannot_have_one_folder(folder, tmp_path, refused):
     try:
         assert holder.stdout.readline() == "held\n"
         message = refused(*flags_of(settings(folder, tmp_path)), "--resume")
-        assert f"The run directory {tmp_path} is in use by process {holder.pid} on {platform.node()}." in message
+        assert f"The folder {tmp_path} is in use by process {holder.pid} on {platform.node()}." in message
     finally:
         holder.kill()
         holder.communicate()
@@ -321,7 +322,7 @@ def test_a_full_disk_ends_with_status_2_and_how_to_go_on(room, folder, tmp_path,
     flags = flags_of(settings(folder, tmp_path / "run"))
     assert command.main([*flags, "--checkpoint-every", "1 batch"]) == 2
     output = capsys.readouterr()
-    assert f"could not be written to {tmp_path / 'run'}: No space left on device. Those written before" in output.err
+    assert f"Cannot write to {tmp_path / 'run'}: No space left on device. Files written earlier" in output.err
     assert (f"python -m kseg.train --run-dir {tmp_path / 'run'} --resume" in output.out) == bool(room)
     assert (tmp_path / "run/config.yaml").exists() == bool(room)
 

@@ -14,15 +14,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from kseg.data.conversion.plan import Converted, Format, Plan, begun, made_from
+from kseg.data.conversion.plan import PART, Converted, Format, Plan, begun, made_from
 from kseg.data.conversion.shards import describe, packed_examples, shards_of, write_shards
 from kseg.data.labels import stored_masks
 from kseg.data.sources.base import Source
 from kseg.data.sources.open import open_sources
 from kseg.data.sources.tfds import PLAN_FILE
 from kseg.errors import KsegError
+from kseg.storage.atomic import explain_write_errors, write_atomically
 from kseg.storage.lock import only_writer
-from kseg.storage.whole import write_whole
 
 _SHARD_BYTES = 2**27
 _EXAMPLES_WEIGHED = 32
@@ -69,7 +69,9 @@ def convert(
         _check_sources(sources)
         if not plan:
             plan = _plan(sources, origin)
-            write_whole(destination / PLAN_FILE, lambda part: part.write_text(json.dumps(asdict(plan), indent=2)))
+            text = json.dumps(asdict(plan), indent=2)
+            with explain_write_errors(destination):
+                write_atomically(destination / PLAN_FILE, lambda part: part.write_text(text), destination / PART)
         shards = {split: shards_of(destination, plan, split, len(source)) for split, source in sources.items()}
         write_shards(sources, shards, plan)
         if made_from(training, validation, settings) != origin:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What a conversion is made from, and the files that it writes."""
 
 import json
 import re
@@ -13,12 +13,14 @@ from kseg import IGNORE
 from kseg.data.sources.base import Source
 from kseg.data.sources.tfds import PLAN_FILE
 from kseg.errors import KsegError
-from kseg.storage.whole import PART
+from kseg.storage.lock import LOCK_FILE
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
 Format = Literal["array_record", "tfrecord"]
+
+PART = ".part"  # what is being written
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
@@ -71,6 +73,7 @@ class Converted:
 
 
 def made_from(training: Source, validation: Source, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return what a conversion depends on: the examples of both splits, the class names, the settings."""
     said = {"train": training.contents(), "validation": validation.contents(), "bit_depth": training.bit_depth}
     said["classes"] = _names(training.classes)
     return json.loads(json.dumps(said | settings))
@@ -88,7 +91,7 @@ def _names(classes: Mapping[int, str]) -> list[str]:
 
 def begun(destination: Path, made_from: dict[str, Any]) -> Plan | None:
     """The plan of a conversion to go on with; None of one to begin."""
-    held = sorted(path.name for path in destination.iterdir() if path.name != PART)
+    held = sorted(path.name for path in destination.iterdir() if path.name not in (PART, LOCK_FILE))
     if not held:
         return None
     if PLAN_FILE not in held:

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Write the shards of a conversion."""
 
 from collections.abc import Iterator
 from itertools import islice, takewhile
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kseg.data.bridge import in_python, readable_errors
-from kseg.data.conversion.plan import Plan, Shard, name_and_version
+from kseg.data.conversion.plan import PART, Plan, Shard, name_and_version
 from kseg.data.sources.base import Source
-from kseg.storage.whole import shard_errors, write_whole
+from kseg.storage.atomic import explain_write_errors, write_atomically
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -28,6 +28,7 @@ def _template(destination: Path, plan: Plan) -> "tfds.core.ShardedFileTemplate":
 
 
 def shards_of(destination: Path, plan: Plan, split: str, count: int) -> list[Shard]:
+    """Return the shards of a split of `count` examples, written or not."""
     starts = range(0, count, plan.examples_a_shard)
     paths = _template(destination, plan).replace(split=split).sharded_filepaths(len(starts))
     return [
@@ -38,6 +39,7 @@ def shards_of(destination: Path, plan: Plan, split: str, count: int) -> list[Sha
 
 def write_shards(sources: dict[str, Source], shards: dict[str, list[Shard]], plan: Plan) -> None:
     """Write those that are missing, and what comes after them."""
+    import tensorflow as tf
     from tensorflow_datasets.core.file_adapters import ADAPTER_FOR_FORMAT
     from tqdm import tqdm
 
@@ -50,7 +52,9 @@ def write_shards(sources: dict[str, Source], shards: dict[str, list[Shard]], pla
             records_left = packed_examples(source, first[split], plan)
             for shard in shards[split][len(done[split]) :]:
                 records = ((None, record) for record in islice(records_left, shard.stop - shard.start))
-                write_whole(shard.path, lambda part, records=records: write(part, _counted(records, bar)))
+                counted, destination = _counted(records, bar), shard.path.parent
+                with explain_write_errors(destination, RuntimeError, tf.errors.OpError):  # ArrayRecord's, TensorFlow's
+                    write_atomically(shard.path, lambda part, records=counted: write(part, records), destination / PART)
 
 
 def packed_examples(source: Source, first: int, plan: Plan) -> Iterator[bytes]:
@@ -107,6 +111,7 @@ def _counted(records: Iterator[Any], bar: "tqdm") -> Iterator[Any]:
 
 def describe(destination: Path, plan: Plan, shards: dict[str, list[Shard]]) -> None:
     """Write what TFDS knows a data set by."""
+    import tensorflow as tf
     import tensorflow_datasets as tfds
 
     template = _template(destination, plan)
@@ -119,7 +124,7 @@ def describe(destination: Path, plan: Plan, shards: dict[str, list[Shard]]) -> N
         )
         for split, those in shards.items()
     ]
-    with shard_errors(destination):
+    with explain_write_errors(destination, RuntimeError, tf.errors.OpError):
         tfds.folder_dataset.write_metadata(
             data_dir=destination,
             features=plan.features,

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What every data source offers."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Data sources whose examples are files with an index."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The order of the examples in an epoch."""
 
 from typing import TYPE_CHECKING
 

@@ -34,7 +34,7 @@ Place = tuple[float, float]
 def move(
     image: np.ndarray, mask: np.ndarray, how: Augmentation, rng: np.random.Generator, around_foreground: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Crop, move, pull about, turn and mirror; arguments and results as in `kseg.data.transforms.augment.augment_example`."""
+    """Crop, move, pull about, turn and mirror; arguments and results as in `augment_example`."""
     box, kept = _draw_crop(mask, how, rng, around_foreground)
     height, width = mask.shape[:2]
     square = height == width

@@ -1,1 +1,1 @@
-"""Segmentation networks."""
+"""Decoders: models from images to logits."""

@@ -1,9 +1,9 @@
-"""The U-Net: an encoder, a decoder, and between them the skips that keep the edges sharp.
+"""The U-Net: an encoder, a decoder, and skip connections between them that keep edges sharp.
 
-Source: Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015; with
-zero padding, so that the output has the size of the input, and GroupNorm. (BatchNorm's running statistics lag
-behind in short epochs: on 100 nuclei images, 128 x 128, validation F1 fell to 0.14 while training F1 was 0.80;
-the same net with GroupNorm gave 0.87.)
+Source: Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation", 2015; here with zero
+padding, so that the output has the size of the input, and with GroupNorm. (The running statistics of BatchNorm lag in
+short epochs: on 100 nuclei images, 128 x 128, validation F1 was 0.14 while training F1 was 0.80; with GroupNorm it was
+0.87.)
 """
 
 from typing import Any
@@ -19,17 +19,17 @@ def unet(
     outputs: int = 1,
     dtype: Any = None,
 ) -> keras.Model:
-    """A U-Net from uint8 images to float32 logits.
+    """Return a U-Net from uint8 images to float32 logits.
 
-    The first layer scales 0..255 to 0..1, so the saved model takes the images that a person has. Height and
-    width are free, in multiples of `2 ** (levels - 1)`.
+    The first layer scales 0..255 to 0..1, so a saved model takes unscaled images. Height and width are free, in
+    multiples of `2 ** (levels - 1)`.
 
     Args:
-        channels: of the image.
-        filters: of the convolutions at full resolution, a multiple of 8; each level below has twice as many.
-        levels: resolutions, at least 2; each halves height and width.
-        outputs: channels of the logits, one a foreground class.
-        dtype: a dtype or policy, such as "mixed_bfloat16"; the logits are float32 whatever it is.
+        channels: number of channels of the images.
+        filters: filters of the convolutions at full resolution, a multiple of 8; doubled at each level below.
+        levels: number of resolutions, at least 2; each level halves height and width.
+        outputs: number of channels of the logits, one per foreground class.
+        dtype: a dtype or policy, such as "mixed_bfloat16"; the logits are always float32.
 
     Returns:
         A model from `(B, H, W, channels)` to logits `(B, H, W, outputs)`.
@@ -59,15 +59,15 @@ def unet(
         x = layers.Conv2D(widths[level], 1, dtype=dtype, name=f"up{level}_reduce")(x)
         x = layers.UpSampling2D(dtype=dtype, name=f"up{level}_upsample")(x)
         x = layers.Concatenate(dtype=dtype, name=f"up{level}_skip")([skips[level], x])
-        # No ReLU before the logits. Where it gives 0 they are their bias, and a model that had first learned to push
-        # the background down stayed there: F1 0.000 for twelve epochs, with every foreground logit at -0.1.
+        # No ReLU before the logits. Where it is 0, a logit is its bias; a model that first learned to lower the
+        # background stayed there: F1 0.000 for twelve epochs, with every foreground logit at -0.1.
         x = _block(x, widths[level], dtype, f"up{level}", last_relu=level > 0)
     logits = layers.Conv2D(outputs, 1, dtype="float32", name="logits")(x)
     return keras.Model(images, logits, name="unet")
 
 
 def _block(x: KerasTensor, width: int, dtype: Any, name: str, last_relu: bool = True) -> KerasTensor:
-    """Twice: 3 x 3 convolution, GroupNorm in groups of 8 channels, ReLU; the second ReLU may be left out."""
+    """Apply twice: 3 x 3 convolution, GroupNorm in groups of 8 channels, ReLU; the second ReLU is optional."""
     for half in "ab":
         x = layers.Conv2D(
             width,

@@ -244,7 +244,8 @@ def test_what_was_killed_goes_on_to_the_same_bytes(make_folder, rng, out, monkey
         mask = (rng.random((90, 120)) < 0.4).astype(np.uint8)
         pairs[f"{index:03}"] = (rng.integers(0, 256, (90, 120, 3)).astype(np.uint8), mask)
     folder, destination = str(make_folder(pairs)), out / "killed/set"
-    code = "import sys, kseg.data.conversion.convert as c; c._SHARD_BYTES = 2**17; c.convert(sys.argv[1], c.Path(sys.argv[2]))"
+    code = "import sys, kseg.data.conversion.convert as c; c._SHARD_BYTES = 2**17; "
+    code += "c.convert(sys.argv[1], c.Path(sys.argv[2]))"
     process = subprocess.Popen([sys.executable, "-c", code, folder, str(destination)], stderr=subprocess.DEVNULL)
     while process.poll() is None and len(list(destination.glob("set-*"))) < 9:
         time.sleep(0.001)
@@ -306,7 +307,7 @@ def test_other_places_are_refused(folder, out):
 def test_a_second_process_is_refused(folder, out):
     with (
         converting.only_writer(out / "set"),
-        pytest.raises(KsegError, match="Another process writes to .*set. Wait for it"),
+        pytest.raises(KsegError, match="The folder .*set is in use by process .* Wait for it"),
     ):
         convert(str(folder), out / "set")
 
@@ -332,7 +333,7 @@ def test_a_full_disk_is_said_and_what_is_whole_stays(error, folder, out, small_s
 
     monkeypatch.setattr(adapter, "write_examples", write_two)
     with pytest.raises(
-        KsegError, match=r"set cannot be written: .*No space left on device.* Shards that are there are"
+        KsegError, match=r"Cannot write to .*set: .*No space left on device.* Files written earlier are complete"
     ):
         convert(str(folder), out / "set", shard_format="tfrecord")
     assert len(list((out / "set").glob("set-*"))) == 2
@@ -361,6 +362,6 @@ def test_the_command_says_what_it_gave(folder, out, capsys):
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "train: 8 images, 0.0 MB; shards: 1"
     assert command.main([str(folder), "/proc/nowhere/set"]) == 2
-    assert "kseg: /proc/nowhere/set cannot be written: [Errno 2] No such file" in capsys.readouterr().err
+    assert "kseg: The folder /proc/nowhere/set cannot be made or written to: No such file" in capsys.readouterr().err
     assert command.main(["./nowhere", str(out / "set")]) == 2
     assert json.loads((out / "set/conversion.json").read_text())["mask_dtype"] == "uint8"

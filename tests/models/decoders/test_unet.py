@@ -14,7 +14,7 @@ def test_logits_have_the_size_of_the_image(size, rng):
     assert np.isfinite(logits).all()
 
 
-def test_channels_and_outputs(rng):
+def test_channels_and_outputs_are_those_asked_for(rng):
     model = unet(channels=1, filters=8, levels=2, outputs=4)
     assert to_numpy(model(rng.integers(0, 256, (1, 8, 8, 1), np.uint8))).shape == (1, 8, 8, 4)
 
@@ -36,7 +36,7 @@ def test_logits_are_float32_under_mixed_precision(rng):
     assert keras.backend.standardize_dtype(logits.dtype) == "float32"
 
 
-def test_no_image_depends_on_the_others_of_its_batch(rng):
+def test_the_logits_of_an_image_do_not_depend_on_its_batch(rng):
     model = unet(filters=8, levels=3)
     images = rng.integers(0, 256, (4, 16, 16, 3), np.uint8)
     together = to_numpy(model(images))
@@ -44,7 +44,7 @@ def test_no_image_depends_on_the_others_of_its_batch(rng):
     np.testing.assert_allclose(together, alone, atol=1e-4)
 
 
-def test_a_saved_model_opens_with_keras_alone(rng, tmp_path):
+def test_a_saved_model_is_loaded_by_keras(rng, tmp_path):
     model = unet(filters=8)
     model.save(tmp_path / "model.keras")
     images = rng.integers(0, 256, (1, 24, 24, 3), np.uint8)

@@ -1,0 +1,42 @@
+import csv
+
+import pytest
+
+from kseg.callbacks import HistoryFile
+from kseg.diagnosis.rules import code_of
+from kseg.errors import KsegError
+
+
+def test_each_epoch_has_its_finding(tmp_path):
+    history = HistoryFile(tmp_path / "history.csv")
+    for epoch, cause in enumerate([None, "all_background"]):
+        history.on_epoch_end(epoch, {"loss": 0.5, "finding": code_of(cause)})
+    with history.path.open() as file:
+        assert [row["finding"] for row in csv.DictReader(file)] == ["", "all_background"]
+
+
+def test_each_epoch_has_a_row_and_a_history_continues(tmp_path):
+    path = tmp_path / "history.csv"
+    history = HistoryFile(path)
+    history.on_epoch_end(0, {"loss": 0.5})
+    continued = HistoryFile(path)
+    continued.rows = history.rows
+    continued.on_epoch_end(1, {"loss": 0.25, "val_f1": 0.75})
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows == [
+        {"epoch": "1", "loss": "0.5", "val_f1": ""},
+        {"epoch": "2", "loss": "0.25", "val_f1": "0.75"},
+    ]
+
+
+def test_a_full_disk_keeps_the_rows_before(tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    history = HistoryFile(tmp_path / "history.csv")
+    history.on_epoch_end(0, {"loss": 0.5})
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(KsegError, match="Cannot write to .*: No space left on device. Files written earlier"):
+        history.on_epoch_end(1, {"loss": 0.25})
+    assert history.path.read_text().splitlines() == ["epoch,loss", "1,0.5"]

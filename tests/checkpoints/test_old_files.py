@@ -1,0 +1,101 @@
+"""Files that commit a602027 wrote, before the modules moved: they still open, load and resume."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from kseg.callbacks import CollapseDetector, HistoryFile, RunCheckpoint
+from kseg.checkpoints import read_checkpoint, read_state
+from kseg.config import TrainConfig
+from kseg.losses import CombinedSegmentationLoss
+from kseg.metrics import MeanF1, MeanIoU, PredictionMonitor, SegmentationMetrics, ThresholdCurve
+from kseg.runs import train
+
+FILES = Path(__file__).parent / "a602027"
+
+
+def rows_of(path):
+    """The numbers of a history.csv: an array of epochs by columns, and the names of the columns."""
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    columns = [column for column in rows[0] if column != "finding"]
+    return np.array([[float(row[column]) for column in columns] for row in rows]), list(rows[0])
+
+
+def assert_same_history(history, untouched):
+    """To a tolerance, because another processor rounds otherwise; on one machine they are equal to the bit."""
+    (ours, columns), (theirs, expected) = rows_of(history), rows_of(untouched)
+    assert columns == expected
+    np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-3)
+
+
+def fit_own_model(run):
+    """The script that wrote `own-jax` and `own-torch`, in one of their three epochs."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((16, 16, 3)),
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Conv2D(4, 3, padding="same", activation="relu"),
+            keras.layers.Dropout(0.2),
+            keras.layers.Conv2D(1, 1),
+        ]
+    )
+    model.compile(
+        keras.optimizers.Adam(0.01),
+        loss=CombinedSegmentationLoss(),
+        metrics=[SegmentationMetrics(), PredictionMonitor(), ThresholdCurve(), MeanF1(), MeanIoU()],
+    )
+    rng = np.random.default_rng(0)
+    masks = (rng.random((16, 16, 16, 1)) < 0.2).astype("uint8")
+    images = np.repeat(masks * 120, 3, -1) + rng.integers(0, 100, (16, 16, 16, 3)).astype("uint8")
+    callbacks = [
+        CollapseDetector(every=2, action="warn"),
+        keras.callbacks.EarlyStopping(monitor="val_loss", patience=5),
+        HistoryFile(run / "history.csv"),
+        RunCheckpoint(run),
+    ]
+    model.fit(
+        images,
+        masks,
+        batch_size=4,
+        shuffle=False,
+        validation_data=(images[:8], masks[:8]),
+        epochs=3,
+        verbose=0,
+        callbacks=callbacks,
+    )
+
+
+@pytest.mark.slow
+def test_a_fit_of_the_old_tree_resumes_as_if_nothing_had_moved(tmp_path):
+    old = FILES / f"own-{keras.config.backend()}"
+    shutil.copy(old / "last.keras", tmp_path)
+    assert 0 < read_state(tmp_path / "last.keras").epoch < 3
+    fit_own_model(tmp_path)
+    assert_same_history(tmp_path / "history.csv", old / "untouched.csv")
+
+
+@pytest.mark.parametrize("name", ["last.keras", "best.keras"])
+def test_files_of_the_old_command_open_and_load_compiled(name):
+    path = FILES / "command-jax" / name
+    checkpoint = read_checkpoint(path)
+    assert (checkpoint.state.epoch, checkpoint.state.settings["filters"]) == (1, 8)
+    model = keras.models.load_model(path)
+    assert int(model.optimizer.iterations) == 2
+    assert model(np.zeros((1, 32, 32, 3), np.uint8)).shape == (1, 32, 32, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.config.backend() != "jax", reason="another backend gives other numbers")
+def test_a_run_of_the_old_command_resumes_as_if_nothing_had_moved(tmp_path):
+    old = FILES / "command-jax"
+    shutil.copy(old / "last.keras", tmp_path)
+    settings = read_state(old / "last.keras").settings | {"run_dir": tmp_path}
+    result = train(TrainConfig(**settings), resume=True)
+    assert result.state.epoch == 2
+    assert_same_history(tmp_path / "history.csv", old / "untouched.csv")
