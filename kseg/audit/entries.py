@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kseg.data.files.opening import EXTENSIONS, DrawnMask
+from kseg.data.files.formats import EXTENSIONS
+from kseg.data.files.masks import MaskAnnotation
 from kseg.data.layouts.find import find_layout
 from kseg.data.layouts.pairing import Layout
 from kseg.errors import KsegError
@@ -21,11 +22,11 @@ class Pair:
     split: str
     """train, val, …; empty where the folder has no splits."""
     image: Path | None
-    mask: Path | DrawnMask | None
+    mask: Path | MaskAnnotation | None
     rivals: tuple[Path, ...] = ()
     """Other files of the same stem: which one is meant cannot be told."""
 
-    def name(self, path: Path | DrawnMask | None) -> str | None:
+    def name(self, path: Path | MaskAnnotation | None) -> str | None:
         """What a file of this pair is called in a finding."""
         if path is None:
             return None

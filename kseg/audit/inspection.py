@@ -10,9 +10,9 @@ from PIL import Image
 
 from kseg.audit.entries import Pair
 from kseg.audit.statistics import ImageLook, MaskLook, look_at_image, look_at_mask
+from kseg.data.files.formats import header_orientation
 from kseg.data.files.images import read_image
-from kseg.data.files.masks import read_mask
-from kseg.data.files.opening import DrawnMask, header_orientation
+from kseg.data.files.masks import MaskAnnotation, read_mask
 from kseg.errors import KsegError
 
 
@@ -64,7 +64,7 @@ class Reading:
         """See `kseg.data.image_files.read_image`."""
         return read_image(str(path), self.bit_depth, self.channels)
 
-    def mask(self, mask: Path | DrawnMask) -> np.ndarray:
+    def mask(self, mask: Path | MaskAnnotation) -> np.ndarray:
         """See `kseg.data.mask_files.read_mask`."""
         return read_mask(str(mask) if isinstance(mask, Path) else mask, self.colours)
 
@@ -81,7 +81,7 @@ def look_at_pair(pair: Pair, reading: Reading, table: np.ndarray | None, thumbna
     return seen
 
 
-def _read(content: Path | DrawnMask, read: Callable, measure: Callable) -> tuple[Header | None, Any, str]:
+def _read(content: Path | MaskAnnotation, read: Callable, measure: Callable) -> tuple[Header | None, Any, str]:
     """The header, the measures and the problem of a file; what is drawn has no header."""
     header, path = None, content if isinstance(content, Path) else content.path
     try:

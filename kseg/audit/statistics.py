@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from kseg import IGNORE
-from kseg.data.files.bands import in_colours
+from kseg.data.files.bands import to_rgb
 
 SIDE = 64
 """Height and width of a thumbnail."""
@@ -67,7 +67,7 @@ def look_at_image(image: np.ndarray, thumbnail: bool) -> ImageLook:
     """Measure an image, uint8 `(H, W, C)`."""
     # Every few pixels of a large image are enough for what is averaged over a grid.
     step = max(1, min(image.shape[:2]) // _ENOUGH)
-    picture = Image.fromarray(np.ascontiguousarray(in_colours(image[::step, ::step])))
+    picture = Image.fromarray(np.ascontiguousarray(to_rgb(image[::step, ::step])))
     tiny = picture.resize((SIDE, SIDE), Image.Resampling.BOX, reducing_gap=2.0)
     grey = tiny.convert("L")
     spread = _spread(tiny)

@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from kseg.data.files.bands import in_colours
+from kseg.data.files.bands import to_rgb
 
 _LARGEST, _SMALLEST = 240, 160  # pixels of the longer side
 _OUTLINE, _HALO = (255, 150, 0), (0, 0, 0)  # orange, which tissue, skin and leaves rarely are, between black
@@ -14,7 +14,7 @@ _OUTLINE, _HALO = (255, 150, 0), (0, 0, 0)  # orange, which tissue, skin and lea
 
 def outlined(image: np.ndarray, foreground: np.ndarray | None) -> str:
     """A JPEG of an image, uint8 `(H, W, C)`, with an outline around foreground, bool `(H, W)`, as a data URI."""
-    picture = Image.fromarray(np.ascontiguousarray(in_colours(image)))
+    picture = Image.fromarray(np.ascontiguousarray(to_rgb(image)))
     scale = np.clip(1, _SMALLEST / max(picture.size), _LARGEST / max(picture.size))
     size = tuple(max(round(side * scale), 1) for side in picture.size)
     pixels = np.array(picture.resize(size, Image.Resampling.BOX, reducing_gap=2.0))

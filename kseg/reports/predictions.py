@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from kseg import IGNORE
-from kseg.data.files.bands import in_colours
+from kseg.data.files.bands import to_rgb
 
 # Colours that stay apart for colour-blind eyes (Okabe and Ito).
 _HIT, _FALSE_ALARM, _MISSED, _IGNORED = (0, 158, 115), (230, 97, 0), (86, 180, 233), (128, 128, 128)
@@ -33,7 +33,7 @@ def save_predictions(
     for axes, title in zip(grid[0], ("image", "mask", "probability", "verdict"), strict=True):
         axes.set_title(title, fontsize=10)
     for row, image, mask, probability in zip(grid, images, masks[..., 0], probabilities[..., 0], strict=True):
-        row[0].imshow(in_colours(image))
+        row[0].imshow(to_rgb(image))
         row[1].imshow(np.where(mask == IGNORE, 0.5, mask), cmap="gray", vmin=0, vmax=1)
         row[2].imshow(probability, cmap="magma", vmin=0, vmax=1)
         verdict, score = _verdict(image, mask, probability > threshold)

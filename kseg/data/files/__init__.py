@@ -1,1 +1,1 @@
-"""One image file or one mask file, read as an array."""
+"""Read one image file or one mask file as an array."""

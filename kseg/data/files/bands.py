@@ -1,82 +1,85 @@
-"""Images of more channels, or more bits, than Pillow reads: TIFF with tifffile, PNG in colours of 16 bits."""
+"""Images with more channels or bits than Pillow reads: TIFF by tifffile, PNG of 16 bits a channel by imagecodecs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-MOST_CHANNELS = 16
+if TYPE_CHECKING:
+    from tifffile import TiffFrame, TiffPage
+
+MAX_CHANNELS = 16
 
 ORIENTATION = 0x0112
-"""The tag, of EXIF and TIFF alike; 1 is upright, 5 to 8 lie on their side."""
+"""The orientation tag of both EXIF and TIFF; 1 is upright, 5 to 8 lie on their side."""
 
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG = b"\x89PNG\r\n\x1a\n"
-_ALPHA = (1, 2)  # TIFF's ExtraSamples; 0 is a band of which nothing is said
-_SEPARATED = 5  # TIFF's photometric of CMYK
+_ALPHA = (1, 2)  # values of TIFF's ExtraSamples; 0 is a channel of unspecified meaning
+_CMYK = 5  # a value of TIFF's PhotometricInterpretation
 
-# What brings the picture upright, by EXIF's orientation.
-_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+# How pixels are turned upright, by EXIF orientation.
+_TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: np.fliplr,
-    3: lambda values: np.rot90(values, 2),
+    3: lambda pixels: np.rot90(pixels, 2),
     4: np.flipud,
-    5: lambda values: values.swapaxes(0, 1),
-    6: lambda values: np.rot90(values, -1),
-    7: lambda values: np.rot90(values, 2).swapaxes(0, 1),
-    8: lambda values: np.rot90(values),
+    5: lambda pixels: pixels.swapaxes(0, 1),
+    6: lambda pixels: np.rot90(pixels, -1),
+    7: lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1),
+    8: lambda pixels: np.rot90(pixels),
 }
 
 
 @dataclass(frozen=True)
-class Bands:
-    """An image that Pillow would cut, as its header describes it."""
+class BandImage:
+    """An opened image that Pillow would read only in part; the size is the stored one, before it is turned."""
 
     height: int
     width: int
     channels: int
-    """Those of opacity not counted."""
+    """Without alpha."""
     dtype: np.dtype
     decode: Callable[[], np.ndarray]
-    """The pixels `(H, W, C)`, opacity too, as they lie in the file."""
+    """Returns the stored pixels `(H, W, C)`, alpha included."""
     orientation: int = 1
 
     def read(self) -> np.ndarray:
-        """The pixels `(H, W, C)`, upright.
+        """Return the pixels `(H, W, C)`, upright and without alpha.
 
         Raises:
-            ValueError: they are other than the header says.
+            ValueError: the pixels do not have the size that the header states.
         """
-        values = self.decode()
-        if values.shape[:2] != (self.height, self.width) or values.shape[2] < self.channels:
-            raise ValueError(f"it holds {values.shape}, and its header says {self.height} x {self.width}")
-        upright = turned_upright(values[..., : self.channels], self.orientation)
-        return np.ascontiguousarray(upright.astype(self.dtype, copy=False))
+        pixels = self.decode()
+        if pixels.shape[:2] != (self.height, self.width) or pixels.shape[2] < self.channels:
+            raise ValueError(f"its pixels have the shape {pixels.shape}, its header says {self.height} x {self.width}")
+        pixels = turn_upright(pixels[..., : self.channels], self.orientation)
+        return np.ascontiguousarray(pixels.astype(self.dtype, copy=False))
 
 
-def turned_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Pixels `(H, W, …)` as EXIF's orientation says they are to be seen."""
-    return _UPRIGHT.get(orientation, np.asarray)(pixels)
+def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Turn pixels `(H, W, …)` by their EXIF orientation."""
+    return _TURNS.get(orientation, np.asarray)(pixels)
 
 
-def in_colours(image: np.ndarray) -> np.ndarray:
-    """What can be shown of an image `(…, C)`: the first three channels, or the first in grey; `(…, 3)`."""
+def to_rgb(image: np.ndarray) -> np.ndarray:
+    """Return three channels to show of an image `(…, C)`: the first three, or the first one as grey; `(…, 3)`."""
     return image[..., :3] if image.shape[-1] >= 3 else image[..., [0, 0, 0]]
 
 
-def find_bands(file: BinaryIO) -> Bands | None:
-    """What Pillow would cut in an image file, or None where it reads all there is, or knows better what is wrong."""
+def find_band_image(file: BinaryIO) -> BandImage | None:
+    """Return the image of a file if Pillow would drop channels or bits of it; None: leave the file to Pillow."""
     head = file.read(26)
     file.seek(0)
     if head[:4] in _TIFF:
-        return _tiff(file)
-    # Colours, or grey with opacity, of 16 bits.
+        return _open_tiff(file)
+    # Byte 24 is the bit depth; byte 25 the colour type: 2 RGB, 4 grey with alpha, 6 RGB with alpha.
     if head[:8] == _PNG and len(head) == 26 and head[24] == 16 and head[25] in (2, 4, 6):
-        return _png(file, head)
+        return _open_png(file, head)
     return None
 
 
-def _png(file: BinaryIO, head: bytes) -> Bands:
+def _open_png(file: BinaryIO, head: bytes) -> BandImage:
     import imagecodecs
     from PIL import Image
 
@@ -87,41 +90,42 @@ def _png(file: BinaryIO, head: bytes) -> Bands:
     with Image.open(file, formats=("PNG",)) as picture:
         orientation = picture.getexif().get(ORIENTATION, 1)
     width, height = int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
-    return Bands(height, width, 1 if head[25] == 4 else 3, np.dtype(np.uint16), decode, orientation)
+    return BandImage(height, width, 1 if head[25] == 4 else 3, np.dtype(np.uint16), decode, orientation)
 
 
-def _tiff(file: BinaryIO) -> Bands | None:
+def _open_tiff(file: BinaryIO) -> BandImage | None:
     import tifffile
 
     tiff = tifffile.TiffFile(file)
     page, series = tiff.pages.first, tiff.series
-    as_frames = len(series) == 1 and series[0].axes == "CYX"  # a channel a frame, as microscopes and ImageJ have it
-    channels = len(series[0]) if as_frames else page.samplesperpixel
-    opacity = bool(page.extrasamples) and page.extrasamples[-1] in _ALPHA
-    plain = page.samplesperpixel - opacity in (1, 3) and (page.bitspersample == 8 or page.samplesperpixel == 1)
-    if not as_frames and (plain or len(tiff.pages) > 1 or page.photometric == _SEPARATED):
+    is_stack = len(series) == 1 and series[0].axes == "CYX"  # one page a channel, as microscopes and ImageJ write it
+    channels = len(series[0]) if is_stack else page.samplesperpixel
+    has_alpha = bool(page.extrasamples) and page.extrasamples[-1] in _ALPHA
+    is_plain = page.samplesperpixel - has_alpha in (1, 3) and (page.bitspersample == 8 or page.samplesperpixel == 1)
+    if not is_stack and (is_plain or len(tiff.pages) > 1 or page.photometric == _CMYK):
         return None
 
     def decode() -> np.ndarray:
-        pages = series[0].pages if as_frames else [page]
-        for one in pages:
-            _check_whole(one)
-        values = np.stack([one.asarray() for one in pages])
-        # Channels are the frames, or come first in planar files, or last.
-        return np.moveaxis(values if as_frames else values[0], 0, -1) if as_frames or page.axes == "SYX" else values[0]
+        if is_stack:
+            return np.stack([_read_page(one) for one in series[0].pages], axis=-1)
+        pixels = _read_page(page)
+        return np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels  # SYX: planar, channels first
 
     dtype = page.dtype.newbyteorder("=") if page.dtype else np.dtype("V")
     orientation = page.tags.valueof(ORIENTATION, 1)
-    return Bands(page.imagelength, page.imagewidth, channels - opacity, dtype, decode, orientation)
+    return BandImage(page.imagelength, page.imagewidth, channels - has_alpha, dtype, decode, orientation)
 
 
-def _check_whole(page: "object") -> None:
-    """Refuse a TIFF that was cut off, for whose missing parts tifffile gives zeros.
+def _read_page(page: "TiffPage | TiffFrame | None") -> np.ndarray:
+    """Return the pixels of one page, and refuse a truncated file: tifffile would fill what is missing with zeros.
 
     Raises:
-        ValueError: it was.
+        ValueError: some of the pixels are not in the file.
     """
+    if page is None:
+        raise ValueError("a page of its channels is missing")
     size = page.parent.filehandle.size
     parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     if not parts or any(count <= 0 or offset + count > size for offset, count in parts):
-        raise ValueError("a part of its pixels lies behind the end of the file")
+        raise ValueError("the file ends before its pixels do")
+    return page.asarray()

@@ -1,146 +1,158 @@
-"""Image files as arrays: uint8 `(H, W, C)`, upright, without opacity."""
+"""Read an image file as uint8 `(H, W, C)`, upright and without alpha."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
+from PIL.ImageFile import ImageFile as PillowFile
 
-from kseg.data.files.bands import ORIENTATION, Bands
-from kseg.data.files.opening import MODES_OF_16_BITS, File, is_npy, named_errors, npy, opened, upright, upright_shape
+from kseg.data.files.bands import ORIENTATION, BandImage
+from kseg.data.files.formats import (
+    MODES_OF_16_BITS,
+    ImageFile,
+    file_errors,
+    is_npy,
+    open_image,
+    open_npy,
+    upright_pixels,
+    upright_shape,
+)
 from kseg.errors import KsegError
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)
-"""What cameras and microscopes give, stored in 8 or 16 bits."""
+"""Bits of the values that cameras and microscopes write, stored in 8 or 16 bits."""
 
-_LOOKED_AT = 64
+_MAX_SAMPLES = 64
 
 # Pillow's modes.
 _GREY_MODES = frozenset({"1", "L", "LA"})
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"}) | MODES_OF_16_BITS
 
 
-def read_image(path: File, bit_depth: int = 8, channels: int = 3) -> np.ndarray:
-    """An image file as uint8 `(H, W, C)`, turned upright as its EXIF tag says, without opacity.
+def read_image(path: ImageFile, bit_depth: int = 8, channels: int = 3) -> np.ndarray:
+    """Read an image file as uint8 `(H, W, C)`, turned upright by its EXIF tag, without alpha.
 
     Args:
-        path: a file of one of `EXTENSIONS`.
-        bit_depth: of a file of 16 bits a channel, `2**bit_depth - 1` becomes 255. Files of 8 bits stay as they are.
-        channels: how many there are to be; of 3, a grey image gives three equal ones.
+        path: a file with one of `EXTENSIONS`, or an `EmbeddedFile`.
+        bit_depth: in a file of 16 bits a channel, `2**bit_depth - 1` becomes 255. Files of 8 bits are not scaled.
+        channels: the number of channels to return; with 3, a grey image gives three equal channels.
 
     Raises:
-        KsegError: the file cannot be read, holds several frames or another number of channels, is larger than Pillow's
-            limit, or holds a value that `bit_depth` has no room for.
+        KsegError: the file cannot be read, has several frames or another number of channels, exceeds Pillow's size
+            limit, or has a value above `2**bit_depth - 1`.
     """
     values = image_values(path)
     check_same_channels(path, values.shape[2], channels)
     values = values if values.dtype == np.uint8 else _to_8_bits(values, bit_depth, path)
-    # Of grey the three channels are one, seen three times, until somebody needs them.
+    # A view: the three channels of a grey image share their memory.
     return np.broadcast_to(values, (*values.shape[:2], channels))
 
 
-def image_shape(path: File) -> tuple[int, int, int]:
-    """Height, width and channels of an image file, upright, from its header; 3 channels of what Pillow reads.
+def image_shape(path: ImageFile) -> tuple[int, int, int]:
+    """Return height, width and channels of the upright image, from its header; Pillow's images count as 3 channels.
 
     Raises:
-        KsegError: it is no image that can be read.
+        KsegError: the header cannot be read, or the format is not supported.
     """
-    with named_errors(path):
+    with file_errors(path):
         if is_npy(path):
-            return _npy_image(path).shape
-        with _image(path) as picture:
+            height, width, channels = _open_npy_image(path).shape
+            return height, width, channels
+        with _open_supported(path) as picture:
             return upright_shape(picture)
 
 
-def read_size(path: str) -> tuple[int, int, int]:
-    """Height and width of an image file as it is stored, and how EXIF says it is turned: 1 is upright, 5 to 8 lie on
-    their side.
+def read_size(path: ImageFile) -> tuple[int, int, int]:
+    """Return the stored height and width, and the EXIF orientation: 1 is upright, 5 to 8 lie on their side.
 
     Raises:
-        KsegError: the file cannot be read, or is larger than Pillow's limit.
+        KsegError: the file cannot be read, or exceeds Pillow's size limit.
     """
-    with named_errors(path):
+    with file_errors(path):
         if is_npy(path):
-            return (*npy(path).shape[:2], 1)
-        with _image(path) as picture:
-            # Of a PNG this may read the pixels, behind which EXIF may lie.
-            is_cut = isinstance(picture, Bands)
-            orientation = picture.orientation if is_cut else picture.getexif().get(ORIENTATION, 1)
-            return picture.height, picture.width, orientation
+            height, width = open_npy(path).shape[:2]
+            return height, width, 1
+        with _open_supported(path) as picture:
+            if isinstance(picture, BandImage):
+                return picture.height, picture.width, picture.orientation
+            # EXIF may follow the pixels of a PNG; then this reads the whole file.
+            return picture.height, picture.width, picture.getexif().get(ORIENTATION, 1)
 
 
-def find_bit_depth(paths: Sequence[File]) -> int:
-    """The smallest of `BIT_DEPTHS` with room for the values of these images, of which 64, evenly spread, are looked at.
+def find_bit_depth(paths: Sequence[ImageFile]) -> int:
+    """Return the smallest of `BIT_DEPTHS` that holds every value of up to 64 of the images, evenly spaced.
 
-    What cannot be read says nothing here; it is an error when its turn comes.
+    Files that cannot be read are skipped here; reading them later raises.
     """
-    return _room_for(max(map(_largest_value, _spread(paths)), default=0))
+    return _bits_for(max(map(_largest_value, _sample(paths)), default=0))
 
 
-def find_channels(paths: Sequence[File]) -> int:
-    """How many channels the images of a data set are read with: 3 if they are grey or in colours, else those they have.
+def find_channels(paths: Sequence[ImageFile]) -> int:
+    """Return the number of channels to read a data set with: 3 for grey and RGB images, else the number they have.
 
-    Headers of up to 64 images, evenly spread, are looked at. What cannot be read says nothing here.
+    Reads the headers of up to 64 images, evenly spaced. Files that cannot be read are skipped here.
 
     Raises:
-        KsegError: they have different numbers.
+        KsegError: the images have different numbers of channels.
     """
-    found: dict[int, str] = {}
-    for path in _spread(paths):
-        with contextlib.suppress(KsegError), named_errors(path):
-            channels = _channels_of(path)
-            found.setdefault(3 if channels == 1 else channels, path)
-    if len(found) > 1:
-        listed = ", ".join(f"{path} has {channels}" for channels, path in found.items())
-        raise KsegError(f"Images differ in their number of channels: {listed}. Expected one number in a data set.")
-    return next(iter(found), 3)
+    example_of: dict[int, ImageFile] = {}
+    for path in _sample(paths):
+        with contextlib.suppress(KsegError), file_errors(path):
+            channels = _count_channels(path)
+            example_of.setdefault(3 if channels == 1 else channels, path)
+    if len(example_of) > 1:
+        examples = ", ".join(f"{path} has {channels}" for channels, path in example_of.items())
+        raise KsegError(f"Images differ in their number of channels: {examples}. Expected one number in a data set.")
+    return next(iter(example_of), 3)
 
 
-def check_same_channels(path: File, found: int, channels: int) -> None:
-    """See that an image has the channels of its data set; grey may stand for colours.
+def check_same_channels(path: ImageFile, channels: int, expected: int) -> None:
+    """Refuse an image whose number of channels is not that of its data set; one grey channel passes for three.
 
     Raises:
-        KsegError: it has others.
+        KsegError: the number differs.
     """
-    if found != channels and (found, channels) != (1, 3):
+    if channels != expected and (channels, expected) != (1, 3):
         raise KsegError(
-            f"{path} has {found} channels; the images of its data set are read with {channels}, expected as many. Give "
-            "a data set images of one kind."
+            f"{path} has {channels} channels; expected {expected}, as in the other images of its data set. Convert it, "
+            "or remove it."
         )
 
 
-def image_values(path: str) -> np.ndarray:
-    """uint8 or uint16 `(H, W, C)`, without opacity."""
-    with named_errors(path):
+def image_values(path: ImageFile) -> np.ndarray:
+    """Return the upright pixels without alpha, uint8 or uint16 `(H, W, C)`."""
+    with file_errors(path):
         if is_npy(path):
-            return _npy_image(path)
-        with _image(path) as picture:
-            if isinstance(picture, Bands):
+            return _open_npy_image(path)
+        with _open_supported(path) as picture:
+            if isinstance(picture, BandImage):
                 return picture.read()
             if picture.mode in MODES_OF_16_BITS:
-                return upright(picture).astype(np.uint16)[..., None]
+                return upright_pixels(picture).astype(np.uint16)[..., None]
             ImageOps.exif_transpose(picture, in_place=True)
             mode = "L" if picture.mode in _GREY_MODES else "RGB"
             values = np.asarray(picture if picture.mode == mode else picture.convert(mode))
             return values if mode == "RGB" else values[..., None]
 
 
-def _npy_image(path: str) -> np.ndarray:
-    values = npy(path)
+def _open_npy_image(path: str) -> np.ndarray:
+    values = open_npy(path)
     if values.dtype.kind != "u" or values.dtype.itemsize > 2:
         raise KsegError(
-            f"{path} holds {values.dtype.name} {values.shape}; expected uint8 or uint16, (H, W) or (H, W, C)."
+            f"{path} has {values.dtype.name} values of shape {values.shape}; expected uint8 or uint16, (H, W) or "
+            "(H, W, C). Convert it first."
         )
     return values.astype(values.dtype.newbyteorder("="))
 
 
 @contextlib.contextmanager
-def _image(path: str) -> Iterator[Bands | Image.Image]:
-    with opened(path) as picture:
-        if isinstance(picture, Bands):
+def _open_supported(path: ImageFile) -> Iterator[BandImage | PillowFile]:
+    with open_image(path) as picture:
+        if isinstance(picture, BandImage):
             if picture.dtype not in (np.uint8, np.uint16):
                 raise KsegError(
-                    f"{path} holds {picture.dtype.name}; expected 8 or 16 bits a channel. Convert it first."
+                    f"{path} has {picture.dtype.name} values; expected 8 or 16 bits a channel. Convert it first."
                 )
         elif picture.mode not in _MODES:
             raise KsegError(
@@ -149,41 +161,41 @@ def _image(path: str) -> Iterator[Bands | Image.Image]:
         yield picture
 
 
-def _spread(paths: Sequence[str]) -> Sequence[str]:
-    """Some of these, from all over."""
-    return paths[:: -(-len(paths) // _LOOKED_AT) or 1]
+def _sample(paths: Sequence[ImageFile]) -> Sequence[ImageFile]:
+    """Return up to 64 of the paths, evenly spaced."""
+    return paths[:: -(-len(paths) // _MAX_SAMPLES) or 1]
 
 
-def _channels_of(path: str) -> int:
+def _count_channels(path: ImageFile) -> int:
     if is_npy(path):
-        return npy(path).shape[2]
-    with _image(path) as picture:
-        return picture.channels if isinstance(picture, Bands) else 3
+        return open_npy(path).shape[2]
+    with _open_supported(path) as picture:
+        return picture.channels if isinstance(picture, BandImage) else 3
 
 
-def _largest_value(path: str) -> int:
-    """Of an image of 16 bits; of others, and of what cannot be read, 0."""
-    with contextlib.suppress(KsegError), named_errors(path):
-        return int(image_values(path).max()) if _is_deep(path) else 0
+def _largest_value(path: ImageFile) -> int:
+    """Return the largest value of a 16-bit image; 0 for 8 bits and for a file that cannot be read."""
+    with contextlib.suppress(KsegError), file_errors(path):
+        return int(image_values(path).max()) if _has_16_bits(path) else 0
     return 0
 
 
-def _is_deep(path: str) -> bool:
+def _has_16_bits(path: ImageFile) -> bool:
     if is_npy(path):
-        return npy(path).dtype.itemsize == 2
-    with _image(path) as picture:
-        return picture.dtype.itemsize == 2 if isinstance(picture, Bands) else picture.mode in MODES_OF_16_BITS
+        return open_npy(path).dtype.itemsize == 2
+    with _open_supported(path) as picture:
+        return picture.dtype.itemsize == 2 if isinstance(picture, BandImage) else picture.mode in MODES_OF_16_BITS
 
 
-def _room_for(value: int) -> int:
+def _bits_for(value: int) -> int:
     return next(bits for bits in BIT_DEPTHS if value < 2**bits)
 
 
-def _to_8_bits(values: np.ndarray, bit_depth: int, path: str) -> np.ndarray:
+def _to_8_bits(values: np.ndarray, bit_depth: int, path: ImageFile) -> np.ndarray:
     full_scale, largest = 2**bit_depth - 1, int(values.max())
     if largest > full_scale:
         raise KsegError(
-            f"{path} holds {largest}; the images of its data set are read with {bit_depth} bits, expected at most "
-            f"{full_scale}. Give --bit-depth {_room_for(largest)}, for all of them, or mend the file."
+            f"{path} holds {largest}; expected at most {full_scale}, since its data set is read with {bit_depth} bits. "
+            f"Give --bit-depth {_bits_for(largest)} for the whole data set, or repair the file."
         )
     return ((values.astype(np.uint32) * 255 + full_scale // 2) // full_scale).astype(np.uint8)

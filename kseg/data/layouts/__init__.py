@@ -1,1 +1,1 @@
-"""How a folder pairs images with masks."""
+"""Find which mask belongs to which image in a folder."""

@@ -1,9 +1,9 @@
-"""Where the images of a folder lie, and which mask belongs to which image: the layouts that people have.
+"""Find the layout of a folder: where its images are, and which mask belongs to which image.
 
-Lists say it outright (`lists.py`), and so do annotations: COCO's JSON and YOLO's data.yaml (`annotations/`). Otherwise
-folders do: Cityscapes' own, split folders (`train/images` or `images/train`), `images/` and `masks/`, or both kinds in
-one folder, where a mask is a picture, or LabelMe's JSON. Nothing is guessed: a folder that can be read in two ways, or
-a file that pairs with none or with two, is refused.
+Lists (`lists.py`) and annotations of COCO and YOLO (`annotations/`) name the pairs. Otherwise the folders do:
+Cityscapes, split folders (`train/images` or `images/train`), `images/` and `masks/`, or images and masks in one folder;
+a mask is a picture, or the JSON of LabelMe. Nothing is guessed: a folder that matches two layouts is refused, and so is
+a file that pairs with none or with two.
 """
 
 import os
@@ -11,193 +11,206 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kseg.data.files.opening import EXTENSIONS
-from kseg.data.layouts.annotations import find_coco, find_yolo, is_labelme, read_labelme
+from kseg.data.files.formats import EXTENSIONS
+from kseg.data.layouts.annotations import find_coco, find_yolo, is_labelme, labelme_layout
 from kseg.data.layouts.lists import find_lists
 from kseg.data.layouts.pairing import (
-    EXPECTED,
-    IMAGE_FOLDERS,
-    SUFFIX,
+    MASK_SUFFIX,
+    FilePair,
     Layout,
-    Part,
-    by_stem,
-    files_in,
+    SplitPairs,
+    files_by_stem,
+    find_validation,
     masks_by_stem,
-    matched,
-    not_read,
+    match_stems,
     refuse_two,
     stem,
-    validation_of,
 )
+from kseg.data.layouts.paths import files_in
+from kseg.data.layouts.unread import describe_unread
 from kseg.errors import KsegError
 
+_IMAGE_FOLDERS = ("images", "JPEGImages")
 _MASK_FOLDERS = ("masks", "labels", "annotations", "segmentations", "SegmentationClass")
+
+_EXPECTED = (
+    "images/ and masks/ with files of the same stem, or train/ (and val/) with those two in each, or masks beside "
+    "their images with a suffix such as _mask, or a list: train.txt, or a CSV with the columns image and mask; or "
+    "annotations: COCO's JSON, LabelMe's JSON beside each image, or images/ and labels/ with YOLO's outlines"
+)
 
 
 def find_layout(folder: Path) -> Layout:
-    """The pairs of a folder.
+    """Return the pairs of images and masks in a folder.
 
     Raises:
-        KsegError: no layout fits, or two do; an image or a mask is without the other, or has two; a list or a file of
-            annotations names what is not there, what lies outside of the folder, or something twice, or is not what
-            its format says; a folder may not be read.
+        KsegError: no layout matches, or two do; an image has no mask or two, or a mask has no image; a list or an
+            annotation file is faulty, names a missing file, a file outside the folder, or a file twice; a folder cannot
+            be read.
     """
     try:
-        found = _reader(folder)(folder)
-        return replace(found, rule=found.rule + not_read(folder, found.pairs))
+        layout = _find_reader(folder)(folder)
+        return replace(layout, rule=layout.rule + describe_unread(folder, layout.pairs))
     except OSError as error:
-        raise KsegError(f"{error.filename} cannot be read: {error.strerror}. See to its permissions.") from error
+        raise KsegError(f"{error.filename} cannot be read: {error.strerror}. Check its permissions.") from error
 
 
-def _reader(folder: Path) -> Callable[[Path], Layout]:
-    """What reads the one layout that a folder has."""
-    lists, splits, annotated = find_lists(folder, _folder_pairs), _splits(folder), find_coco(folder) | find_yolo(folder)
-    # What is annotated has folders of images as well; they say nothing if there are no masks.
-    folders = _masks_besides(folder) if annotated else [*splits, *([] if lists else _pairs_begin(folder))]
-    fitting = [*lists, *annotated, *folders]
-    if not fitting:
-        raise KsegError(f"There is no folder {folder / 'images'}. Expected {folder} to hold {EXPECTED}.")
-    refuse_two(fitting)
-    return (lists | splits | annotated).get(fitting[0], _read_folders)
+def _find_reader(folder: Path) -> Callable[[Path], Layout]:
+    """Return the reader of the one layout that a folder has."""
+    lists, splits = find_lists(folder, _folder_pairs), _split_readers(folder)
+    annotations = find_coco(folder) | find_yolo(folder)
+    # Annotated data sets have folders of images, too; they are a second layout only if they have masks.
+    folders = _first_masks(folder) if annotations else [*splits, *([] if lists else _pair_places(folder))]
+    matches = [*lists, *annotations, *folders]
+    if not matches:
+        raise KsegError(f"There is no folder {folder / 'images'}. Expected {folder} to hold {_EXPECTED}.")
+    refuse_two(matches)
+    return (lists | splits | annotations).get(matches[0], _read_folders)
 
 
-def _splits(folder: Path) -> dict[Path, Callable[[Path], Layout]]:
-    """The training folders in a folder, and what reads each."""
+def _split_readers(folder: Path) -> dict[Path, Callable[[Path], Layout]]:
+    """Return the training folders in a folder, and the reader of each."""
     cityscapes = {folder / "leftImg8bit": _read_cityscapes} if (folder / "gtFine").is_dir() else {}
     outer = {folder / "train": _read_folders}
-    inner = {folder / name / "train": _read_inner_folders for name in IMAGE_FOLDERS}
+    inner = {folder / name / "train": _read_inner_folders for name in _IMAGE_FOLDERS}
     return {path: read for path, read in (cityscapes | outer | inner).items() if path.is_dir()}
 
 
-def _pairs_begin(folder: Path) -> list[Path]:
-    """Where pairs may be found in a folder that is not split: its folder of images, the first mask beside an image."""
-    folders = [folder / name for name in IMAGE_FOLDERS if (folder / name).is_dir()]
-    beside = (path for path in files_in(folder, deep=False) if SUFFIX.search(path.stem))
+def _pair_places(folder: Path) -> list[Path]:
+    """Return each sign of pairs in a folder without splits: image folders, the first mask or JSON beside an image."""
+    folders = [folder / name for name in _IMAGE_FOLDERS if (folder / name).is_dir()]
+    masks = (path for path in files_in(folder, recursive=False) if MASK_SUFFIX.search(path.stem))
+    first_mask = next(masks, None)
     return [
-        *(path for path in folders if not (path / "train").is_dir() or files_in(path, deep=False)),
-        *([first] if (first := next(beside, None)) else []),
-        *_described(folder, folder, deep=False)[:1],
+        *(path for path in folders if not (path / "train").is_dir() or files_in(path, recursive=False)),
+        *([first_mask] if first_mask else []),
+        *_labelme_files(folder, folder, recursive=False)[:1],
     ]
 
 
-def _masks_besides(folder: Path) -> list[Path]:
-    """The first mask in a folder of masks, and the first JSON of LabelMe; panoptic masks belong to COCO's JSON."""
+def _first_masks(folder: Path) -> list[Path]:
+    """Return the first picture in a mask folder and the first LabelMe file; COCO's panoptic pictures do not count."""
     places = [top / name for top in (folder, folder / "train") for name in _MASK_FOLDERS]
     masks = (path for place in places for path in files_in(place) if not path.parent.name.startswith("panoptic"))
-    images = [folder, folder / "train", *(folder / name for name in IMAGE_FOLDERS)]
-    described = (path for place in images for path in _described(place, place, deep=False))
-    return [path for path in (next(masks, None), next(described, None)) if path]
+    images = [folder, folder / "train", *(folder / name for name in _IMAGE_FOLDERS)]
+    json_files = (path for place in images for path in _labelme_files(place, place, recursive=False))
+    return [path for path in (next(masks, None), next(json_files, None)) if path]
 
 
 # Folders
 
 
 def _read_folders(folder: Path) -> Layout:
-    """`images/` and `masks/`, or masks beside images, in the folder or in `train/`, and in `val/` if there is one."""
-    training = _part(folder / "train" if (folder / "train").is_dir() else folder)
-    val = validation_of(folder)
-    return _named(folder, training, _part(val) if val else None)
+    """Read `images/` and `masks/`, or masks beside images, in the folder or in its `train/`, and in `val/` if any."""
+    training = _unsplit_pairs(folder / "train" if (folder / "train").is_dir() else folder)
+    val = find_validation(folder)
+    return _folder_layout(folder, training, _unsplit_pairs(val) if val else None)
 
 
 def _read_inner_folders(folder: Path) -> Layout:
-    """`images/train` and `masks/train`, and likewise `val` if there is one."""
-    images = next(folder / name for name in IMAGE_FOLDERS if (folder / name / "train").is_dir())
-    training = _between(images / "train", _mask_folder(folder, images / "train", "train"))
-    val = validation_of(images)
-    validation = _between(val, _mask_folder(folder, val, val.name)) if val else None
-    return _named(folder, training, validation)
+    """Read `images/train` and `masks/train`, and the same for `val` if there is one."""
+    images = next(folder / name for name in _IMAGE_FOLDERS if (folder / name / "train").is_dir())
+    training = _pair_folders(images / "train", _mask_folder(folder, images / "train", "train"))
+    val = find_validation(images)
+    validation = _pair_folders(val, _mask_folder(folder, val, val.name)) if val else None
+    return _folder_layout(folder, training, validation)
 
 
 def _read_cityscapes(folder: Path) -> Layout:
-    """`leftImg8bit/train/<city>/<stem>_leftImg8bit.png`, and the same in `gtFine` with `_gtFine_labelIds.png`."""
+    """Read `leftImg8bit/train/<city>/<stem>_leftImg8bit.png`; masks are `_gtFine_labelIds.png` in `gtFine`."""
 
-    def part(images: Path) -> Part:
-        image_of = {_ending(path, "_leftImg8bit"): path for path in images.glob("*/*_leftImg8bit.png")}
-        masks = (folder / "gtFine" / images.name).glob("*/*_gtFine_labelIds.png")
-        mask_of = {_ending(path, "_gtFine_labelIds"): path for path in masks}
-        return Part(str(images), matched(image_of, mask_of, images, folder / "gtFine" / images.name))
+    def read_split(images: Path) -> SplitPairs[Path]:
+        masks = folder / "gtFine" / images.name
+        image_of = {_city_stem(path, "_leftImg8bit"): path for path in images.glob("*/*_leftImg8bit.png")}
+        mask_of = {_city_stem(path, "_gtFine_labelIds"): path for path in masks.glob("*/*_gtFine_labelIds.png")}
+        return SplitPairs(str(images), match_stems(image_of, mask_of, images, masks))
 
-    val = validation_of(folder / "leftImg8bit")
-    training = part(folder / "leftImg8bit/train")
-    return Layout("Cityscapes, leftImg8bit/ and the labelIds of gtFine/", training, part(val) if val else None)
+    val = find_validation(folder / "leftImg8bit")
+    training = read_split(folder / "leftImg8bit/train")
+    rule = "Cityscapes, leftImg8bit/ and the labelIds of gtFine/"
+    return Layout(rule, training, read_split(val) if val else None)
 
 
-def _ending(path: Path, ending: str) -> str:
-    """City and stem of a Cityscapes file."""
+def _city_stem(path: Path, ending: str) -> str:
     return f"{path.parent.name}/{path.stem.removesuffix(ending)}"
 
 
-def _named(folder: Path, training: Part, validation: Part | None) -> Layout:
-    """The layout of folders, with how the pairs were found, in words."""
-    endings = sorted({mask.stem.removeprefix(image.stem) for image, mask in training.pairs} - {""})
-    suffix = f", masks ending in {', '.join(endings)}" if endings else ""
-    kinds = zip(*training.pairs, strict=True)
-    tops = [Path(os.path.commonpath([path.parent for path in paths])) for paths in kinds]
+def _folder_layout(folder: Path, training: SplitPairs[Path], validation: SplitPairs[Path] | None) -> Layout:
+    """Return the layout of pairs that were found by folder; its rule names the folders and the suffixes of masks."""
+    suffixes = sorted({mask.stem.removeprefix(image.stem) for image, mask in training.pairs} - {""})
+    ending = f", masks ending in {', '.join(suffixes)}" if suffixes else ""
+    images_and_masks = zip(*training.pairs, strict=True)
+    tops = [Path(os.path.commonpath([path.parent for path in paths])) for paths in images_and_masks]
     where = " and ".join(dict.fromkeys(f"{top.relative_to(folder)}/" for top in tops))
-    return read_labelme(Layout(f"{where} by stem{suffix}", training, validation))
+    rule = f"{where} by stem{ending}"
+    masks = [mask for split in (training, validation) if split for _, mask in split.pairs]
+    has_json = any(mask.suffix.lower() == ".json" for mask in masks)
+    return labelme_layout(rule, training, validation) if has_json else Layout(rule, training, validation)
 
 
-def _part(folder: Path) -> Part:
-    """The pairs of a folder that is not split."""
-    begin = _pairs_begin(folder)
-    refuse_two(begin)
-    if not begin:
-        raise KsegError(f"There is no folder {folder / 'images'}. Expected {folder} to hold {EXPECTED}.")
-    if begin[0].is_dir():
-        return Part(str(folder), _between(begin[0], _mask_folder(folder, begin[0])).pairs)
-    pictures, described = files_in(folder, deep=False), _described(folder, folder, deep=False)
-    masks = described or [path for path in pictures if SUFFIX.search(path.stem)]
-    images = pictures if described else [path for path in pictures if not SUFFIX.search(path.stem)]
-    return Part(str(folder), _paired(images, masks, folder, folder))
+def _unsplit_pairs(folder: Path) -> SplitPairs[Path]:
+    """Return the pairs of a folder that has no splits."""
+    places = _pair_places(folder)
+    refuse_two(places)
+    if not places:
+        raise KsegError(f"There is no folder {folder / 'images'}. Expected {folder} to hold {_EXPECTED}.")
+    if places[0].is_dir():
+        return SplitPairs(str(folder), _pair_folders(places[0], _mask_folder(folder, places[0])).pairs)
+    pictures, json_files = files_in(folder, recursive=False), _labelme_files(folder, folder, recursive=False)
+    masks = json_files or [path for path in pictures if MASK_SUFFIX.search(path.stem)]
+    images = pictures if json_files else [path for path in pictures if not MASK_SUFFIX.search(path.stem)]
+    return SplitPairs(str(folder), _pair_files(images, masks, folder, folder))
 
 
-def _between(images: Path, masks: Path) -> Part:
-    """The pairs of a folder of images and a folder of masks."""
+def _pair_folders(images: Path, masks: Path) -> SplitPairs[Path]:
+    """Return the pairs of a folder of images and a folder of masks."""
     for folder in (images, masks):
-        if not files_in(folder) and not _described(masks, images):
+        if not files_in(folder) and not _labelme_files(masks, images):
             raise KsegError(f"{folder} has no image files; expected any of {', '.join(sorted(EXTENSIONS))}.")
-    return Part(str(images), _paired(files_in(images), _masks_in(masks, images), images, masks))
+    return SplitPairs(str(images), _pair_files(files_in(images), _mask_files(masks, images), images, masks))
 
 
-def _paired(image_files: Sequence[Path], mask_files: Sequence[Path], images: Path, masks: Path) -> list:
-    """The pairs of the files of two folders."""
-    image_of = by_stem(image_files, images)
-    described = any(path.suffix == ".json" for path in mask_files)
-    mask_of = by_stem(mask_files, masks) if described else masks_by_stem(mask_files, masks, image_of)
-    return matched(image_of, mask_of, images, masks, "JSON of LabelMe" if described else "mask")
+def _pair_files(
+    image_files: Sequence[Path], mask_files: Sequence[Path], images: Path, masks: Path
+) -> Sequence[FilePair]:
+    """Return the pairs of image files in the folder `images` and mask files in the folder `masks`."""
+    image_of = files_by_stem(image_files, images)
+    has_json = any(path.suffix == ".json" for path in mask_files)
+    mask_of = files_by_stem(mask_files, masks) if has_json else masks_by_stem(mask_files, masks, image_of)
+    return match_stems(image_of, mask_of, images, masks, "LabelMe JSON" if has_json else "mask")
 
 
 def _mask_folder(folder: Path, images: Path, split: str = "") -> Path:
-    """The folder which holds the masks of a folder of images: one beside that, or itself, if LabelMe's lie in it."""
-    there = [path for name in _MASK_FOLDERS if (path := folder / name / split).is_dir()]
-    holding = [path for path in (*there, images) if _masks_in(path, images)]
-    if not there and not holding:
-        raise KsegError(f"There is no folder {folder / 'masks' / split}. Expected {EXPECTED}.")
-    refuse_two(holding)
-    return (holding or there)[0]
+    """Return the folder with the masks of a folder of images: one beside it, or itself if it has LabelMe files."""
+    existing = [path for name in _MASK_FOLDERS if (path := folder / name / split).is_dir()]
+    with_masks = [path for path in (*existing, images) if _mask_files(path, images)]
+    if not existing and not with_masks:
+        raise KsegError(f"There is no folder {folder / 'masks' / split}. Expected {_EXPECTED}.")
+    refuse_two(with_masks)
+    return (with_masks or existing)[0]
 
 
-def _masks_in(masks: Path, images: Path) -> list[Path]:
-    """The masks in a folder: pictures, or LabelMe's JSON."""
-    pictures, described = [] if masks == images else files_in(masks), _described(masks, images)
-    refuse_two([*pictures[:1], *described[:1]])
-    return pictures or described
+def _mask_files(masks: Path, images: Path) -> list[Path]:
+    """Return the masks in a folder: pictures, or LabelMe files."""
+    pictures, json_files = [] if masks == images else files_in(masks), _labelme_files(masks, images)
+    refuse_two([*pictures[:1], *json_files[:1]])
+    return pictures or json_files
 
 
-def _described(masks: Path, images: Path, *, deep: bool = True) -> list[Path]:
-    """The JSON files in a folder, if the first that has the stem of an image is LabelMe's."""
-    found = files_in(masks, {".json"}, deep=deep)
-    stems = {stem(path, images) for path in files_in(images, deep=deep)} if found else ()
-    first = next((path for path in found if stem(path, masks) in stems), None)
-    return found if first and is_labelme(first) else []
+def _labelme_files(masks: Path, images: Path, *, recursive: bool = True) -> list[Path]:
+    """Return the JSON files in a folder, if the first one with the stem of an image is LabelMe's; else none."""
+    json_files = files_in(masks, {".json"}, recursive=recursive)
+    stems = {stem(path, images) for path in files_in(images, recursive=recursive)} if json_files else ()
+    first = next((path for path in json_files if stem(path, masks) in stems), None)
+    return json_files if first and is_labelme(first) else []
 
 
-def _folder_pairs(folder: Path) -> list[tuple[Path, Path]]:
-    """The images of a folder that have a mask; what has none is not for a list to name."""
-    images = next((folder / name for name in IMAGE_FOLDERS if files_in(folder / name)), None)
+def _folder_pairs(folder: Path) -> list[FilePair]:
+    """Return the images of a folder that have a mask, with their masks, for lists to choose from."""
+    images = next((folder / name for name in _IMAGE_FOLDERS if files_in(folder / name)), None)
     if not images or not any((folder / name).is_dir() for name in _MASK_FOLDERS):
         return []
     masks = _mask_folder(folder, images)
-    image_of = by_stem(files_in(images), images)
+    image_of = files_by_stem(files_in(images), images)
     mask_of = masks_by_stem(files_in(masks), masks, image_of)
     return [(path, mask_of[name]) for name, path in image_of.items() if name in mask_of]

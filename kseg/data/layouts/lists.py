@@ -1,120 +1,125 @@
-"""Lists that say which mask is whose: `train.txt`, VOC's `ImageSets/Segmentation/train.txt`, a CSV."""
+"""Lists of images and masks: `train.txt`, VOC's `ImageSets/Segmentation/train.txt`, or a CSV."""
 
 import csv
 import functools
 import io
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from kseg.data.layouts.pairing import (
     VALIDATION_NAMES,
+    FilePair,
     Layout,
-    Pair,
-    Part,
-    inside,
-    is_file,
-    read_text,
+    SplitPairs,
+    find_validation,
     refuse_repeats,
-    validation_of,
 )
+from kseg.data.layouts.paths import image_in_folder, is_file
+from kseg.data.layouts.text_files import read_text
 from kseg.errors import KsegError
 
 _LISTS = ("train.txt", "ImageSets/Segmentation/train.txt")
-_LONGEST = 8192  # characters of two paths
+_MAX_LINE = 8192  # characters; enough for two paths
 
-FolderPairs = Callable[[Path], list[Pair]]
-"""The images of a folder that have a mask."""
+FolderPairs = Callable[[Path], Sequence[FilePair]]
+"""Returns the images of a folder that have a mask, each with its mask."""
 
 
 def find_lists(folder: Path, folder_pairs: FolderPairs) -> dict[Path, Callable[[Path], Layout]]:
-    """The lists in a folder, and what reads each.
+    """Return the lists in a folder, and a function to read each.
 
     Args:
-        folder: the data set's.
-        folder_pairs: what a list of stems takes its pairs from.
+        folder: the folder of the data set.
+        folder_pairs: finds the mask for a line that names only an image.
     """
-    texts = {folder / name: _read_list(folder / name, folder_pairs) for name in _LISTS if (folder / name).is_file()}
-    tables = {path: _read_csv(path) for path in sorted(folder.glob("*.csv")) if {"image", "mask"} <= {*_columns(path)}}
+    texts = {folder / name: _text_reader(folder / name, folder_pairs) for name in _LISTS if (folder / name).is_file()}
+    tables = {
+        path: _csv_reader(path) for path in sorted(folder.glob("*.csv")) if {"image", "mask"} <= {*_columns(path)}
+    }
     return texts | tables
 
 
-def _read_list(path: Path, folder_pairs: FolderPairs) -> Callable[[Path], Layout]:
-    """What reads `train.txt`, and `val.txt` beside it: a stem, an image, or an image and a mask, a line."""
+def _text_reader(path: Path, folder_pairs: FolderPairs) -> Callable[[Path], Layout]:
+    """Return the reader of `train.txt` and the `val.txt` beside it; a line is a stem, an image, or image and mask."""
 
     def read(folder: Path) -> Layout:
-        val = validation_of(path.parent, ".txt")
-        training, validation = (list_ and _listed(folder, list_, folder_pairs) for list_ in (path, val))
+        val = find_validation(path.parent, ".txt")
+        training = _read_split(folder, path, folder_pairs)
+        validation = _read_split(folder, val, folder_pairs) if val else None
         refuse_repeats(training, validation)
         return Layout(f"listed in {path.relative_to(folder)}", training, validation)
 
     return read
 
 
-def _listed(folder: Path, path: Path, folder_pairs: FolderPairs) -> Part:
+def _read_split(folder: Path, path: Path, folder_pairs: FolderPairs) -> SplitPairs[Path]:
     @functools.cache
-    def pair_of() -> dict[str | Path, Pair]:
-        """The pairs of the folders, by the stem of their image and by its path."""
+    def pair_of() -> Mapping[str | Path, FilePair]:
+        """Return the pairs of the folders, by the stem and by the path of their image."""
         pairs = folder_pairs(folder)
-        return {_stem(pair[0], folder): pair for pair in pairs} | {pair[0].resolve(): pair for pair in pairs}
+        by_stem: dict[str | Path, FilePair] = {_listed_stem(pair[0], folder): pair for pair in pairs}
+        return by_stem | {pair[0].resolve(): pair for pair in pairs}
 
     lines = enumerate(read_text(path).splitlines(), start=1)
-    pairs = [_pair(folder, line.strip(), f"{path}, line {number}", pair_of) for number, line in lines if line.strip()]
-    return _not_empty(Part(str(path), pairs))
+    pairs = [_read_line(folder, line.strip(), f"{path}, line {n}", pair_of) for n, line in lines if line.strip()]
+    return _refuse_empty(SplitPairs(str(path), pairs))
 
 
-def _stem(image: Path, folder: Path) -> str:
-    """What a list calls an image: its path in `images/`, without the extension."""
+def _listed_stem(image: Path, folder: Path) -> str:
+    """Return the stem by which a list names an image: its path in `images/`, without extension."""
     return Path(*image.relative_to(folder).parts[1:]).with_suffix("").as_posix()
 
 
-def _pair(folder: Path, entry: str, where: str, pair_of: Callable[[], dict[str | Path, Pair]]) -> Pair:
-    """The one pair that a line stands for. There may be blanks in a path, so what there is decides where one ends."""
-    halves = _halves(entry)
-    two_files = [names for names in halves if all(is_file(folder / name) for name in names)]
-    is_image = is_file(folder / entry)
+def _read_line(folder: Path, line: str, where: str, pair_of: Callable[[], Mapping[str | Path, FilePair]]) -> FilePair:
+    """Return the pair that a line names. Paths may have blanks, so the files in the folder decide where a path ends."""
+    splits = _split_line(line)
+    two_files = [names for names in splits if all(is_file(folder / name) for name in names)]
+    is_image = is_file(folder / line)
     if len(two_files) + is_image > 1:
-        raise KsegError(f"{where}: {entry!r} can be read in two ways; expected a tab between image and mask.")
-    alone = None if two_files else pair_of().get(inside(folder, entry, where).resolve() if is_image else entry)
-    if alone:
-        return alone
-    if len(halves) == 1 or two_files:
-        image, mask = (two_files or halves)[0]
-        return inside(folder, image, where), inside(folder, mask, where)
+        raise KsegError(f"{where}: {line!r} can be read in two ways; expected a tab between image and mask.")
+    if not two_files:
+        pair = pair_of().get(image_in_folder(folder, line, where).resolve() if is_image else line)
+        if pair:
+            return pair
+    if len(splits) == 1 or two_files:
+        image, mask = (two_files or splits)[0]
+        return image_in_folder(folder, image, where), image_in_folder(folder, mask, where)
     raise KsegError(
-        f"{where}: {entry!r} is not the stem of an image with a mask in {folder}; expected one, or the path of such "
-        "an image, or those of an image and a mask, with a tab between them."
+        f"{where}: {line!r} is not the stem of an image with a mask in {folder}; expected such a stem, the path of "
+        "such an image, or the paths of an image and its mask with a tab between them."
     )
 
 
-def _halves(entry: str) -> list[tuple[str, str]]:
-    """What lies before and behind the tab, or else each gap between words."""
-    gaps = re.finditer(r"\t+" if "\t" in entry else " +", entry[:_LONGEST])
-    return [(entry[: gap.start()].strip(), entry[gap.end() :].strip()) for gap in gaps]
+def _split_line(line: str) -> list[tuple[str, str]]:
+    """Return the texts before and after the tab or, without a tab, before and after each gap between words."""
+    gaps = re.finditer(r"\t+" if "\t" in line else " +", line[:_MAX_LINE])
+    return [(line[: gap.start()].strip(), line[gap.end() :].strip()) for gap in gaps]
 
 
-def _read_csv(path: Path) -> Callable[[Path], Layout]:
-    """What reads a CSV with the columns image, mask and, if it likes, split."""
+def _csv_reader(path: Path) -> Callable[[Path], Layout]:
+    """Return the reader of a CSV with the columns image, mask and, optionally, split."""
 
     def read(folder: Path) -> Layout:
-        parts: dict[str, list[Pair]] = {"train": [], "val": [], "test": []}
+        splits: dict[str, list[FilePair]] = {"train": [], "val": [], "test": []}
         for where, row in _rows(path):
             split = (row.get("split") or ("" if "split" in row else "train")).strip().lower()
             name = "val" if split in VALIDATION_NAMES else split
-            if name not in parts:
+            if name not in splits:
                 raise KsegError(f"{where}: split is {split!r}; expected train, val or test.")
-            parts[name].append(tuple(inside(folder, row[kind] or "", where) for kind in ("image", "mask")))
-        training = _not_empty(Part(f"{path} (train)", parts["train"]))
-        validation = Part(f"{path} (val)", parts["val"]) if parts["val"] else None
+            image, mask = (image_in_folder(folder, row[column] or "", where) for column in ("image", "mask"))
+            splits[name].append((image, mask))
+        training = _refuse_empty(SplitPairs(f"{path} (train)", splits["train"]))
+        validation = SplitPairs(f"{path} (val)", splits["val"]) if splits["val"] else None
         refuse_repeats(training, validation)
-        unused = f" but for {len(parts['test'])} of the split test" if parts["test"] else ""
+        unused = f"; not read: {len(splits['test'])} of split test" if splits["test"] else ""
         return Layout(f"listed in {path.relative_to(folder)}{unused}", training, validation)
 
     return read
 
 
 def _columns(path: Path) -> list[str]:
-    """The columns of a CSV; none of what cannot be opened, or begins otherwise, and is no list."""
+    """Return the column names of a CSV; none if the file cannot be opened or parsed: then it is no list."""
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             return [name.strip().lower() for name in next(csv.reader(file), [])]
@@ -123,16 +128,17 @@ def _columns(path: Path) -> list[str]:
 
 
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
+    """Yield each row of a CSV, with its place for messages."""
     reader = csv.DictReader(io.StringIO(read_text(path), newline=""), _columns(path))
-    next(reader)  # the names of the columns
+    next(reader)  # the column names
     try:
         for row in reader:
             yield f"{path}, line {reader.line_num}", row
     except csv.Error as error:
-        raise KsegError(f"{path}, line {reader.line_num} is not CSV: {error}.") from error
+        raise KsegError(f"{path}, line {reader.line_num} is not CSV: {error}. Repair the line.") from error
 
 
-def _not_empty(part: Part) -> Part:
-    if not part.pairs:
-        raise KsegError(f"{part.name} lists no images; expected at least one, with its mask.")
-    return part
+def _refuse_empty(split: SplitPairs[Path]) -> SplitPairs[Path]:
+    if not split.pairs:
+        raise KsegError(f"{split.name} lists no images; expected at least one, with its mask.")
+    return split

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import numpy as np
 
+from kseg.data.files.formats import ImageFile, read_bytes
 from kseg.data.files.images import find_bit_depth, find_channels
-from kseg.data.files.masks import class_colours, read_mask, refuse_colours
-from kseg.data.files.opening import DrawnMask, File, file_bytes
-from kseg.data.files.pairs import check_headers, read_pair
+from kseg.data.files.masks import MaskAnnotation, class_colours, read_mask, refuse_colours
+from kseg.data.files.pair import check_headers, read_pair
 from kseg.data.sources.order import by_place
 from kseg.errors import KsegError
 
@@ -32,7 +32,7 @@ class PairReader(ABC):
     colours: tuple[str, ...]
 
     @abstractmethod
-    def files(self, index: int, *content: bytes) -> tuple[File, File | DrawnMask]:
+    def files(self, index: int, *content: bytes) -> tuple[ImageFile, ImageFile | MaskAnnotation]:
         """The image file of an example, and its mask file or what draws it."""
 
     def read(self, index: int, *content: bytes) -> tuple[np.ndarray, np.ndarray]:
@@ -42,7 +42,7 @@ class PairReader(ABC):
         return read_mask(self.files(index, *content)[1], self.colours)
 
     def encoded_image(self, index: int, *content: bytes) -> bytes:
-        return file_bytes(self.files(index, *content)[0])
+        return read_bytes(self.files(index, *content)[0])
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def read_alike(
 def checked_colours(
     name: str,
     colours: Sequence[str] | Literal["auto"],
-    masks: Sequence[File | DrawnMask],
+    masks: Sequence[ImageFile | MaskAnnotation],
     classes: Mapping[int, str],
 ) -> tuple[str, ...]:
     """The colours by which these masks, in a data set of that name, are read; none where they hold class indices.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from kseg.data.files.opening import DrawnMask
+from kseg.data.files.masks import MaskAnnotation
 from kseg.data.layouts.find import find_layout
 from kseg.data.sources.base import contents
 from kseg.data.sources.file_source import FileSource, hold_out, read_alike
@@ -25,7 +25,7 @@ class FolderSource(FileSource):
         """The mask files, or those that describe the masks, in the source's order."""
         return [mask if isinstance(mask, Path) else mask.path for _, mask in self.pairs]
 
-    def files(self, index: int) -> tuple[str, str | DrawnMask]:
+    def files(self, index: int) -> tuple[str, str | MaskAnnotation]:
         image, mask = self.pairs[index]
         return str(image), str(mask) if isinstance(mask, Path) else mask
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from kseg.data.files.opening import EXTENSIONS, HeldFile
+from kseg.data.files.formats import EXTENSIONS, EmbeddedFile
 from kseg.data.sources.base import MASK_NAME, contents
 from kseg.data.sources.file_source import FileSource, hold_out, read_alike
 from kseg.data.sources.splits import Part, find_parts
@@ -34,7 +34,7 @@ class HuggingFaceSource(FileSource):
     columns: tuple[str, str]
     """Of images, and of masks."""
 
-    def files(self, index: int) -> tuple[HeldFile, HeldFile]:
+    def files(self, index: int) -> tuple[EmbeddedFile, EmbeddedFile]:
         image, mask = self.columns
         return self._file(index, image), self._file(index, mask)
 
@@ -42,7 +42,7 @@ class HuggingFaceSource(FileSource):
         files = [Path(file["filename"]) for table in self.tables.values() for file in table.cache_files]
         return contents(len(self), (*self.pairs, *((path.name, path.stat().st_size) for path in files)))
 
-    def _file(self, index: int, column: str) -> HeldFile:
+    def _file(self, index: int, column: str) -> EmbeddedFile:
         split, row = self.pairs[index]
         name = f"{self.origin}, {split}, row {row}, {column}"
 
@@ -53,7 +53,7 @@ class HuggingFaceSource(FileSource):
                 raise KsegError(f"{name} holds {there}; expected the bytes of an image file. Save the data set anew.")
             return held["bytes"]
 
-        return HeldFile(name, read)
+        return EmbeddedFile(name, read)
 
 
 def is_huggingface(path: Path) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 
 from kseg import IGNORE
-from kseg.data.files.opening import HeldFile
+from kseg.data.files.formats import EmbeddedFile
 from kseg.data.sources.base import MASK_NAME, contents
 from kseg.data.sources.file_source import PairReader
 from kseg.data.sources.order import by_place, shuffled
@@ -92,14 +92,16 @@ class RecordSource(PairReader):
     def check_headers(self) -> None:
         """TFDS checked its examples when it wrote them."""
 
-    def files(self, index: int, *content: bytes) -> tuple[HeldFile, HeldFile]:
+    def files(self, index: int, *content: bytes) -> tuple[EmbeddedFile, EmbeddedFile]:
         import tensorflow as tf
 
         features = tf.train.Example.FromString(self.record(index, *content)).features.feature
 
-        def held(name: str) -> HeldFile:
+        def held(name: str) -> EmbeddedFile:
             # TFDS knows no EXIF tags: it hands out rows as they are stored, and its masks belong to those.
-            return HeldFile(f"{self.name}, example {index}, {name}", lambda: features[name].bytes_list.value[0], True)
+            return EmbeddedFile(
+                f"{self.name}, example {index}, {name}", lambda: features[name].bytes_list.value[0], True
+            )
 
         return held(self.image_feature), held(self.mask_feature)
 

@@ -1,11 +1,11 @@
-"""Annotations: outlines and runs of pixels in text, of which masks are drawn when they are read.
+"""Annotations: text with outlines or runs of pixels, from which masks are drawn when they are read.
 
-A pair of an annotated image has a `kseg.data.files.opening.DrawnMask` where others have a mask file. All of
-them hold class indices, from 1 on; 0 is background, and 255, which is ignored, is no class.
+Such a mask is a `kseg.data.files.masks.MaskAnnotation` in place of a mask file. It holds class indices from 1 on; 0 is
+background, and 255, which is ignored, is no class.
 """
 
 from kseg.data.layouts.annotations.coco import find_coco
-from kseg.data.layouts.annotations.labelme import is_labelme, read_labelme
+from kseg.data.layouts.annotations.labelme import is_labelme, labelme_layout
 from kseg.data.layouts.annotations.yolo import find_yolo
 
-__all__ = ["find_coco", "find_yolo", "is_labelme", "read_labelme"]
+__all__ = ["find_coco", "find_yolo", "is_labelme", "labelme_layout"]

@@ -1,17 +1,17 @@
-"""COCO's JSON: of a whole split one file with its images, the outlines of the objects in them, and the categories.
+"""COCO's JSON: one file a split, with its images, the outlines of their objects, and the categories.
 
 The rules, from https://cocodataset.org/#format-data and https://github.com/cocodataset/cocoapi:
 
 - An object is polygons, `[[x1, y1, x2, y2, …], …]` in pixels, or runs of pixels, `{"size": [height, width], "counts":
-  …}`, as numbers or compressed. A region of `iscrowd: 1`, many objects in one outline, is ignored: 255.
+  …}`, as numbers or compressed. A region with `iscrowd: 1`, many objects in one outline, is ignored: 255.
 - Class indices are the categories in the order of their ids, from 1 on, without gaps.
 - An image without objects has an empty mask. Where objects overlap, the smaller one is on top.
-- Panoptic: a picture for each image, whose colour is the id of a segment, `R + 256 G + 65536 B`. Pixels of id 0 are
-  void: ignored, or background where all categories are things (`isthing`), so that nothing else is labelled.
+- Panoptic: each image has a picture whose colours are segment ids, `R + 256 G + 65536 B`. Pixels of id 0 are void:
+  ignored if the file has stuff; background if all its categories are things (`isthing`), and nothing else is labelled.
 
-A file is any JSON with images, annotations and categories in the folder, in `annotations/`, or in `train/`, and its
-split is in its name, or its folder: `annotations/instances_train2017.json`, `train/_annotations.coco.json`. Images lie
-in `train2017/`, `images/train2017/`, `images/`, or beside it; panoptic pictures in a folder of its name.
+A file is any JSON with images, annotations and categories in the folder, in `annotations/`, or in `train/`. Its name or
+its folder states the split: `annotations/instances_train2017.json`, `train/_annotations.coco.json`. Images are in
+`train2017/`, `images/train2017/`, `images/`, or beside the file; panoptic pictures in a folder of the file's name.
 """
 
 import mmap
@@ -22,41 +22,51 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kseg import IGNORE
-from kseg.data.layouts.annotations.coco_json import Content, ImageEntry, read_content
-from kseg.data.layouts.annotations.coco_masks import InstanceMask, PanopticMask
-from kseg.data.layouts.annotations.reading import class_indices, listed
-from kseg.data.layouts.pairing import VALIDATION_NAMES, Layout, Pair, Part, inside, is_file, refuse_repeats, refuse_two
+from kseg.data.layouts.annotations.classes import class_indices, describe_classes
+from kseg.data.layouts.annotations.coco_json import Content, Id, ImageEntry, read_content
+from kseg.data.layouts.annotations.coco_masks import InstanceMask, PanopticMask, Region
+from kseg.data.layouts.pairing import (
+    VALIDATION_NAMES,
+    ImageMaskPair,
+    Layout,
+    SplitPairs,
+    refuse_repeats,
+    refuse_two,
+)
+from kseg.data.layouts.paths import image_in_folder, is_file
 from kseg.errors import KsegError
 
 _SPLITS = ("train", *VALIDATION_NAMES, "test")
 _SPLIT = re.compile(rf"(?<![a-z])({'|'.join(sorted(_SPLITS, key=len, reverse=True))})\d*(?![a-z0-9])", re.IGNORECASE)
 _KEYS = (b'"images"', b'"annotations"', b'"categories"')
 
-# What comes with COCO's instances, and says less.
-_OTHERS = ("captions", "image_info", "person_keypoints")
+# Files that come with COCO's instances, and have no outlines, or fewer.
+_OTHER_KINDS = ("captions", "image_info", "person_keypoints")
 
 
-class _File(NamedTuple):
+class _CocoFile(NamedTuple):
     path: Path
     kind: str
-    """Its name without the split."""
+    """The file name without the split, such as instances."""
     split: str
-    """As it is written, such as train2017; empty: the whole data set."""
+    """As written, such as train2017; empty: the whole data set."""
 
 
 def find_coco(folder: Path) -> dict[Path, Callable[[Path], Layout]]:
-    """The files of a folder that describe training images as COCO does, and what reads each."""
+    """Return the COCO files of a folder that describe training images, and a function to read each."""
     splits = [folder / name for name in _SPLITS]
-    files = [file for place in (folder, folder / "annotations", *splits) for file in _files_in(place, place in splits)]
-    return {file.path: _reader(file, files) for file in files if not file.split.startswith((*VALIDATION_NAMES, "test"))}
+    places = (folder, folder / "annotations", *splits)
+    files = [file for place in places for file in _coco_files(place, is_split=place in splits)]
+    training = [file for file in files if not file.split.startswith((*VALIDATION_NAMES, "test"))]
+    return {file.path: _reader(file, files) for file in training}
 
 
-def _files_in(place: Path, is_split: bool) -> Iterator[_File]:
+def _coco_files(place: Path, *, is_split: bool) -> Iterator[_CocoFile]:
     for path in sorted(place.glob("*.json")):
-        named = _SPLIT.search(path.stem)
+        split = _SPLIT.search(path.stem)
         kind = _SPLIT.sub("", path.stem, count=1).strip("-_.")
-        if not kind.startswith(_OTHERS) and _is_coco(path):
-            yield _File(path, kind, named[0].lower() if named else place.name if is_split else "")
+        if not kind.startswith(_OTHER_KINDS) and _is_coco(path):
+            yield _CocoFile(path, kind, split[0].lower() if split else place.name if is_split else "")
 
 
 def _is_coco(path: Path) -> bool:
@@ -66,87 +76,91 @@ def _is_coco(path: Path) -> bool:
         return all(content.find(key) >= 0 for key in _KEYS)
 
 
-def _reader(training: _File, files: Sequence[_File]) -> Callable[[Path], Layout]:
-    """What reads a file, and the one of its kind for validation."""
+def _reader(training: _CocoFile, files: Sequence[_CocoFile]) -> Callable[[Path], Layout]:
+    """Return the reader of a training file, and of the validation file of the same kind."""
 
     def read(folder: Path) -> Layout:
         validation = [file for file in files if file.kind == training.kind and file.split.startswith(VALIDATION_NAMES)]
         refuse_two([file.path for file in validation])
         contents = {file: read_content(file.path) for file in (training, *validation)}
-        names = _names(list(contents.values()))
+        names = _category_names(list(contents.values()))
         index_of = class_indices(list(names), training.path)
-        parts = [Part(str(file.path), _pairs(folder, file, found, index_of)) for file, found in contents.items()]
-        validating = parts[1] if validation else None
-        refuse_repeats(parts[0], validating)
+        splits = [
+            SplitPairs(str(file.path), _pairs(folder, file, content, index_of)) for file, content in contents.items()
+        ]
+        validation_split = splits[1] if validation else None
+        refuse_repeats(splits[0], validation_split)
         classes = {index: names[number] for number, index in index_of.items()}
-        rule = f"COCO, {training.path.relative_to(folder)}: {listed(classes)}"
-        return Layout(rule, parts[0], validating, classes)
+        rule = f"COCO, {training.path.relative_to(folder)}: {describe_classes(classes)}"
+        return Layout(rule, splits[0], validation_split, classes)
 
     return read
 
 
-def _names(contents: Sequence[Content]) -> dict[int | str, str]:
-    """The names of all categories, in the order of their ids."""
-    names: dict[int | str, str] = {}
+def _category_names(contents: Sequence[Content]) -> dict[Id, str]:
+    """Return the names of all categories, in the order of their ids."""
+    names: dict[Id, str] = {}
     for content in contents:
         for number, name in content.categories.items():
             if names.setdefault(number, name) != name:
                 raise KsegError(
                     f"{content.path}: category {number!r} is {name!r}, and {names[number]!r} in {contents[0].path}; "
-                    "expected one name in both."
+                    "expected one name in both. Export both again."
                 )
     return {number: names[number] for number in sorted(names, key=lambda number: (isinstance(number, str), number))}
 
 
-def _pairs(folder: Path, file: _File, content: Content, index_of: Mapping[int | str, int]) -> list[Pair]:
+def _pairs(folder: Path, file: _CocoFile, content: Content, index_of: Mapping[Id, int]) -> Sequence[ImageMaskPair]:
     images = _image_files(folder, file, content.images)
-    if content.is_panoptic:
-        masks = _panoptic_masks(folder, content, index_of)
-        return [(images[number], mask) for number, mask in masks.items()]
-    regions = defaultdict(list)
-    for annotation in content.annotations:
-        regions[annotation.image_id].append(annotation.region(index_of))
+    if content.panoptic:
+        return [(images[number], mask) for number, mask in _panoptic_masks(folder, content, index_of).items()]
+    regions: dict[Id, list[Region]] = defaultdict(list)
+    for instance in content.instances:
+        regions[instance.image_id].append(instance.region(index_of))
     return [
         (images[number], InstanceMask(file.path, images[number], number, entry.size, tuple(regions[number])))
         for number, entry in content.images.items()
     ]
 
 
-def _panoptic_masks(folder: Path, content: Content, index_of: Mapping[int | str, int]) -> dict[int | str, PanopticMask]:
+def _panoptic_masks(folder: Path, content: Content, index_of: Mapping[Id, int]) -> dict[Id, PanopticMask]:
     void = IGNORE if content.has_stuff else 0
     pictures = content.path.with_suffix("").relative_to(folder)
-    masks = {}
-    for annotation in content.annotations:
-        where = f"{content.path}, image {annotation.image_id}"
-        strangers = [part for part in annotation.segments if part.category_id not in index_of]
-        if strangers or annotation.image_id in masks:
-            fault = f"there is no category {strangers[0].category_id!r}" if strangers else "it is annotated twice"
-            raise KsegError(f"{where}: {fault}. Export it again.")
-        values = [(part.id, IGNORE if part.iscrowd else index_of[part.category_id]) for part in annotation.segments]
-        path = inside(folder, str(pictures / annotation.name), where)
-        masks[annotation.image_id] = PanopticMask(path, content.path, ((0, void), *values))
+    masks: dict[Id, PanopticMask] = {}
+    for entry in content.panoptic:
+        where = f"{content.path}, image {entry.image_id}"
+        unknown = [segment for segment in entry.segments if segment.category_id not in index_of]
+        if unknown or entry.image_id in masks:
+            fault = f"there is no category {unknown[0].category_id!r}" if unknown else "it is annotated twice"
+            raise KsegError(f"{where}: {fault}. Export the file again.")
+        values = [(part.id, IGNORE if part.iscrowd else index_of[part.category_id]) for part in entry.segments]
+        path = image_in_folder(folder, str(pictures / entry.name), where)
+        masks[entry.image_id] = PanopticMask(path, content.path, ((0, void), *values))
     alone = content.images.keys() - masks.keys()
     if alone:
-        raise KsegError(f"{content.path}: {len(alone)} images have no segments, such as image {min(alone, key=str)}.")
+        raise KsegError(
+            f"{content.path}: {len(alone)} images have no segments, such as image {min(alone, key=str)}. Export the "
+            "file again."
+        )
     return masks
 
 
-def _image_files(folder: Path, file: _File, entries: Mapping[int | str, ImageEntry]) -> dict[int | str, Path]:
-    """The file of each image: all lie where the first one does."""
+def _image_files(folder: Path, file: _CocoFile, entries: Mapping[Id, ImageEntry]) -> dict[Id, Path]:
+    """Return the file of each image; all are in the folder where the first one is."""
     places = [folder / file.split, folder / "images" / file.split, folder / "images", file.path.parent, folder]
     first = next(iter(entries.values()))
-    holding = {(place / first.name).resolve(): place for place in places if is_file(place / first.name)}
-    refuse_two([place / first.name for place in holding.values()])
-    place = next(iter(holding.values()), folder)
+    matches = {(place / first.name).resolve(): place for place in places if is_file(place / first.name)}
+    refuse_two([place / first.name for place in matches.values()])
+    place = next(iter(matches.values()), folder)
     missing = [number for number, entry in entries.items() if not is_file(place / entry.name)]
     if missing:
         searched = ", ".join(dict.fromkeys(f"{place.relative_to(folder)}/" for place in places if place.is_dir()))
         raise KsegError(
-            f"{file.path}: {len(missing)} of {len(entries)} images are not there, such as image {missing[0]}, "
-            f"{entries[missing[0]].name!r}. Expected all in one of {searched}. Add them, or leave them out of the file."
+            f"{file.path}: {len(missing)} of {len(entries)} images are missing, such as image {missing[0]}, "
+            f"{entries[missing[0]].name!r}. Expected all in one of {searched}. Add them, or remove their entries."
         )
     where = place.relative_to(folder)
     return {
-        number: inside(folder, str(where / entry.name), f"{file.path}, image {number}")
+        number: image_in_folder(folder, str(where / entry.name), f"{file.path}, image {number}")
         for number, entry in entries.items()
     }

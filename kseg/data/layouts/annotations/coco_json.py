@@ -1,4 +1,4 @@
-"""What COCO's JSON holds, checked and made small; the rules are in `coco.py`."""
+"""Read and check COCO's JSON, and keep little of it in memory; `coco.py` states the rules."""
 
 from array import array
 from collections.abc import Callable, Mapping, Sequence
@@ -7,82 +7,81 @@ from typing import Any, NamedTuple
 
 from kseg import IGNORE
 from kseg.data.layouts.annotations.coco_masks import Fault, Outline, Polygons, Region, Runs
-from kseg.data.layouts.annotations.reading import read_json
+from kseg.data.layouts.text_files import read_json
 from kseg.errors import KsegError
 
 _BYTES = 8  # of a float64
 
+Id = int | str
+
 
 class ImageEntry(NamedTuple):
-    """An image of a file."""
+    """An entry of `images`; height and width as in the file, unchecked."""
 
-    id: int | str
+    id: Any
     name: str
     height: Any
     width: Any
 
     @property
     def size(self) -> tuple[Any, Any] | None:
-        """Height and width, if both are given."""
+        """Height and width; None if one is missing."""
         return None if self.height is None or self.width is None else (self.height, self.width)
 
 
 class Instance(NamedTuple):
-    """An object in an image."""
+    """An entry of `annotations`: an object in an image."""
 
     id: Any
-    image_id: int | str
-    category_id: int | str
+    image_id: Any
+    category_id: Any
     iscrowd: Any
     outline: Outline
 
-    def region(self, index_of: Mapping[int | str, int]) -> Region:
-        """With its class index in place of its category."""
+    def region(self, index_of: Mapping[Id, int]) -> Region:
+        """Return the object with its class index in place of its category."""
         if self.category_id not in index_of:
             return Region(self.id, 0, Fault(f"there is no category {self.category_id!r}. Export it again."))
         return Region(self.id, IGNORE if self.iscrowd else index_of[self.category_id], self.outline)
 
 
 class Segment(NamedTuple):
-    """What pixels of one colour are."""
+    """An entry of `segments_info`: the pixels of one colour."""
 
-    id: int
-    category_id: int | str
+    id: Any
+    category_id: Any
     iscrowd: Any
 
 
 class Panoptic(NamedTuple):
-    """The segments of an image."""
+    """An entry of `annotations` in a panoptic file: an image with its segments."""
 
-    image_id: int | str
+    image_id: Any
     name: str
     segments: Sequence[Segment]
 
 
 class Content(NamedTuple):
-    """What a file holds."""
+    """The checked content of a file. It has either `instances` or `panoptic` entries, or none of both."""
 
     path: Path
-    images: Mapping[int | str, ImageEntry]
-    annotations: Sequence[Instance] | Sequence[Panoptic]
-    categories: Mapping[int | str, str]
+    images: Mapping[Id, ImageEntry]
+    instances: Sequence[Instance]
+    panoptic: Sequence[Panoptic]
+    categories: Mapping[Id, str]
+    """The name of each category."""
     has_stuff: bool
-    """Whether what is no thing is labelled too."""
-
-    @property
-    def is_panoptic(self) -> bool:
-        """Whether it describes segments, in place of objects."""
-        return bool(self.annotations) and isinstance(self.annotations[0], Panoptic)
+    """Whether some categories are stuff, not things: then the background is labelled, too."""
 
 
 def read_content(path: Path) -> Content:
-    """Read a file.
+    """Read and check a file.
 
     Raises:
-        KsegError: it is not what the format says, or an annotation is of no image.
+        KsegError: the file is not COCO's JSON, has the same id twice, or annotates an image that it does not list.
     """
-    held = read_json(path, _kept)
-    images, annotations, categories = (_list(path, held, key) for key in ("images", "annotations", "categories"))
+    content = read_json(path, _compact)
+    images, annotations, categories = (_list(path, content, key) for key in ("images", "annotations", "categories"))
     kind = Panoptic if annotations and isinstance(annotations[0], Panoptic) else Instance
     _check(path, "images", images, lambda entry: isinstance(entry, ImageEntry) and _is_id(entry.id))
     _check(path, "annotations", annotations, lambda entry: isinstance(entry, kind) and _is_annotation(entry))
@@ -90,32 +89,33 @@ def read_content(path: Path) -> Content:
     image_of = {entry.id: entry for entry in images}
     names = {entry["id"]: str(entry.get("name", entry["id"])) for entry in categories}
     if not images or len(image_of) < len(images) or len(names) < len(categories):
-        raise KsegError(f"{path} has no images, or one id for two of its images or categories. Export it again.")
+        raise KsegError(f"{path} has no images, or the same id for two images or two categories. Export it again.")
     for entry in annotations:
         if entry.image_id not in image_of:
             name = "an annotation" if kind is Panoptic else f"annotation {entry.id!r}"
-            raise KsegError(
-                f"{path}: {name} is of image {entry.image_id!r}, which is none of its images. Export it again."
-            )
-    return Content(path, image_of, annotations, names, any(not entry.get("isthing", 1) for entry in categories))
+            raise KsegError(f"{path}: {name} is for image {entry.image_id!r}, which is not in images. Export it again.")
+    instances, panoptic = (annotations, []) if kind is Instance else ([], annotations)
+    has_stuff = any(not entry.get("isthing", 1) for entry in categories)
+    return Content(path, image_of, instances, panoptic, names, has_stuff)
 
 
-def _kept(found: dict) -> Any:
-    """What is kept of an object in the JSON, as soon as it has been read: what Python makes of it takes much room."""
-    if "image_id" in found and "segments_info" in found:
-        return Panoptic(found["image_id"], _path(found.get("file_name")), found["segments_info"])
-    if "image_id" in found:
-        described = (found.get(key) for key in ("id", "image_id", "category_id", "iscrowd"))
-        return Instance(*described, _outline(found.get("segmentation")))
-    if "file_name" in found:
-        return ImageEntry(found.get("id"), _path(found["file_name"]), found.get("height"), found.get("width"))
-    if "category_id" in found:
-        return Segment(found.get("id"), found["category_id"], found.get("iscrowd"))
-    return found
+def _compact(entry: dict[str, Any]) -> Any:
+    """Keep what is needed of a JSON object, as soon as it is parsed: Python's lists of floats take much memory."""
+    if "image_id" in entry and "segments_info" in entry:
+        return Panoptic(entry["image_id"], _slashes(entry.get("file_name")), entry["segments_info"])
+    if "image_id" in entry:
+        outline = _outline(entry.get("segmentation"))
+        return Instance(entry.get("id"), entry["image_id"], entry.get("category_id"), entry.get("iscrowd"), outline)
+    if "file_name" in entry:
+        return ImageEntry(entry.get("id"), _slashes(entry["file_name"]), entry.get("height"), entry.get("width"))
+    if "category_id" in entry:
+        return Segment(entry.get("id"), entry["category_id"], entry.get("iscrowd"))
+    return entry
 
 
-def _path(name: Any) -> str:
-    return str(name).replace("\\", "/")
+def _slashes(path: Any) -> str:
+    """Return a path that may have been written on Windows."""
+    return str(path).replace("\\", "/")
 
 
 def _outline(segmentation: Any) -> Outline:
@@ -127,28 +127,30 @@ def _outline(segmentation: Any) -> Outline:
     except (TypeError, KeyError, OverflowError, ValueError):
         return Fault(
             "its segmentation is neither polygons, [[x1, y1, x2, y2, …], …], nor runs of pixels, {size, counts}. "
-            "Mend it, or take it out."
+            "Repair or remove it."
         )
     if not parts:
-        return Fault("it has no segmentation; a box and key points make no mask. Outline the object, or take it out.")
+        return Fault("it has no segmentation; a box or key points give no mask. Outline the object, or remove it.")
     if any(len(part) < 6 * _BYTES or len(part) % (2 * _BYTES) for part in parts):
-        return Fault("it has a polygon of fewer than three points, or of half a one. Mend it, or take it out.")
+        return Fault(
+            "it has a polygon of fewer than three points, or with an odd number of coordinates. Repair or remove it."
+        )
     return Polygons(parts)
 
 
-def _list(path: Path, held: Any, key: str) -> list:
-    found = held.get(key) if isinstance(held, dict) else None
-    if not isinstance(found, list):
+def _list(path: Path, content: Any, key: str) -> list[Any]:
+    entries = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(entries, list):
         raise KsegError(f"{path} has no list of {key}; expected COCO's images, annotations and categories.")
-    return found
+    return entries
 
 
-def _check(path: Path, key: str, entries: list, fits: Callable[[Any], bool]) -> None:
+def _check(path: Path, key: str, entries: list[Any], is_valid: Callable[[Any], bool]) -> None:
     for place, entry in enumerate(entries):
-        if not fits(entry):
+        if not is_valid(entry):
             raise KsegError(
-                f"{path}: {key}[{place}] is not as COCO has it: an id is missing, or what belongs to it. Export the "
-                "file again."
+                f"{path}: {key}[{place}] is not in COCO's format: an id or another required field is missing, or of "
+                "another type. Export the file again."
             )
 
 

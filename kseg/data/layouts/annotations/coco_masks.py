@@ -1,4 +1,4 @@
-"""The masks of COCO's JSON: objects of an image, or the segments that fill it; the rules are in `coco.py`."""
+"""Draw the masks of COCO's JSON: the objects of an image, or its panoptic segments; `coco.py` states the rules."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,52 +10,54 @@ import numpy as np
 from kseg import IGNORE
 from kseg.data.files.images import read_image
 from kseg.data.layouts.annotations.drawing import (
-    Frame,
+    Canvas,
     Patch,
+    decompress_runs,
     draw_polygons,
     draw_runs,
-    frame_of,
-    smaller_on_top,
-    uncompressed,
+    draw_smaller_on_top,
+    find_canvas,
 )
 from kseg.errors import KsegError
 
 
 class Polygons(NamedTuple):
-    """The parts of an object, each x and y in turn, as the bytes of float64."""
+    """The polygons of an object, each as the bytes of float64 x1, y1, x2, y2, …: small in memory."""
 
     parts: tuple[bytes, ...]
 
-    def draw(self, frame: Frame) -> Patch:
-        """Where the object is."""
-        return draw_polygons([np.frombuffer(part) for part in self.parts], frame)
+    def draw(self, canvas: Canvas) -> Patch:
+        """Return the pixels of the object."""
+        return draw_polygons([np.frombuffer(part) for part in self.parts], canvas)
 
 
 class Runs(NamedTuple):
-    """Runs of pixels: COCO's compressed text, or the bytes of int64."""
+    """Runs of pixels; height and width as in the file, unchecked."""
 
     height: Any
     width: Any
     counts: str | bytes
+    """COCO's compressed text, or the bytes of int64."""
 
-    def draw(self, frame: Frame) -> Patch:
-        """Where the object is."""
-        if (self.height, self.width) != (frame.height, frame.width):
+    def draw(self, canvas: Canvas) -> Patch:
+        """Return the pixels of the object."""
+        if (self.height, self.width) != (canvas.height, canvas.width):
             raise KsegError(
-                f"its runs are for {self.width} x {self.height}, the picture is {frame.width} x {frame.height} "
-                "(width x height). Export it again."
+                f"the runs are for {self.width} x {self.height}, the image is {canvas.width} x {canvas.height} "
+                "(width x height); expected one size. Export it again."
             )
-        is_text = isinstance(self.counts, str)
-        return draw_runs(uncompressed(self.counts) if is_text else np.frombuffer(self.counts, np.int64), frame)
+        if isinstance(self.counts, str):
+            return draw_runs(decompress_runs(self.counts), canvas)
+        return draw_runs(np.frombuffer(self.counts, np.int64), canvas)
 
 
 class Fault(NamedTuple):
-    """What is wrong with an annotation: an error when the mask of its image is drawn."""
+    """A faulty annotation; drawing it raises, so that other images can still be read."""
 
     reason: str
 
-    def draw(self, frame: Frame) -> Patch:
-        """Raises a `KsegError`."""
+    def draw(self, canvas: Canvas) -> Patch:
+        """Raise a `KsegError` with the reason."""
         raise KsegError(self.reason)
 
 
@@ -67,68 +69,69 @@ class Region(NamedTuple):
 
     id: Any
     value: int
-    """What its pixels become."""
+    """The class index of its pixels; 255: a crowd, ignored."""
     outline: Outline
 
 
 @dataclass(frozen=True)
 class InstanceMask:
-    """The objects of an image; see `kseg.data.files.opening.DrawnMask`."""
+    """The objects of an image; a `kseg.data.files.masks.MaskAnnotation`."""
 
     path: Path
     image: Path
     image_id: int | str
     size: tuple[Any, Any] | None
-    """Height and width, as the file says."""
+    """Height and width as in the file, unchecked."""
     regions: tuple[Region, ...]
 
     def __str__(self) -> str:
         return f"{self.path}, image {self.image_id}"
 
     def draw(self) -> np.ndarray:
-        """See `kseg.data.files.opening.DrawnMask`."""
+        """Return class indices, uint16 `(H, W, 1)`; see `MaskAnnotation.draw`."""
         try:
-            frame = frame_of(self.image, self.size)
+            canvas = find_canvas(self.image, self.size)
         except KsegError as error:
             raise KsegError(f"{self}: {error}") from error
-        drawn = smaller_on_top(self._drawn(frame, crowds=False), frame, beneath=self._drawn(frame, crowds=True))
-        return frame.upright(drawn)
+        crowds = self._draw_regions(canvas, crowds=True)
+        mask = draw_smaller_on_top(self._draw_regions(canvas, crowds=False), canvas, beneath=crowds)
+        return canvas.turn_upright(mask)
 
-    def _drawn(self, frame: Frame, *, crowds: bool) -> Iterator[tuple[int, Patch]]:
+    def _draw_regions(self, canvas: Canvas, *, crowds: bool) -> Iterator[tuple[int, Patch]]:
         for region in self.regions:
             if (region.value == IGNORE) is not crowds:
                 continue
             try:
-                yield region.value, region.outline.draw(frame)
+                yield region.value, region.outline.draw(canvas)
             except KsegError as error:
                 raise KsegError(f"{self.path}: annotation {region.id} (image {self.image_id}): {error}") from error
 
 
 @dataclass(frozen=True)
 class PanopticMask:
-    """The segments of an image; see `kseg.data.files.opening.DrawnMask`."""
+    """The panoptic segments of an image; a `kseg.data.files.masks.MaskAnnotation`."""
 
     path: Path
-    """The picture whose colours are their ids."""
-    described: Path
-    """The JSON that says what they are."""
+    """The picture with a segment id in each colour."""
+    annotations: Path
+    """The JSON with the category of each segment."""
     values: tuple[tuple[int, int], ...]
-    """Of each id what its pixels become."""
+    """Each segment id with the class index of its pixels."""
 
     def __str__(self) -> str:
         return str(self.path)
 
     def draw(self) -> np.ndarray:
-        """See `kseg.data.files.opening.DrawnMask`."""
+        """Return class indices, uint16 `(H, W, 1)`; see `MaskAnnotation.draw`."""
         red, green, blue = np.moveaxis(read_image(str(self.path)).astype(np.int32), -1, 0)
         ids = red | green << 8 | blue << 16
         values = dict(self.values)
-        known = np.array(sorted(number for number in values if 0 <= number < 2**24))
-        places = np.searchsorted(known, ids).clip(max=len(known) - 1)
-        strangers = ids[known[places] != ids]
-        if strangers.size:
+        listed = np.array(sorted(number for number in values if 0 <= number < 2**24))
+        places = np.searchsorted(listed, ids).clip(max=len(listed) - 1)
+        unlisted = ids[listed[places] != ids]
+        if unlisted.size:
             raise KsegError(
-                f"{self.path} holds the segment {strangers[0]}, of which {self.described} says nothing; expected one "
-                "of the segments of that image there. Export both again."
+                f"{self.path} holds the segment {unlisted[0]}; expected only segments that {self.annotations} lists "
+                "for this image. Export both again."
             )
-        return np.uint16([values[number] for number in known.tolist()])[places][..., None]
+        return np.array([values[number] for number in listed.tolist()], np.uint16)[places][..., None]

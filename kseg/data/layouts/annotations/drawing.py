@@ -1,138 +1,150 @@
-"""Outlines and runs of pixels as masks. pycocotools draws polygons, to the bit as COCO does.
+"""Draw outlines and runs of pixels as masks. pycocotools draws the polygons, so that they equal COCO's to the bit.
 
-It is C that trusts its input, so nothing is handed to it that was not measured before. Runs of pixels are not handed to
-it at all: of a string that breaks off it reads what lies behind in memory, and where runs are too few it leaves the
-rest of a mask as that memory was. An object is drawn in its own columns alone, so that a large picture of many small
-ones costs no more than it must.
+pycocotools is C code that does not check its input: it reads past the end of a truncated string of runs, and returns
+uninitialised memory where runs do not fill the mask. So polygons are checked before they go there, and runs are decoded
+here. Each object is drawn in its own columns only, which is cheap for a large image with many small objects.
 """
 
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from kseg.data.files.bands import turned_upright
+from kseg.data.files.bands import turn_upright
 from kseg.data.files.images import read_size
 from kseg.errors import KsegError
 
-_MOST_STEPS = 2**24  # of pycocotools around a polygon, a fifth of a pixel each: 128 MiB
+_STEPS_PER_PIXEL = 5  # pycocotools walks along an outline in fifths of a pixel
+_MAX_STEPS = 2**24  # 128 MiB in pycocotools
 _BITS = 5  # in a character of compressed runs
-_GROUPS = re.compile("(?:[P-o]{0,6}[0-O])+")  # up to six characters with one to follow, and the last
+_NUMBERS = re.compile("(?:[P-o]{0,6}[0-O])+")  # numbers of up to seven characters; P to o: another one follows
 _ON_ITS_SIDE = range(5, 9)  # EXIF orientations
 _NO_AREA = np.iinfo(np.int32).max
 
 
 @dataclass(frozen=True)
-class Frame:
-    """The picture that outlines lie on."""
+class Canvas:
+    """The size of the image that objects are drawn on."""
 
     height: int
     width: int
     orientation: int = 1
-    """EXIF's, if what is drawn is still to be turned as it says."""
+    """The EXIF orientation by which the drawn mask is turned; 1: the canvas is upright."""
 
-    def upright(self, mask: np.ndarray) -> np.ndarray:
-        """A mask `(H, W)` that was drawn on it as one that fits the upright image, uint16 `(H, W, 1)`."""
-        return np.ascontiguousarray(turned_upright(mask, self.orientation), np.uint16)[..., None]
+    def turn_upright(self, mask: np.ndarray) -> np.ndarray:
+        """Turn a mask `(H, W)` drawn on this canvas to fit the upright image; returns uint16 `(H, W, 1)`."""
+        return np.ascontiguousarray(turn_upright(mask, self.orientation), np.uint16)[..., None]
 
 
 class Patch(NamedTuple):
-    """Where an object is."""
+    """The pixels of an object, in its own columns."""
 
-    first: int
-    """The first of its columns."""
-    inside: np.ndarray
-    """Which pixels of its columns, each from top to bottom, belong to it, bool `(N, H)`."""
+    first_column: int
+    pixels: np.ndarray
+    """True for the pixels of the object, bool `(columns, H)`: columns come first, as in COCO."""
 
 
 Objects = Iterable[tuple[int, Patch]]
-"""Class indices, and where each is."""
+"""Class index and pixels of each object."""
 
 
-def frame_of(image: Path, size: tuple[int, int] | None = None) -> Frame:
-    """What outlines on an image lie on: on the upright picture, as tools show it, unless their size says otherwise.
+def find_canvas(image: Path, size: tuple[Any, Any] | None = None) -> Canvas:
+    """Return the canvas for annotations of an image: the upright image, unless their size is that of the stored one.
 
     Args:
-        image: the file.
-        size: height and width that go with the outlines, if any do. Those of the upright picture, or, of one that lies
-            on its side, those of the stored one: the outlines are turned with it then.
+        image: the image file.
+        size: height and width that the annotations state, if any. If the image lies on its side and this is its stored
+            size, the drawn mask is turned with it.
 
     Raises:
-        KsegError: the image cannot be read, or is of another size.
+        KsegError: the image cannot be read, or has another size.
     """
     height, width, orientation = read_size(str(image))
     upright = (width, height) if orientation in _ON_ITS_SIDE else (height, width)
-    if size in (None, upright):
-        return Frame(*upright)
+    if size is None or size == upright:
+        return Canvas(*upright)
     if size == (height, width):
-        return Frame(height, width, orientation)
+        return Canvas(height, width, orientation)
     raise KsegError(
         f"the outlines are for {size[1]} x {size[0]}, and {image} is {upright[1]} x {upright[0]} (width x height); "
-        "expected one size. Export them again for the images that are here."
+        "expected one size. Export the annotations again for these images."
     )
 
 
-def draw_polygons(parts: Sequence[np.ndarray], frame: Frame) -> Patch:
-    """Where any of these polygons is, as COCO draws them.
+def draw_polygons(parts: Sequence[np.ndarray], canvas: Canvas) -> Patch:
+    """Draw the union of polygons as COCO does; what lies outside the canvas is cut off.
 
     Args:
-        parts: each of float64 `(2 N,)`, x and y in turn, in pixels from the upper left corner, N at least 3.
-        frame: what they lie on; what is outside of it is cut off.
+        parts: each float64 `(2 N,)`, N at least 3: x1, y1, x2, y2, … in pixels from the upper left corner.
+        canvas: what to draw on.
 
     Raises:
-        KsegError: a coordinate is not a number, or farther outside than the picture is large; an outline is too long.
+        KsegError: a coordinate is not a number, or lies further outside than the canvas is large; an outline is too
+            long.
     """
     from pycocotools import mask as coco
 
-    limits = np.array([frame.width, frame.height])
+    limits = np.array([canvas.width, canvas.height])
     for part in parts:
         points = part.reshape(-1, 2)
-        outside = ~((points >= -limits) & (points <= 2 * limits)).all(axis=1)
-        if outside.any():
-            x, y = points[outside][0]
+        is_far = ~((points >= -limits) & (points <= 2 * limits)).all(axis=1)
+        if is_far.any():
+            x, y = points[is_far][0]
             raise KsegError(
-                f"the point ({x:.6g}, {y:.6g}) lies far outside of the picture, {frame.width} x {frame.height}; "
-                "expected pixels from its upper left corner."
+                f"the point ({x:.6g}, {y:.6g}) lies far outside the image, {canvas.width} x {canvas.height}; "
+                "expected pixels from its upper left corner. Repair the outline."
             )
-        if 5 * np.abs(np.diff(points, axis=0, append=points[:1])).max(axis=1).sum() > _MOST_STEPS:
-            raise KsegError(f"an outline of {len(points)} points is longer than any object's; draw it again.")
-    drawn = coco.merge(coco.frPyObjects(list(parts), frame.height, frame.width))
-    return draw_runs(uncompressed(drawn["counts"].decode()), frame)
+        sides = np.abs(np.diff(points, axis=0, append=points[:1])).max(axis=1)
+        if _STEPS_PER_PIXEL * sides.sum() > _MAX_STEPS:
+            raise KsegError(
+                f"an outline of {len(points)} points is too long; expected a length of at most "
+                f"{_MAX_STEPS // _STEPS_PER_PIXEL} pixels. Draw it again."
+            )
+    union = coco.merge(coco.frPyObjects(list(parts), canvas.height, canvas.width))
+    return draw_runs(decompress_runs(union["counts"].decode()), canvas)
 
 
-def draw_runs(counts: np.ndarray, frame: Frame) -> Patch:
-    """Runs of pixels, column by column, of which the second, fourth, … belong to the object; int64.
+def draw_runs(counts: np.ndarray, canvas: Canvas) -> Patch:
+    """Draw runs of pixels, column by column; the second, fourth, … run belong to the object.
+
+    Args:
+        counts: the length of each run, int64.
+        canvas: what to draw on.
 
     Raises:
-        KsegError: they do not fill the picture.
+        KsegError: the runs do not fill the canvas.
     """
-    pixels = frame.height * frame.width
-    # No count is larger, so that the sum cannot wrap.
-    if not len(counts) or (counts < 0).any() or (counts > pixels).any() or counts.sum() != pixels:
-        raise KsegError(f"the runs do not add up to the {pixels} pixels of {frame.width} x {frame.height}.")
+    total = canvas.height * canvas.width
+    # Each count is at most the total, so that their sum cannot overflow.
+    if not len(counts) or (counts < 0).any() or (counts > total).any() or counts.sum() != total:
+        raise KsegError(
+            f"the runs do not add up to the {total} pixels of {canvas.width} x {canvas.height}. Export them again."
+        )
     ends = np.cumsum(counts)
-    is_inside = np.arange(len(counts)) % 2 == 1
-    first, last = ends[0] // frame.height, -(-ends[is_inside].max(initial=ends[0]) // frame.height)
-    first = min(first, last)  # of none
-    edges = np.clip(ends, first * frame.height, last * frame.height)
-    inside = np.repeat(is_inside, np.diff(edges, prepend=first * frame.height))
-    return Patch(int(first), inside.reshape(-1, frame.height))
+    is_object = np.arange(len(counts)) % 2 == 1
+    first = ends[0] // canvas.height
+    last = -(-ends[is_object].max(initial=ends[0]) // canvas.height)
+    first = min(first, last)  # an object without pixels
+    edges = np.clip(ends, first * canvas.height, last * canvas.height)
+    pixels = np.repeat(is_object, np.diff(edges, prepend=first * canvas.height))
+    return Patch(int(first), pixels.reshape(-1, canvas.height))
 
 
-def uncompressed(text: str) -> np.ndarray:
-    """The counts in COCO's compressed runs, int64.
+def decompress_runs(text: str) -> np.ndarray:
+    """Return the counts of COCO's compressed runs, int64.
 
-    Five bits a character from `0` on, the lowest first, and a sixth if more of the number is to follow; from the
-    fourth on each is the difference to the last but one.
+    A character from `0` on has five bits of a number, the lowest first, and a sixth bit if the number continues. From
+    the fourth number on, each is the difference to the last but one. See `rleFrString` in
+    https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c.
 
     Raises:
-        KsegError: these are none.
+        KsegError: the text is truncated, or is not compressed runs.
     """
-    if not _GROUPS.fullmatch(text):
-        raise KsegError("the compressed runs break off, or hold what is no part of them.")
+    if not _NUMBERS.fullmatch(text):
+        raise KsegError("the compressed runs are truncated, or have characters of another format. Export them again.")
     codes = np.frombuffer(text.encode(), np.uint8).astype(np.int64) - ord("0")
     is_last = codes < 2**_BITS
     starts = np.concatenate([[0], np.flatnonzero(is_last)[:-1] + 1])
@@ -145,27 +157,27 @@ def uncompressed(text: str) -> np.ndarray:
     return counts
 
 
-def smaller_on_top(objects: Objects, frame: Frame, *, beneath: Objects = ()) -> np.ndarray:
-    """Class indices, uint16 `(H, W)`: where objects overlap, that of the smaller one; of one size, the later.
+def draw_smaller_on_top(objects: Objects, canvas: Canvas, *, beneath: Objects = ()) -> np.ndarray:
+    """Return class indices, uint16 `(H, W)`; where objects overlap, the smaller one is on top, of equal ones the later.
 
-    The order of a file says nothing there, and a large object that lay on a small one would hide it.
+    The order in the file does not matter, since a large object could hide a small one.
 
     Args:
         objects: what to draw.
-        frame: what they lie on.
-        beneath: what is beneath all of them.
+        canvas: what to draw on.
+        beneath: objects under all others; of these the later one is on top.
     """
-    mask = np.zeros((frame.width, frame.height), np.uint16)
+    mask = np.zeros((canvas.width, canvas.height), np.uint16)
     area = np.full(mask.shape, _NO_AREA, np.int32)
-    for value, (first, inside) in beneath:
-        mask[first : first + len(inside)][inside] = value
-    for value, (first, inside) in objects:
-        columns, size = slice(first, first + len(inside)), np.count_nonzero(inside)
-        shown = inside & (area[columns] >= size)
-        mask[columns][shown], area[columns][shown] = value, size
+    for value, (first, pixels) in beneath:
+        mask[first : first + len(pixels)][pixels] = value
+    for value, (first, pixels) in objects:
+        columns, size = slice(first, first + len(pixels)), np.count_nonzero(pixels)
+        is_shown = pixels & (area[columns] >= size)
+        mask[columns][is_shown], area[columns][is_shown] = value, size
     return mask.T
 
 
-def later_on_top(objects: Objects, frame: Frame) -> np.ndarray:
-    """Class indices, uint16 `(H, W)`: where objects overlap, that of the later; arguments as in `smaller_on_top`."""
-    return smaller_on_top((), frame, beneath=objects)
+def draw_later_on_top(objects: Objects, canvas: Canvas) -> np.ndarray:
+    """Return class indices, uint16 `(H, W)`; where objects overlap, the later one is on top."""
+    return draw_smaller_on_top((), canvas, beneath=objects)

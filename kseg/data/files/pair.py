@@ -1,0 +1,57 @@
+"""Read one image file together with its mask file, and compare their sizes.
+
+How a folder tells which mask belongs to which image is in `kseg.data.layouts`.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kseg.data.files.formats import ImageFile
+from kseg.data.files.images import check_same_channels, image_shape, image_values, read_image
+from kseg.data.files.masks import MaskAnnotation, mask_shape, read_mask
+from kseg.errors import KsegError
+
+
+def read_pair(
+    image_path: ImageFile,
+    mask_path: ImageFile | MaskAnnotation,
+    bit_depth: int = 8,
+    channels: int = 3,
+    colours: Sequence[str] = (),
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read an image, uint8 `(H, W, C)`, and its mask, uint16 `(H, W, 1)`; see `read_image` and `read_mask`.
+
+    Raises:
+        KsegError: one of them cannot be read, or their sizes differ.
+    """
+    image, mask = read_image(image_path, bit_depth, channels), read_mask(mask_path, colours)
+    _check_same_size(image_path, image.shape, mask_path, mask.shape)
+    return image, mask
+
+
+def check_headers(image_path: ImageFile, mask_path: ImageFile | MaskAnnotation, channels: int = 3) -> None:
+    """Check the headers of an image and its mask, pixels unread; a `MaskAnnotation` has no header to check.
+
+    Raises:
+        KsegError: a header cannot be read, a format is not supported, the image has another number of channels, or
+            the sizes differ.
+    """
+    shape = image_shape(image_path)
+    check_same_channels(image_path, shape[2], channels)
+    if isinstance(mask_path, MaskAnnotation):
+        return
+    stored = mask_shape(mask_path)
+    if shape[:2] != stored[:2]:
+        # The orientation of a PNG may follow its pixels; so read the image before refusing it.
+        _check_same_size(image_path, image_values(image_path).shape, mask_path, stored)
+
+
+def _check_same_size(
+    image_path: ImageFile, image: Sequence[int], mask_path: ImageFile | MaskAnnotation, mask: Sequence[int]
+) -> None:
+    if image[:2] != mask[:2]:
+        raise KsegError(
+            f"{image_path} is {image[1]} x {image[0]} and its mask {mask[1]} x {mask[0]} (width x height), "
+            f"{mask_path}; expected one size. Make a new mask, or remove the pair."
+        )

@@ -1,0 +1,62 @@
+"""Files of a folder, and paths that must not lead out of it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from kseg.data.files.formats import EXTENSIONS
+from kseg.errors import KsegError
+
+
+def files_in(folder: Path, extensions: Iterable[str] = EXTENSIONS, *, recursive: bool = True) -> list[Path]:
+    """Return the files of a folder with these extensions, sorted; hidden files and folders are skipped.
+
+    Raises:
+        KsegError: a subfolder is a link, which may lead anywhere.
+    """
+    files = []
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if entry.name.startswith("."):
+            continue
+        if entry.suffix.lower() in extensions:
+            files.append(entry)
+        elif recursive and entry.is_dir():
+            if entry.is_symlink():
+                raise KsegError(
+                    f"{entry} is a link to a folder; expected the folder itself. Move the folder there, or copy it."
+                )
+            files += files_in(entry, extensions)
+    return sorted(files)
+
+
+def is_file(path: Path) -> bool:
+    """Whether the file exists; False for a path that the system refuses, such as one that is too long."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def image_in_folder(folder: Path, name: str, where: str) -> Path:
+    """Return the path of an image file in a folder, and refuse any other path.
+
+    Args:
+        folder: the folder of the data set.
+        name: the path as it was written, relative to `folder`, or absolute.
+        where: the file and the place in it where the name was written; begins the message.
+
+    Raises:
+        KsegError: the path leads out of the folder, or is not that of an image file.
+    """
+    path = folder / name
+    try:
+        is_inside, exists = path.resolve().is_relative_to(folder.resolve()), path.is_file()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise KsegError(f"{where}: {name!r} is not a path: {error}. Expected that of a file in {folder}.") from error
+    if not is_inside:
+        raise KsegError(f"{where}: {name!r} leads out of {folder}; expected a path in it. Copy the file there.")
+    if not exists or path.suffix.lower() not in EXTENSIONS:
+        raise KsegError(
+            f"{where}: {name!r} is not an image file in {folder}; expected a path relative to it that ends in one of "
+            f"{', '.join(sorted(EXTENSIONS))}."
+        )
+    return path

@@ -1,0 +1,48 @@
+"""An image and its mask, read together."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kseg.data.files.images import read_image
+from kseg.data.files.masks import read_mask
+from kseg.data.files.pair import check_headers, read_pair
+from kseg.errors import KsegError
+
+pytestmark = pytest.mark.backend_free
+
+
+def test_image_and_mask_are_each_turned_by_their_own_exif_tag(write_file):
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to be seen upright, turn by a quarter, clockwise
+    picture, mask = np.arange(6, dtype=np.uint8).reshape(2, 3), np.arange(6, dtype=np.uint8).reshape(2, 3)
+    for extension, options in (("png", {}), ("tif", {}), ("tiff", {"compression": "tiff_lzw"})):
+        tagged = write_file(f"tagged.{extension}", picture, exif=turned, **options)
+        plain = write_file(f"plain.{extension}", mask)
+        assert read_image(tagged)[..., 0].tolist() == [[3, 0], [4, 1], [5, 2]]
+        assert read_mask(tagged)[..., 0].tolist() == [[3, 0], [4, 1], [5, 2]]
+        image, upright_mask = read_pair(tagged, tagged)
+        assert image.shape[:2] == upright_mask.shape[:2] == (3, 2)
+        with pytest.raises(KsegError, match=r"tagged.* is 2 x 3 and its mask 3 x 2 \(width x height\), .*plain"):
+            read_pair(tagged, plain)
+
+
+def test_the_exif_tag_of_a_png_may_follow_its_pixels(write_file):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    tagged = write_file("tagged.png", np.arange(6, dtype=np.uint8).reshape(2, 3), exif=exif)
+    content = Path(tagged).read_bytes()
+    start = content.index(b"eXIf") - 4
+    chunk = content[start : start + 12 + int.from_bytes(content[start : start + 4])]
+    behind = write_file("behind.png", content.replace(chunk, b"")[:-12] + chunk + content[-12:])
+    lying = write_file("lying.png", np.zeros((2, 3), np.uint8))
+    upright = write_file("upright.png", np.zeros((3, 2), np.uint8))
+    for image in (tagged, behind):
+        check_headers(image, upright)
+        assert read_pair(image, upright)[0].shape == (3, 2, 3)
+        with pytest.raises(KsegError, match=r"is 2 x 3 and its mask 3 x 2"):
+            read_pair(image, lying)
+    with pytest.raises(KsegError, match=r"is 2 x 3 and its mask 3 x 2"):
+        check_headers(tagged, lying)
