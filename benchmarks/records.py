@@ -17,7 +17,7 @@ from pathlib import Path
 import tyro
 
 from kseg.data import Source, open_sources
-from kseg.data.bridge import in_python
+from kseg.data.bridge import call_python
 from kseg.data.conversion.convert import convert
 
 
@@ -52,7 +52,7 @@ def _rate(source: Source, epoch: int) -> float:
 
     examples = source.examples(tf.constant([0, epoch], tf.int64))
     decoded = examples.map(
-        lambda *example: in_python(source.read, [tf.uint8, tf.uint16], *example), num_parallel_calls=tf.data.AUTOTUNE
+        lambda *example: call_python(source.read, [tf.uint8, tf.uint16], *example), num_parallel_calls=tf.data.AUTOTUNE
     )
     start = time.perf_counter()
     count = sum(1 for _ in decoded.prefetch(tf.data.AUTOTUNE))

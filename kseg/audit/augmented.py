@@ -41,7 +41,12 @@ def augmented_page(
     presets: Sequence[Preset],
     *,
     data_dir: Path | None = None,
+    train_split: str | None = None,
+    val_split: str | None = None,
+    val_fraction: float = 0.2,
+    seed: int = 0,
     foreground: Setting = "auto",
+    bit_depth: int | Literal["auto"] = "auto",
     colours: Sequence[str] | Literal["auto"] = "auto",
 ) -> str:
     """A section for each preset: images with their masks outlined, each in a row with versions of it, as HTML.
@@ -55,7 +60,17 @@ def augmented_page(
     Raises:
         KsegError: there is no such data set, or none of these pairs can be read.
     """
-    with open_set(dataset, data_dir, colours, workers=1) as examples:
+    with open_set(
+        dataset,
+        workers=1,
+        data_dir=data_dir,
+        train_split=train_split,
+        val_split=val_split,
+        val_fraction=val_fraction,
+        seed=seed,
+        bit_depth=bit_depth,
+        colours=colours,
+    ) as examples:
         found = list(_examples(examples))
     if not found:
         raise KsegError(f"No image of {dataset} can be read together with its mask; kseg audit says why.")

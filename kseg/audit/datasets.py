@@ -7,19 +7,19 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from kseg.audit.entries import Pair, find_pairs
 from kseg.audit.inspection import Look, Reading, look_at_pair
 from kseg.audit.statistics import foreground_of, look_at_image, look_at_mask
-from kseg.data.bridge import in_python, readable_errors
+from kseg.data.bridge import call_python, explain_read_errors
 from kseg.data.files.images import find_bit_depth, find_channels
 from kseg.data.sources.base import Source
 from kseg.data.sources.file_source import checked_colours
 from kseg.data.sources.huggingface import is_huggingface
-from kseg.data.sources.open import open_sources
+from kseg.data.sources.open import open_sources, refuse_splits
 from kseg.data.sources.tfds import is_prepared
 from kseg.errors import KsegError
 from kseg.reports.outlines import outlined
@@ -52,17 +52,22 @@ class AuditedSet(Protocol):
 
 
 @contextlib.contextmanager
-def open_set(
-    dataset: str, data_dir: Path | None, colours: Sequence[str] | Literal["auto"], workers: int | None
-) -> Iterator[AuditedSet]:
-    """A folder, read by several processes, or a TFDS data set, read by this one.
+def open_set(dataset: str, *, workers: int | None, **opening: Any) -> Iterator[AuditedSet]:
+    """Open a folder, which several processes read, or another data set, which this process reads.
+
+    Args:
+        dataset: as in `kseg.data.open_sources`.
+        workers: number of processes that read a folder; None is one for each core.
+        opening: other arguments of `open_sources`.
 
     Raises:
         KsegError: there is no such data set, or nothing in it; its masks are in colours, and none are given.
     """
     if not is_folder(dataset):
-        yield RecordSet(dataset, open_sources(dataset, data_dir=data_dir, colours=colours))
+        yield RecordSet(dataset, open_sources(dataset, **opening))
         return
+    refuse_splits(dataset, opening.get("train_split"), opening.get("val_split"))
+    colours, bit_depth = opening.get("colours", "auto"), opening.get("bit_depth", "auto")
     pairs, layout = find_pairs(Path(dataset))
     classes = layout.classes if layout else {}
     colours = checked_colours(dataset, colours, [str(pair.mask) for pair in pairs if pair.mask], classes)
@@ -70,7 +75,7 @@ def open_set(
     channels = 3
     with contextlib.suppress(KsegError):  # those of another number are findings
         channels = find_channels(images)
-    reading = Reading(find_bit_depth(images), channels, colours)
+    reading = Reading(find_bit_depth(images) if bit_depth == "auto" else bit_depth, channels, colours)
     described = (layout.rule if layout else "", bool(classes or colours))
     workers = min(workers or available_cores(), -(-len(pairs) // _WORTH_A_PROCESS))
     if workers == 1:
@@ -130,7 +135,7 @@ class FolderSet:
         for pair in (self.pairs[index] for index in indices):
             if pair.image and pair.mask:
                 with contextlib.suppress(KsegError):
-                    yield pair.name(pair.image), self.reading.image(str(pair.image)), self.reading.mask(str(pair.mask))
+                    yield pair.name(pair.image), self.reading.image(pair.image), self.reading.mask(pair.mask)
 
 
 @dataclass(frozen=True)
@@ -192,9 +197,9 @@ def _decode(source: Source, wanted: set[int]) -> Iterator[tuple[int, np.ndarray,
     examples = source.examples().filter(lambda index, *content: tf.reduce_any(keep == index))
     types = (tf.uint8, tf.uint16)
     decoded = examples.map(
-        lambda *example: (example[0], *in_python(source.read, types, *example)), num_parallel_calls=tf.data.AUTOTUNE
+        lambda *example: (example[0], *call_python(source.read, types, *example)), num_parallel_calls=tf.data.AUTOTUNE
     )
-    with readable_errors(source.name):
+    with explain_read_errors(source.name):
         yield from decoded.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
 
 

@@ -126,7 +126,12 @@ def audit(
     dataset: str,
     *,
     data_dir: Path | None = None,
+    train_split: str | None = None,
+    val_split: str | None = None,
+    val_fraction: float = 0.2,
+    seed: int = 0,
     foreground: Setting = "auto",
+    bit_depth: int | Literal["auto"] = "auto",
     colours: Sequence[str] | Literal["auto"] = "auto",
     workers: int | None = None,
 ) -> Audit:
@@ -136,17 +141,26 @@ def audit(
     import the script.
 
     Args:
-        dataset: a folder, faulty or not, the built-in `shapes`, or the name of a TFDS data set.
-        data_dir: where TFDS keeps its data sets.
+        dataset: as in `kseg.data.open_sources`, and so are `data_dir`, the splits, `val_fraction`, `seed`,
+            `bit_depth` and `colours`; a folder may be faulty.
         foreground: as in `kseg.data.find_foreground`; with `auto` the rule is that of most masks.
-        colours: of masks in colours, in the order of the classes.
-        workers: how many processes read a folder; None is one for each core.
+        workers: number of processes that read a folder; None is one for each core.
 
     Raises:
         KsegError: there is no such data set, or nothing in it; its masks are in colours, and none are given.
     """
     begin = time.perf_counter()
-    with open_set(dataset, data_dir, colours, workers) as examples:
+    with open_set(
+        dataset,
+        workers=workers,
+        data_dir=data_dir,
+        train_split=train_split,
+        val_split=val_split,
+        val_fraction=val_fraction,
+        seed=seed,
+        bit_depth=bit_depth,
+        colours=colours,
+    ) as examples:
         rule = set_rule(foreground) or (NAMED_CLASSES if examples.has_classes else None)
         table = rule.table() if rule else None
         looks = _look(examples, table)

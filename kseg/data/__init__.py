@@ -8,6 +8,7 @@
 TensorFlow is imported when a function here is called, and keras never.
 """
 
+import contextlib
 import os
 
 from kseg.data.labels import Foreground, find_foreground
@@ -31,18 +32,13 @@ __all__ = [
 
 
 def quiet_tensorflow() -> None:
-    """Have TensorFlow start without its greetings; for a command, before anything has imported it.
-
-    It greets with its version of oneDNN, which a data pipeline has no use for.
-    """
+    """Switch off TensorFlow's start-up messages; for a command, before anything imports TensorFlow."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # a data pipeline does not need oneDNN, which prints a line
 
 
 def keep_tensorflow_off_gpu() -> None:
     """Keep TensorFlow, which only reads data, off the GPU, unless it uses the GPU already."""
-    import contextlib
-
     import tensorflow as tf
 
     with contextlib.suppress(RuntimeError):

@@ -1,7 +1,8 @@
-"""Calls Python from tf.data, and turns TensorFlow errors back into `KsegError`."""
+"""Calls Python from tf.data, and turns TensorFlow's errors back into `KsegError`."""
 
 import atexit
 import contextlib
+import functools
 import re
 import threading
 import time
@@ -14,26 +15,36 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-def in_python(function: Callable, types: Any, *arguments: "tf.Tensor") -> Any:
-    """What a function of NumPy arrays gives, as tensors; for `Dataset.map`. It has to be one of its arguments alone."""
+def call_python(function: Callable, types: Any, *arguments: "tf.Tensor") -> Any:
+    """Return what a function of NumPy arrays gives, as tensors; for `Dataset.map`.
+
+    Args:
+        function: it must depend on nothing but its arguments.
+        types: the dtype of the result, or those of several results.
+        arguments: given to the function as NumPy arrays.
+    """
     import tensorflow as tf
 
+    calls = _running_calls()
+
     def call(*arrays: Any) -> Any:
-        with _under_way:
+        with calls:
             return function(*arrays)
 
     return tf.numpy_function(call, arguments, types, stateful=False)
 
 
-class _UnderWay:
-    """What TensorFlow's threads have Python do, which has to be over when Python ends: else they end the process.
+@functools.cache
+def _running_calls() -> "_RunningCalls":
+    return _RunningCalls()
 
-    An iterator that is alive then has filled its buffers, or fills them with errors now, and rests.
-    """
+
+class _RunningCalls:
+    """Counts Python calls running in tf.data threads. At exit we wait for them; otherwise the process crashes."""
 
     def __init__(self) -> None:
         self._count, self._lock, self._ending = 0, threading.Lock(), False
-        atexit.register(self._end)
+        atexit.register(self._wait)
 
     def __enter__(self) -> None:
         if self._ending:
@@ -45,23 +56,20 @@ class _UnderWay:
         with self._lock:
             self._count -= 1
 
-    def _end(self) -> None:
+    def _wait(self) -> None:
         self._ending = True
         while self._count:
             time.sleep(0.01)
-        time.sleep(0.05)  # those that were turned away
-
-
-_under_way = _UnderWay()
+        time.sleep(0.05)  # for the calls that are refused now
 
 
 @contextlib.contextmanager
-def readable_errors(name: str) -> Iterator[None]:
-    """Turn what TensorFlow makes of an error inside a function on the data of that name back into a `KsegError`."""
+def explain_read_errors(dataset: str) -> Iterator[None]:
+    """Turn a TensorFlow error in a `with` block into a `KsegError`, with the message of ours that it wraps, if any."""
     import tensorflow as tf
 
     try:
         yield
     except tf.errors.OpError as error:
-        raised = re.search(r"KsegError: (.*?)\n", error.message)
-        raise KsegError(raised[1] if raised else f"{name} cannot be read: {error.message}") from error
+        wrapped = re.search(r"KsegError: (.*?)\n", error.message)
+        raise KsegError(wrapped[1] if wrapped else f"{dataset} cannot be read: {error.message}") from error

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from kseg import IGNORE
-from kseg.data.bridge import in_python, readable_errors
+from kseg.data.bridge import call_python, explain_read_errors
 from kseg.data.sources.base import Source
 from kseg.errors import KsegError
 
@@ -149,7 +149,7 @@ def stored_masks(source: Source) -> Iterator[np.ndarray]:
     import tensorflow as tf
 
     masks = source.examples().map(
-        lambda *example: in_python(source.read_mask, tf.uint16, *example), num_parallel_calls=tf.data.AUTOTUNE
+        lambda *example: call_python(source.read_mask, tf.uint16, *example), num_parallel_calls=tf.data.AUTOTUNE
     )
-    with readable_errors(source.name):
+    with explain_read_errors(source.name):
         yield from masks.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()

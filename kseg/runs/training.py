@@ -16,7 +16,7 @@ from kseg.checkpoints import checkpoints_in
 from kseg.checks.preflight import preflight
 from kseg.config.train import DataOptions, ModelOptions, OptimizerOptions, RunOptions, TrainConfig
 from kseg.data import Batches, keep_tensorflow_off_gpu
-from kseg.data.bridge import readable_errors
+from kseg.data.bridge import explain_read_errors
 from kseg.errors import KsegError
 from kseg.metrics import PredictionMonitor, SegmentationMetrics, ThresholdCurve
 from kseg.reports.predictions import save_predictions
@@ -95,7 +95,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
         _log.info(f"{model.count_params():,} parameters, {batches.steps} steps an epoch, {config.epochs} epochs")
         if keras.config.backend() == "jax":
             _log.info("The first step is compiled, which takes some seconds")
-        with readable_errors(config.dataset), _way_to_resume(run):
+        with explain_read_errors(config.dataset), _way_to_resume(run):
             if saved.found:
                 log_resumed(saved, changes, optimizer_options, batches.steps)
             else:

@@ -7,6 +7,7 @@ from PIL import Image
 
 from kseg.audit import audit
 from kseg.audit.page import page
+from kseg.errors import KsegError
 from tests.audit.conftest import scene
 
 pytestmark = pytest.mark.backend_free
@@ -240,3 +241,13 @@ def test_the_built_in_data_set(tmp_path):
     assert 90 < len(found(report)["empty_mask"]) < 150
     assert report.alignment.better > 0.8
     assert all(report.pictures.values())
+
+
+def test_a_split_of_tfds_is_audited_alone(tmp_path):
+    settings = {"data_dir": tmp_path, "train_split": "train[:3]", "val_split": "validation[:2]"}
+    assert audit("shapes", **settings).facts()["pairs"] == "5 (train 3, val 2)"
+
+
+def test_a_folder_of_files_has_no_splits_to_audit(scenes, write):
+    with pytest.raises(KsegError, match="train_split None and val_split val are not allowed for the folder"):
+        audit(str(write(scenes(3))), val_split="val")

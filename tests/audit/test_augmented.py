@@ -6,6 +6,7 @@ import pytest
 from kseg.audit.augmented import augmented_page
 from kseg.commands import audit
 from kseg.errors import KsegError
+from tests.data.layouts.annotations.samples import LAYOUTS, write_files
 
 pytestmark = pytest.mark.backend_free
 
@@ -51,3 +52,24 @@ def test_what_cannot_be_drawn_is_said(scenes, write, tmp_path, capsys):
     assert audit.main([str(folder), "--show-augment", "--output", str(folder / "out")]) == 2
     assert "where kseg writes nothing" in capsys.readouterr().err
     assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize("kind", sorted(LAYOUTS))
+def test_drawn_masks_are_shown(kind, tmp_path):
+    folder = write_files(tmp_path, LAYOUTS[kind])
+    html = augmented_page(f"{folder}/", ["light"])
+    assert len(re.findall("data:image/jpeg", html)) >= 6
+
+
+def test_a_folder_of_files_has_no_splits(scenes, write):
+    folder = write(scenes(3))
+    with pytest.raises(KsegError, match="train_split train and val_split None are not allowed for the folder"):
+        augmented_page(f"{folder}/", ["light"], train_split="train")
+
+
+def test_the_bit_depth_decides_how_16_bits_become_8(write):
+    deep = {f"s{index}": (np.full((32, 32), 900 + index, np.uint16), np.eye(32, dtype=np.uint8)) for index in range(3)}
+    folder = write(deep)
+    found, fixed = (augmented_page(f"{folder}/", ["light"], bit_depth=depth) for depth in ("auto", 16))
+    assert found != fixed
+    assert augmented_page(f"{folder}/", ["light"], bit_depth=10) == found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kseg.data.bridge import in_python, readable_errors
+from kseg.data.bridge import call_python, explain_read_errors
 from kseg.data.conversion.plan import PART, Plan, Shard, name_and_version
 from kseg.data.sources.base import Source
 from kseg.storage.atomic import explain_write_errors, write_atomically
@@ -74,9 +74,9 @@ def packed_examples(source: Source, first: int, plan: Plan) -> Iterator[bytes]:
     packed = (
         source.examples()
         .skip(first)
-        .map(lambda *example: in_python(pack, tf.string, *example), num_parallel_calls=tf.data.AUTOTUNE)
+        .map(lambda *example: call_python(pack, tf.string, *example), num_parallel_calls=tf.data.AUTOTUNE)
     )
-    with readable_errors(source.name):
+    with explain_read_errors(source.name):
         yield from packed.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
 
 

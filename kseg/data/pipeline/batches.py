@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kseg import IGNORE
-from kseg.data.bridge import in_python, readable_errors
+from kseg.data.bridge import call_python, explain_read_errors
 from kseg.data.labels import UNSAID, Foreground
 from kseg.data.pipeline.cache import Cache, CacheSetting, open_cache
 from kseg.data.sources.base import Source
@@ -68,7 +68,7 @@ class _Examples:
         self, load: Callable[..., Arrays], batch_size: int | None, *arguments: "tf.Tensor"
     ) -> tuple["tf.Tensor", "tf.Tensor"]:
         """What `load` gives, of NumPy arrays, as tensors of known shapes; of batches of any size if that is None."""
-        images, masks = in_python(load, ("uint8", "uint8"), *arguments)
+        images, masks = call_python(load, ("uint8", "uint8"), *arguments)
         images.set_shape((batch_size, *self.image_shape))
         masks.set_shape((batch_size, *self.image_shape[:2], 1))
         return images, masks
@@ -249,9 +249,9 @@ def _fill(cache: Cache, source: Source, read: Reader) -> None:
         return index
 
     done = source.examples().map(
-        lambda *example: in_python(keep, "int64", *example), num_parallel_calls=tf.data.AUTOTUNE
+        lambda *example: call_python(keep, "int64", *example), num_parallel_calls=tf.data.AUTOTUNE
     )
     progress = tqdm(total=len(source), desc=f"Reading {source.name}", unit=" images", delay=2, leave=False)
-    with readable_errors(source.name), progress:
+    with explain_read_errors(source.name), progress:
         for _ in done.prefetch(tf.data.AUTOTUNE):
             progress.update()

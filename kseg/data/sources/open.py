@@ -1,6 +1,5 @@
 """A name or a path to a source: what hands out examples, undecoded, each with its index."""
 
-import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,15 +44,11 @@ def open_sources(
     Raises:
         KsegError: there is no such data set, or it cannot be read as images with masks.
     """
-    import tensorflow as tf
 
     from kseg.data.sources.folder import open_folder
     from kseg.data.sources.huggingface import is_huggingface, open_huggingface
     from kseg.data.sources.tfds import builder_in, is_record_set, is_unfinished, open_records
 
-    # The accelerator is the backend's. Where TensorFlow runs on it already, somebody chose so.
-    with contextlib.suppress(RuntimeError):
-        tf.config.set_visible_devices([], "GPU")
     path = Path(dataset)
     splits = {"val_fraction": val_fraction, "train_split": train_split, "val_split": val_split}
     reading = {"bit_depth": bit_depth, "colours": colours}
@@ -71,17 +66,26 @@ def open_sources(
         return open_huggingface(path, data_dir=data_dir, seed=seed, take=take, **splits, **reading)
     if not path.is_dir():
         raise _no_such_data_set(dataset)
-    if train_split or val_split:
-        raise KsegError(
-            f"train_split {train_split} and val_split {val_split} are not allowed for the folder {dataset}; they are "
-            "for data sets of TFDS and Hugging Face. Put the images in train/ and val/, or in a list."
-        )
+    refuse_splits(dataset, train_split, val_split)
     try:
         return open_folder(path, val_fraction=val_fraction, seed=seed, take=take, **reading)
     except KsegError as error:
         if script := builder_in(path):
             raise KsegError(f"{error} Or give {script}, and TFDS runs the code in it to build a data set.") from error
         raise
+
+
+def refuse_splits(dataset: str, train_split: str | None, val_split: str | None) -> None:
+    """Refuse splits of a folder of files, which has none.
+
+    Raises:
+        KsegError: one is given.
+    """
+    if train_split or val_split:
+        raise KsegError(
+            f"train_split {train_split} and val_split {val_split} are not allowed for the folder {dataset}; they are "
+            "for data sets of TFDS and Hugging Face. Put the images in train/ and val/, or in a list."
+        )
 
 
 def _no_such_data_set(dataset: str) -> KsegError:

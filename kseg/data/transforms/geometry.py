@@ -17,9 +17,6 @@ import numpy as np
 from kseg import IGNORE
 from kseg.data.transforms.strengths import Augmentation
 
-# tf.data gives threads; a pool of OpenCV's own in each of them would only stand in the way.
-cv2.setNumThreads(0)
-
 _SMALLEST_FOREGROUND_CROP = 0.5  # height and width, as a share of the image's
 _KNOTS = 6  # along each side, by which an elastic change pulls
 _MOST_CHANNELS = 4  # that OpenCV transposes whatever their number

@@ -305,7 +305,7 @@ def test_a_mask_value_that_the_rule_does_not_know_is_an_error(source):
     Image.fromarray(np.full((height, width), 128, np.uint8)).save(path)
     with (
         pytest.raises(KsegError, match=r"holds a value besides \(0, 255\).*--foreground"),
-        pipeline.readable_errors(source.name),
+        pipeline.explain_read_errors(source.name),
     ):
         list(validation_batches(source, rule, **SETTINGS).dataset)
 
@@ -315,7 +315,7 @@ def test_an_image_that_is_not_the_size_of_its_mask_is_named(source):
     Image.fromarray(np.zeros((5, 7), np.uint8)).save(path)
     with (
         pytest.raises(KsegError, match=rf"{source.images[4].name} is .* and its mask 7 x 5 \(width x height\)"),
-        pipeline.readable_errors(source.name),
+        pipeline.explain_read_errors(source.name),
     ):
         list(validation_batches(source, Foreground((255,)), **SETTINGS).dataset)
 
