@@ -25,8 +25,6 @@ style: .venv/test
 	echo "== Style"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	echo "== Types"
-	$(BIN)/mypy
 
 .venv/bin/python:
 	echo "== Making a virtual environment in .venv"
