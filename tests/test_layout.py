@@ -27,7 +27,7 @@ FLOORS = [
     {"train", "convert", "audit.__main__"},
 ]
 DATA_FLOORS = [
-    {"bridge", "files", "transforms"},
+    {"bridge", "files", "quality", "transforms"},
     {"layouts"},
     {"sources"},
     {"labels"},
@@ -149,7 +149,7 @@ def test_a_folder_is_audited_without_keras_and_without_tensorflow(make_pairs, tm
 import sys
 sys.modules["keras"] = sys.modules["jax"] = sys.modules["tensorflow"] = None
 from kseg.audit import audit
-print([finding.check for finding in audit("./").findings])
+print([finding.cause for finding in audit("./").findings])
 """
     code = f"import os; os.chdir({str(tmp_path)!r})\n" + code
     assert python(code, HOME=str(tmp_path)) == "['duplicate']"

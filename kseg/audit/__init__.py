@@ -1,4 +1,4 @@
-"""What is wrong with a data set, in one pass over it: findings, a summary, a page of pictures.
+"""Report what is wrong with a data set: findings, a summary, a page of pictures.
 
     report = audit("path/to/folder")
     print(report)
@@ -6,7 +6,7 @@
 Nothing here imports keras, and TensorFlow only where a TFDS data set is read.
 """
 
-from kseg.audit.findings import Finding
 from kseg.audit.report import Audit, audit
+from kseg.findings import Finding
 
 __all__ = ["Audit", "Finding", "audit"]

@@ -1,12 +1,12 @@
-"""Whether masks belong to their images: each beside its own and beside others of the same size.
+"""Whether masks belong to their images: compares each mask with its own image and with others of the same size.
 
-Two things are asked of thumbnails. Do the mask's edges lie where the image changes? Do the grey or a colour differ
-between foreground and background? A mask that belongs to its image does better there than beside a stranger; a set
-that was shuffled does no better. It is asked of the set, not of a pair: one picture proves nothing. On 581 images of
-nuclei the own mask fits better in 100% of the comparisons, with half of the masks shuffled in 77%, with all in 50%.
+It asks two questions of thumbnails. Do the edges of the mask lie where the image changes? Does the grey value or a
+colour differ between foreground and background? A mask fits its own image better than another one; in a shuffled set
+it does not. The answer is about the whole set: one pair proves nothing. On 581 images of nuclei the mask fits its own
+image better in 100% of the comparisons, with half of the masks shuffled in 77%, with all shuffled in 50%.
 
-It cannot see a few swapped pairs among many, nor a set whose objects stand in the same place in all images, nor
-objects that differ from their ground in texture alone or are lost at 64 x 64.
+It does not find a few swapped pairs among many, nor a shuffled set whose objects are at the same place in all images,
+nor one whose objects differ from the background only in texture or are lost at 64 x 64.
 """
 
 from collections.abc import Sequence
@@ -14,55 +14,57 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kseg.audit.inspection import Look
-from kseg.audit.statistics import SIDE
+from kseg.audit.inspection import InspectedPair
+from kseg.audit.statistics import SIDE, ImageStatistics, MaskStatistics
 
 FEWEST = 20
-"""Pairs, below which there is no telling."""
+"""Fewer pairs tell nothing."""
 
-_CLOSE_TO_CHANCE = 0.1  # as if four of five masks were another image's
-_STRANGERS = 8  # for each mask
+_CLOSE_TO_CHANCE = 0.1  # what a set reaches of which four in five masks are shuffled
+_OTHERS = 8  # images that each mask is compared with
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """How often an own mask fits its image better than a stranger's, on the better of the two questions."""
+    """How often a mask fits its own image better than another one, by the better of the two questions."""
 
     pairs: int
     better: float
 
     @property
     def shuffled(self) -> bool:
-        """Whether it is hardly more often than chance would have it: half, and up to three standard errors."""
+        """Whether that is about as often as chance, which is half of the time, plus up to three standard errors."""
         return self.better < 0.5 + max(_CLOSE_TO_CHANCE, 3 * np.sqrt(1 / 12 / self.pairs))
 
 
-def measure_alignment(looks: Sequence[Look]) -> Alignment | None:
-    """Compare own masks with strangers'; None where fewer than 20 pairs can be compared."""
-    groups: dict[tuple[int, int], list[Look]] = {}
-    for look in looks:
-        if _comparable(look):
-            groups.setdefault(look.mask.size, []).append(look)
-    groups = {size: group for size, group in groups.items() if len(group) > 1}
-    pairs = sum(map(len, groups.values()))
-    if pairs < FEWEST:
+Pair = tuple[ImageStatistics, MaskStatistics]
+
+
+def measure_alignment(pairs: Sequence[InspectedPair]) -> Alignment | None:
+    """Compare masks with their own and with other images; None if fewer than 20 pairs can be compared."""
+    by_size: dict[tuple[int, int], list[Pair]] = {}
+    for pair in pairs:
+        image, mask = pair.image_statistics, pair.mask_statistics
+        if image and mask and image.size == mask.size and _has_content(image.thumbnail, mask.thumbnail):
+            by_size.setdefault(mask.size, []).append((image, mask))
+    groups = [group for group in by_size.values() if len(group) > 1]
+    count = sum(map(len, groups))
+    if count < FEWEST:
         return None
-    wins = np.concatenate([_wins(group) for group in groups.values()], axis=1)
-    return Alignment(pairs, float(wins.mean(1).max()))
+    wins = np.concatenate([_wins(group) for group in groups], axis=1)
+    return Alignment(count, float(wins.mean(1).max()))
 
 
-def _comparable(look: Look) -> bool:
-    if look.image is None or look.mask is None or look.image.size != look.mask.size:
-        return False
-    return look.mask.thumbnail is not None and bool(np.ptp(look.mask.thumbnail)) and bool(np.ptp(look.image.thumbnail))
+def _has_content(*thumbnails: np.ndarray | None) -> bool:
+    return all(thumbnail is not None and np.ptp(thumbnail) > 0 for thumbnail in thumbnails)
 
 
-def _wins(group: Sequence[Look]) -> np.ndarray:
-    """For both questions and each of N pairs, how often the own mask did better; `(2, N)`, a draw is half."""
-    images = np.stack([look.image.thumbnail for look in group]).astype(np.float32)
-    masks = np.stack([look.mask.thumbnail for look in group]).astype(np.float32)
-    colours = _standardised(images.transpose(0, 3, 1, 2))
-    changes, edges, shapes = _standardised(_edges(images.mean(-1))), _standardised(_edges(masks)), _standardised(masks)
+def _wins(group: Sequence[Pair]) -> np.ndarray:
+    """Return how often the own mask fitted better, for both questions and each of N pairs; `(2, N)`, a draw is half."""
+    images = np.stack([np.asarray(image.thumbnail, np.float32) for image, _ in group])
+    masks = np.stack([np.asarray(mask.thumbnail, np.float32) for _, mask in group])
+    colours = _standardise(images.transpose(0, 3, 1, 2))
+    changes, edges, shapes = _standardise(_edges(images.mean(-1))), _standardise(_edges(masks)), _standardise(masks)
 
     def fit(order: np.ndarray) -> np.ndarray:
         along = np.einsum("np,np->n", changes, edges[order])
@@ -71,26 +73,26 @@ def _wins(group: Sequence[Look]) -> np.ndarray:
 
     everyone = np.arange(len(group))
     own = fit(everyone)
-    steps = np.unique(np.linspace(1, len(group) - 1, _STRANGERS).astype(int))
+    steps = np.unique(np.linspace(1, len(group) - 1, _OTHERS).astype(int))
     mixed = np.random.default_rng(0).permutation(len(group))
     wins = np.zeros(own.shape)
     for step in steps:
-        # Each with the one `step` places on, around a circle: nobody meets its own.
+        # Each meets the one `step` places further, around a circle, so never itself.
         order = np.empty_like(mixed)
         order[mixed] = np.roll(mixed, step)
-        strange = fit(order)
-        wins += (own > strange) + 0.5 * (own == strange)
+        other = fit(order)
+        wins += (own > other) + 0.5 * (own == other)
     return wins / len(steps)
 
 
 def _edges(pictures: np.ndarray) -> np.ndarray:
-    """How steep pictures `(N, 64, 64)` are."""
+    """Return the steepness of pictures `(N, 64, 64)`."""
     down, across = np.gradient(pictures, axis=(1, 2))
     return np.hypot(down, across)
 
 
-def _standardised(pictures: np.ndarray) -> np.ndarray:
-    """Pictures `(…, 64, 64)` as vectors `(…, 4096)` of mean 0 and length 1, whose product is a correlation."""
+def _standardise(pictures: np.ndarray) -> np.ndarray:
+    """Return pictures `(…, 64, 64)` as vectors `(…, 4096)` of mean 0 and length 1; products are correlations."""
     vectors = pictures.reshape(*pictures.shape[:-2], SIDE * SIDE)
     vectors = vectors - vectors.mean(-1, keepdims=True)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)

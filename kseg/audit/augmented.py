@@ -1,28 +1,27 @@
-"""What augmentation makes of a data set: a page of its images as they are, and as a run would meet them."""
+"""A page of images before and after augmentation."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from kseg.audit.datasets import AuditedSet, open_set
 from kseg.audit.rule import Setting, majority_rule, set_rule
-from kseg.audit.statistics import MaskLook, look_at_mask
+from kseg.audit.statistics import MaskStatistics, measure_mask
 from kseg.data.transforms.augment import augment_batch, augment_example
 from kseg.data.transforms.resize import scaled
 from kseg.data.transforms.strengths import Preset, find_augmentation
 from kseg.errors import KsegError
-from kseg.reports.outlines import outlined
-from kseg.reports.page import document
+from kseg.reports.outlines import draw_outline
+from kseg.reports.page import Picture, render
 
 SIZE = (128, 128)
-"""Height and width of the images, as a run has them by default."""
+"""Height and width of the images: the default of a run."""
 
-_LOOKED_AT = 24  # pairs, evenly spread
-_ROWS = 4  # of those, with foreground if any have some
+_PAIRS = 24  # read, evenly spread
+_ROWS = 4  # shown, with foreground if any have some
 _VERSIONS = 5  # of each
 
 
@@ -32,8 +31,8 @@ class _Example:
     image: np.ndarray
     """uint8 `(H, W, 3)`, of `SIZE`."""
     mask: np.ndarray
-    """As it is stored, `(H, W, 1)`, of `SIZE`."""
-    look: MaskLook
+    """The stored values, `(H, W, 1)`, of `SIZE`."""
+    statistics: MaskStatistics
 
 
 def augmented_page(
@@ -49,13 +48,13 @@ def augmented_page(
     bit_depth: int | Literal["auto"] = "auto",
     colours: Sequence[str] | Literal["auto"] = "auto",
 ) -> str:
-    """A section for each preset: images with their masks outlined, each in a row with versions of it, as HTML.
+    """Return an HTML page with a section for each preset: images with outlined masks, each beside five versions.
 
-    It reads 24 pairs, and passes over those that cannot be read.
+    It reads 24 pairs, and skips those that cannot be read.
 
     Args:
         dataset: as in `kseg.audit.audit`, and so are the others.
-        presets: which ones to draw.
+        presets: the presets of `kseg train --augment` to show.
 
     Raises:
         KsegError: there is no such data set, or none of these pairs can be read.
@@ -71,38 +70,41 @@ def augmented_page(
         bit_depth=bit_depth,
         colours=colours,
     ) as examples:
-        found = list(_examples(examples))
-    if not found:
+        readable = list(_read_examples(examples))
+    if not readable:
         raise KsegError(f"No image of {dataset} can be read together with its mask; kseg audit says why.")
-    table = (set_rule(foreground) or majority_rule([example.look for example in found], dataset)).table()
-    telling = [example for example in found if (table[example.mask] == 1).any()] or found
-    shown = telling[:: -(-len(telling) // _ROWS)]
-    images = np.stack([example.image for example in shown])
-    masks = np.stack([table[example.mask] for example in shown])
-    sections = [_section(preset, [example.name for example in shown], images, masks) for preset in presets]
-    about = f"Masks outlined; {SIZE[0]} x {SIZE[1]} pixels; each image as it is, then as {_VERSIONS} epochs see it"
-    return document(f"Augmentation of {dataset}", about, "\n".join(sections))
+    rule = set_rule(foreground) or majority_rule([example.statistics for example in readable], dataset)
+    table = rule.table()
+    with_foreground = [example for example in readable if (table[example.mask] == 1).any()] or readable
+    shown = with_foreground[:: -(-len(with_foreground) // _ROWS)]
+    return render(
+        "augment.html",
+        title=f"Augmentation of {dataset}",
+        about=f"Masks outlined; {SIZE[0]} x {SIZE[1]} pixels; each image unchanged, then as {_VERSIONS} epochs see it",
+        sections=[_section(preset, shown, table) for preset in presets],
+    )
 
 
-def _examples(examples: AuditedSet) -> Iterator[_Example]:
-    places = np.unique(np.linspace(0, len(examples) - 1, _LOOKED_AT).astype(int))
-    for name, image, mask in examples.decoded(places.tolist()):
+def _read_examples(examples: AuditedSet) -> Iterator[_Example]:
+    indices = np.unique(np.linspace(0, len(examples) - 1, _PAIRS).astype(int))
+    for name, image, mask in examples.decode(indices.tolist()):
         if image.shape[:2] == mask.shape[:2]:
-            yield _Example(name, *scaled(image, mask, SIZE, "stretch"), look_at_mask(mask, None, thumbnail=False))
+            yield _Example(name, *scaled(image, mask, SIZE, "stretch"), measure_mask(mask, None, thumbnail=False))
 
 
-def _section(preset: Preset, names: Sequence[str], images: np.ndarray, masks: np.ndarray) -> str:
+def _section(preset: Preset, examples: Sequence[_Example], table: np.ndarray) -> dict[str, Any]:
+    images = np.stack([example.image for example in examples])
+    masks = np.stack([table[example.mask] for example in examples])
     versions = [_version(preset, epoch, images, masks) for epoch in range(_VERSIONS)]
-    figures = []
-    for place, name in enumerate(names):
-        figures.append(_figure(images[place], masks[place], name))
-        figures += [_figure(new_images[place], new_masks[place]) for new_images, new_masks in versions]
-    said = escape(str(find_augmentation(preset)))
-    return f'<section><h2>{preset}</h2><p>{said}</p><div class="rows">{"".join(figures)}</div></section>'
+    pictures = []
+    for index, example in enumerate(examples):
+        pictures.append(_picture(images[index], masks[index], example.name))
+        pictures += [_picture(new_images[index], new_masks[index]) for new_images, new_masks in versions]
+    return {"preset": preset, "strengths": str(find_augmentation(preset)), "pictures": pictures}
 
 
 def _version(preset: Preset, epoch: int, images: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """These examples as a batch of that epoch."""
+    """Return the examples as a batch of that epoch."""
     how = find_augmentation(preset)
     changed = [
         augment_example(image, mask, how, (0, epoch, index))
@@ -112,6 +114,5 @@ def _version(preset: Preset, epoch: int, images: np.ndarray, masks: np.ndarray) 
     return augment_batch(new_images, new_masks, how, (0, epoch, 0))
 
 
-def _figure(image: np.ndarray, mask: np.ndarray, name: str = "") -> str:
-    caption = f"<figcaption>{escape(name).replace('/', '/<wbr>')}</figcaption>" if name else ""
-    return f'<figure><img src="{outlined(image, mask[..., 0] == 1)}" alt="">{caption}</figure>'
+def _picture(image: np.ndarray, mask: np.ndarray, name: str = "") -> Picture:
+    return Picture(draw_outline(image, mask[..., 0] == 1), name)

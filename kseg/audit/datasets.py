@@ -1,9 +1,9 @@
-"""A data set as the audit sees it: looks at all of its pairs, then pictures of some."""
+"""Data sets to audit: a folder of files, or examples of TFDS and Hugging Face."""
 
 import contextlib
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from kseg.audit.entries import Pair, find_pairs
-from kseg.audit.inspection import Look, Reading, look_at_pair
-from kseg.audit.statistics import foreground_of, look_at_image, look_at_mask
+from kseg.audit.entries import Entry, find_entries
+from kseg.audit.inspection import InspectedFile, InspectedPair, Reader, inspect_entry
+from kseg.audit.statistics import foreground_of, measure_image, measure_mask
 from kseg.data.bridge import call_python, explain_read_errors
 from kseg.data.files.images import find_bit_depth, find_channels
 from kseg.data.sources.base import Source
@@ -22,33 +22,39 @@ from kseg.data.sources.huggingface import is_huggingface
 from kseg.data.sources.open import open_sources, refuse_splits
 from kseg.data.sources.tfds import is_prepared
 from kseg.errors import KsegError
-from kseg.reports.outlines import outlined
+from kseg.reports.outlines import draw_outline
 
-_MOST_THUMBNAILS = 500  # each is 16 KiB, and they are enough to see whether masks were shuffled
-_WORTH_A_PROCESS = 64  # pairs: below, starting it takes longer than reading them
+_MOST_THUMBNAILS = 500  # each takes 16 KiB; this many show whether masks were shuffled
+_WORTH_A_PROCESS = 64  # pairs: for fewer, starting a process takes longer than reading them
 _CHUNK = 16  # pairs
 
 
 class AuditedSet(Protocol):
     """A data set to audit."""
 
-    name: str
-    layout: str
-    """How images and masks were found; empty where they were not found by any rule."""
-    has_classes: bool
-    """Whether masks are known to hold class indices."""
+    @property
+    def name(self) -> str:
+        """The data set as the user named it."""
 
-    def looks(self, table: np.ndarray | None) -> Iterator[Look]:
-        """A look at each pair, in order; with the foreground rule's table, or as each mask suggests."""
+    @property
+    def layout(self) -> str:
+        """How images and masks were found; empty if no layout matches."""
 
-    def pictures(self, indices: Sequence[int], table: np.ndarray | None) -> list[str | None]:
-        """The pairs at these places, outlined, as data URIs; None where there is no image to show."""
+    @property
+    def has_classes(self) -> bool:
+        """Whether masks are known to hold class indices."""
 
-    def decoded(self, indices: Sequence[int]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """The name, the image, uint8 `(H, W, C)`, and the mask, uint16 `(H, W, 1)`, of those here that can be read."""
+    def inspect(self, table: np.ndarray | None) -> Iterable[InspectedPair]:
+        """Measure each pair, in order; `table` as in `measure_mask`."""
+
+    def draw(self, indices: Sequence[int], table: np.ndarray | None) -> list[str | None]:
+        """Draw the pairs with these indices, outlined, as data URIs; None if there is no image that can be read."""
+
+    def decode(self, indices: Sequence[int]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """Yield the name, the image, uint8 `(H, W, C)`, and the mask, uint16 `(H, W, 1)`, of those that can be read."""
 
     def __len__(self) -> int:
-        """How many pairs there are."""
+        """Return the number of pairs."""
 
 
 @contextlib.contextmanager
@@ -64,30 +70,30 @@ def open_set(dataset: str, *, workers: int | None, **opening: Any) -> Iterator[A
         KsegError: there is no such data set, or nothing in it; its masks are in colours, and none are given.
     """
     if not is_folder(dataset):
-        yield RecordSet(dataset, open_sources(dataset, **opening))
+        yield SourceSet(dataset, open_sources(dataset, **opening))
         return
     refuse_splits(dataset, opening.get("train_split"), opening.get("val_split"))
     colours, bit_depth = opening.get("colours", "auto"), opening.get("bit_depth", "auto")
-    pairs, layout = find_pairs(Path(dataset))
+    entries, layout = find_entries(Path(dataset))
     classes = layout.classes if layout else {}
-    colours = checked_colours(dataset, colours, [str(pair.mask) for pair in pairs if pair.mask], classes)
-    images = [str(pair.image) for pair in pairs if pair.image]
+    colours = checked_colours(dataset, colours, [str(entry.mask) for entry in entries if entry.mask], classes)
+    images = [str(entry.image) for entry in entries if entry.image]
     channels = 3
-    with contextlib.suppress(KsegError):  # those of another number are findings
+    with contextlib.suppress(KsegError):  # mixed channels are a finding
         channels = find_channels(images)
-    reading = Reading(find_bit_depth(images) if bit_depth == "auto" else bit_depth, channels, colours)
-    described = (layout.rule if layout else "", bool(classes or colours))
-    workers = min(workers or available_cores(), -(-len(pairs) // _WORTH_A_PROCESS))
+    reader = Reader(find_bit_depth(images) if bit_depth == "auto" else bit_depth, channels, colours)
+    layout_name, has_classes = (layout.rule if layout else ""), bool(classes or colours)
+    workers = min(workers or available_cores(), -(-len(entries) // _WORTH_A_PROCESS))
     if workers == 1:
-        yield FolderSet(dataset, pairs, reading, _map_here, *described)
+        yield FolderSet(dataset, entries, reader, _map_here, layout_name, has_classes)
         return
     # Fresh processes: a fork of one in which TensorFlow or JAX has started threads can hang.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        yield FolderSet(dataset, pairs, reading, pool.map, *described)
+        yield FolderSet(dataset, entries, reader, pool.map, layout_name, has_classes)
 
 
 def is_folder(dataset: str) -> bool:
-    """Whether that is a folder of files; a bare name that TFDS or kseg knows is the data set, as in training."""
+    """Return whether it is a folder of files; a bare name that TFDS or kseg knows is that data set, as in training."""
     path = Path(dataset)
     if not path.is_dir() or is_prepared(path) or is_huggingface(path):
         return False
@@ -99,101 +105,90 @@ def is_folder(dataset: str) -> bool:
 
 
 def available_cores() -> int:
-    """How many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
 class FolderSet:
-    """The pairs of a folder, faulty or not."""
+    """The entries of a folder, faulty or not; see `AuditedSet`."""
 
     name: str
-    pairs: Sequence[Pair]
-    reading: Reading
+    entries: Sequence[Entry]
+    reader: Reader
     map: Callable
-    """That of a pool of processes, or what does the same in this one."""
+    """The `map` of a pool of processes, or one that works in this process."""
     layout: str
     has_classes: bool
 
     def __len__(self) -> int:
-        return len(self.pairs)
+        return len(self.entries)
 
-    def looks(self, table: np.ndarray | None) -> Iterator[Look]:
-        """See `AuditedSet`."""
+    def inspect(self, table: np.ndarray | None) -> Iterable[InspectedPair]:
         thumbnails = [_gets_thumbnail(index, len(self)) for index in range(len(self))]
-        return self.map(
-            look_at_pair, self.pairs, [self.reading] * len(self), [table] * len(self), thumbnails, chunksize=_CHUNK
-        )
+        arguments = (self.entries, [self.reader] * len(self), [table] * len(self), thumbnails)
+        return self.map(inspect_entry, *arguments, chunksize=_CHUNK)
 
-    def pictures(self, indices: Sequence[int], table: np.ndarray | None) -> list[str | None]:
-        """See `AuditedSet`."""
-        pairs = [self.pairs[index] for index in indices]
-        return list(self.map(_picture, pairs, [self.reading] * len(pairs), [table] * len(pairs)))
+    def draw(self, indices: Sequence[int], table: np.ndarray | None) -> list[str | None]:
+        entries = [self.entries[index] for index in indices]
+        return list(self.map(_draw, entries, [self.reader] * len(entries), [table] * len(entries)))
 
-    def decoded(self, indices: Sequence[int]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """See `AuditedSet`."""
-        for pair in (self.pairs[index] for index in indices):
-            if pair.image and pair.mask:
+    def decode(self, indices: Sequence[int]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        for entry in (self.entries[index] for index in indices):
+            if entry.image and entry.mask:
                 with contextlib.suppress(KsegError):
-                    yield pair.name(pair.image), self.reading.image(pair.image), self.reading.mask(pair.mask)
+                    yield entry.name(entry.image), self.reader.image(entry.image), self.reader.mask(entry.mask)
 
 
 @dataclass(frozen=True)
-class RecordSet:
-    """The examples of TFDS sources, which pair by their making."""
+class SourceSet:
+    """The examples of a training and a validation source; see `AuditedSet`."""
 
     name: str
     sources: Sequence[Source]
 
     @property
     def layout(self) -> str:
-        """See `AuditedSet`."""
         return self.sources[0].layout
 
     @property
     def has_classes(self) -> bool:
-        """See `AuditedSet`."""
         return bool(self.sources[0].classes)
 
     def __len__(self) -> int:
         return sum(map(len, self.sources))
 
-    def looks(self, table: np.ndarray | None) -> Iterator[Look]:
-        """See `AuditedSet`."""
-        for place, (name, split, image, mask) in enumerate(self._decoded(range(len(self)))):
-            thumbnail = _gets_thumbnail(place, len(self))
-            yield Look(
+    def inspect(self, table: np.ndarray | None) -> Iterable[InspectedPair]:
+        for index, (name, split, image, mask) in enumerate(self._decode(range(len(self)))):
+            thumbnail = _gets_thumbnail(index, len(self))
+            yield InspectedPair(
                 split,
-                name,
-                name,
-                image=look_at_image(image, thumbnail),
-                mask=look_at_mask(mask, table, thumbnail),
+                InspectedFile(name, statistics=measure_image(image, thumbnail)),
+                InspectedFile(name, statistics=measure_mask(mask, table, thumbnail)),
             )
 
-    def pictures(self, indices: Sequence[int], table: np.ndarray | None) -> list[str | None]:
-        """See `AuditedSet`."""
-        wanted = sorted(indices)
-        drawn = [outlined(image, foreground_of(mask, table)) for _, image, mask in self.decoded(wanted)]
-        return [drawn[wanted.index(index)] for index in indices]
+    def draw(self, indices: Sequence[int], table: np.ndarray | None) -> list[str | None]:
+        ordered = sorted(indices)
+        pictures = [draw_outline(image, foreground_of(mask, table)) for _, image, mask in self.decode(ordered)]
+        return [pictures[ordered.index(index)] for index in indices]
 
-    def decoded(self, indices: Sequence[int]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """See `AuditedSet`."""
-        return ((name, image, mask) for name, _, image, mask in self._decoded(indices))
+    def decode(self, indices: Sequence[int]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        return ((name, image, mask) for name, _, image, mask in self._decode(indices))
 
-    def _decoded(self, wanted: Sequence[int]) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
-        """Name, split, image and mask of the examples at these places, in order."""
+    def _decode(self, indices: Sequence[int]) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
+        """Yield name, split, image and mask of the examples with these indices, in order."""
         first = 0
         for split, source in zip(("train", "val"), self.sources, strict=True):
-            inside = {place - first for place in wanted if 0 <= place - first < len(source)}
-            for index, image, mask in _decode(source, inside):
+            own = {index - first for index in indices if 0 <= index - first < len(source)}
+            for index, image, mask in _decode(source, own):
                 yield f"{split}[{index}]", split, image, mask
             first += len(source)
 
 
-def _decode(source: Source, wanted: set[int]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+def _decode(source: Source, indices: set[int]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     import tensorflow as tf
 
-    keep = tf.constant(sorted(wanted), tf.int64)
+    keep = tf.constant(sorted(indices), tf.int64)
     examples = source.examples().filter(lambda index, *content: tf.reduce_any(keep == index))
     types = (tf.uint8, tf.uint16)
     decoded = examples.map(
@@ -211,11 +206,11 @@ def _gets_thumbnail(index: int, count: int) -> bool:
     return index % -(-count // _MOST_THUMBNAILS) == 0
 
 
-def _picture(pair: Pair, reading: Reading, table: np.ndarray | None) -> str | None:
-    """A pair with what can be read of it."""
+def _draw(entry: Entry, reader: Reader, table: np.ndarray | None) -> str | None:
+    """Draw as much of an entry as can be read."""
     foreground = None
     with contextlib.suppress(KsegError, TypeError):
-        foreground = foreground_of(reading.mask(pair.mask), table) if pair.mask else None
+        foreground = foreground_of(reader.mask(entry.mask), table) if entry.mask else None
     with contextlib.suppress(KsegError):
-        return outlined(reading.image(pair.image), foreground)
+        return draw_outline(reader.image(entry.image), foreground) if entry.image else None
     return None

@@ -1,4 +1,4 @@
-"""The pairs of a folder, faulty or not: what has no partner is a pair of one."""
+"""The entries of a folder, faulty or not: an image and its mask, or one of them alone."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,56 +14,55 @@ _SPLITS = ("train", "val", "valid", "validation")
 
 
 @dataclass(frozen=True)
-class Pair:
-    """An image file and its mask, a file or what draws it, either of which may be missing."""
+class Entry:
+    """An image file and its mask, which is a file or is drawn; either may be missing."""
 
     folder: Path
-    """The data set's folder, from which files are named."""
+    """The data set's folder; files are named relative to it."""
     split: str
-    """train, val, …; empty where the folder has no splits."""
+    """train, val, …; empty if the folder has no splits."""
     image: Path | None
     mask: Path | MaskAnnotation | None
     rivals: tuple[Path, ...] = ()
-    """Other files of the same stem: which one is meant cannot be told."""
+    """Other files with the same stem, any of which may be the right one."""
 
-    def name(self, path: Path | MaskAnnotation | None) -> str | None:
-        """What a file of this pair is called in a finding."""
-        if path is None:
-            return None
-        if not isinstance(path, Path):
-            return self.name(path.path) + str(path).removeprefix(str(path.path))
-        # The pairs of a list have been resolved.
-        folder = self.folder if path.is_relative_to(self.folder) else self.folder.resolve()
-        return path.relative_to(folder).as_posix()
+    def name(self, file: Path | MaskAnnotation) -> str:
+        """Return the name of a file of this entry in a finding."""
+        if not isinstance(file, Path):
+            return self.name(file.path) + str(file).removeprefix(str(file.path))
+        # Paths in a list file were resolved.
+        folder = self.folder if file.is_relative_to(self.folder) else self.folder.resolve()
+        return file.relative_to(folder).as_posix()
 
 
-def find_pairs(folder: Path) -> tuple[list[Pair], Layout | None]:
-    """The pairs of a folder, and its layout: or, where none fits, those of `images/` and `masks/` by stem.
+def find_entries(folder: Path) -> tuple[list[Entry], Layout | None]:
+    """Return the entries of a folder and its layout; if none matches, the files of `images/` and `masks/` by stem.
 
     Raises:
-        KsegError: it is of no layout, and has no such folders with masks in them.
+        KsegError: no layout matches, and there are no such folders with masks in them.
     """
     try:
         layout = find_layout(folder)
     except KsegError as error:
         splits = [name for name in _SPLITS if (folder / name).is_dir()]
-        pairs = [pair for split in splits or [""] for pair in _pairs_of(folder, split)]
-        if not any(pair.mask for pair in pairs):
+        entries = [entry for split in splits or [""] for entry in _entries_by_stem(folder, split)]
+        if not any(entry.mask for entry in entries):
             raise error
-        return pairs, None
+        return entries, None
     parts = {"train": layout.training, "val": layout.validation} if layout.validation else {"": layout.training}
-    return [Pair(folder, split, image, mask) for split, part in parts.items() for image, mask in part.pairs], layout
+    pairs = [(split, *pair) for split, part in parts.items() if part for pair in part.pairs]
+    return [Entry(folder, split, image, mask) for split, image, mask in pairs], layout
 
 
-def _pairs_of(folder: Path, split: str) -> Iterator[Pair]:
-    images, masks = _by_stem(folder / split / "images"), _by_stem(folder / split / "masks")
+def _entries_by_stem(folder: Path, split: str) -> Iterator[Entry]:
+    images, masks = _files_by_stem(folder / split / "images"), _files_by_stem(folder / split / "masks")
     for stem in sorted(images.keys() | masks.keys()):
-        image, *more_images = images.get(stem) or [None]
-        mask, *more_masks = masks.get(stem) or [None]
-        yield Pair(folder, split, image, mask, (*more_images, *more_masks))
+        image, mask = images.get(stem, []), masks.get(stem, [])
+        rivals = (*image[1:], *mask[1:])
+        yield Entry(folder, split, image[0] if image else None, mask[0] if mask else None, rivals)
 
 
-def _by_stem(folder: Path) -> dict[str, list[Path]]:
+def _files_by_stem(folder: Path) -> dict[str, list[Path]]:
     files: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.suffix.lower() in EXTENSIONS and not path.name.startswith("."):

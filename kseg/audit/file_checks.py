@@ -1,13 +1,13 @@
-"""What is wrong with files: missing, unreadable, mislabelled, turned, of two sizes."""
+"""Checks of files and their headers: missing, unreadable, mislabelled, turned, of different sizes."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePath
 
-from kseg.audit.findings import Finding, found
-from kseg.audit.inspection import Header, Look
+from kseg.audit.inspection import Header, InspectedFile, InspectedPair
+from kseg.findings import Finding, Severity
 
-# Pillow's formats by extension. MPO is a JPEG with further pictures behind it.
+# Pillow's formats by extension. MPO is a JPEG followed by more pictures.
 _FORMATS = {
     ".bmp": {"BMP"},
     ".gif": {"GIF"},
@@ -22,175 +22,185 @@ _CHANNELS = {"1": 1, "L": 1, "I": 1, "F": 1, "I;16": 1, "LA": 2, "PA": 4, "RGBA"
 _ON_ITS_SIDE = range(5, 9)  # EXIF orientations
 
 
-def check_files(looks: Sequence[Look]) -> list[Finding]:
-    """Everything that files, and their headers, show."""
+def findings_of(
+    cause: str, severity: Severity, evidence: str, files: Sequence[tuple[str, str]], effect: str, remedy: str
+) -> list[Finding]:
+    """Return the finding about these files, each with what was seen in it; nothing if there are none."""
+    if not files:
+        return []
+    names, details = zip(*files, strict=True)
+    return [Finding(cause, severity, evidence, remedy, effect, names, details)]
+
+
+def check_files(pairs: Sequence[InspectedPair]) -> list[Finding]:
+    """Run all checks of files and their headers."""
     return [
-        *missing(looks),
-        *ambiguous(looks),
-        *unreadable(looks),
-        *mislabelled(looks),
-        *turned(looks),
-        *size_mismatch(looks),
-        *mixed_channels(looks),
-        *mixed_depths(looks),
+        *missing_files(pairs),
+        *same_stem(pairs),
+        *unreadable(pairs),
+        *mislabelled(pairs),
+        *exif_rotation(pairs),
+        *size_mismatch(pairs),
+        *mixed_channels(pairs),
+        *mixed_depths(pairs),
     ]
 
 
-def missing(looks: Sequence[Look]) -> list[Finding]:
-    """Images without a mask and masks without an image."""
-    effect = "kseg train stops at them; what pairs by position trains every later image on another's mask."
+def missing_files(pairs: Sequence[InspectedPair]) -> list[Finding]:
+    """Find images without a mask and masks without an image."""
+    effect = "kseg train stops at them; a tool that pairs by position trains every later image on another's mask."
     return [
-        *found(
-            "missing_mask",
+        *findings_of(
+            "missing_masks",
             "error",
             "images without a mask",
-            [(look.image_name, "") for look in looks if not look.mask_name],
+            [(pair.image.name, "") for pair in pairs if pair.image and not pair.mask],
             effect,
-            "Add a mask of the same stem (an empty one if there is nothing in the image), or take the image out.",
+            "Add a mask with the same stem (an empty one if there is nothing in the image), or remove the image.",
         ),
-        *found(
-            "missing_image",
+        *findings_of(
+            "missing_images",
             "error",
             "masks without an image",
-            [(look.mask_name, "") for look in looks if not look.image_name],
+            [(pair.mask.name, "") for pair in pairs if pair.mask and not pair.image],
             effect,
-            "Add the image of the same stem, or take the mask out.",
+            "Add the image with the same stem, or remove the mask.",
         ),
     ]
 
 
-def ambiguous(looks: Sequence[Look]) -> list[Finding]:
-    """Files of one stem, of which one too many."""
-    return found(
+def same_stem(pairs: Sequence[InspectedPair]) -> list[Finding]:
+    """Find files that share their stem with another file."""
+    return findings_of(
         "same_stem",
         "error",
-        "files with the stem of another file beside them",
-        [(rival, "") for look in looks for rival in look.rivals],
-        "Which of the two belongs to the pair cannot be told: kseg train stops.",
-        "Keep one file for each stem.",
+        "files with the same stem as another file",
+        [(rival, "") for pair in pairs for rival in pair.rivals],
+        "kseg cannot tell which of the two belongs to the pair: kseg train stops.",
+        "Keep one file per stem.",
     )
 
 
-def unreadable(looks: Sequence[Look]) -> list[Finding]:
-    """Files that cannot be decoded, or not as an image or a mask."""
-    files = [(look.image_name, look.image_problem) for look in looks if look.image_problem]
-    files += [(look.mask_name, look.mask_problem) for look in looks if look.mask_problem]
-    return found(
+def unreadable(pairs: Sequence[InspectedPair]) -> list[Finding]:
+    """Find files that cannot be decoded, or not as an image or a mask."""
+    images = [(pair.image.name, pair.image.problem) for pair in pairs if pair.image and pair.image.problem]
+    masks = [(pair.mask.name, pair.mask.problem) for pair in pairs if pair.mask and pair.mask.problem]
+    return findings_of(
         "unreadable",
         "error",
         "files that cannot be read",
-        files,
-        "A run stops when it comes to the first of them.",
-        "Fetch or export them again: damaged or cut files cannot be mended. Take their pairs out until then.",
+        images + masks,
+        "A run stops at the first of them.",
+        "Download or export them again; a damaged file cannot be repaired. Until then, remove their pairs.",
     )
 
 
-def mislabelled(looks: Sequence[Look]) -> list[Finding]:
-    """Files whose extension names another format than they have."""
+def mislabelled(pairs: Sequence[InspectedPair]) -> list[Finding]:
+    """Find files whose extension names another format."""
     files = []
-    for name, header in _headers(looks):
-        suffix = PurePath(name).suffix.lower()
-        if suffix in _FORMATS and header.format not in _FORMATS[suffix]:
-            files.append((name, f"is {header.format}"))
-    return found(
+    for file in _files(pairs):
+        suffix = PurePath(file.name).suffix.lower()
+        if file.header and suffix in _FORMATS and file.header.format not in _FORMATS[suffix]:
+            files.append((file.name, f"is {file.header.format}"))
+    return findings_of(
         "mislabelled",
         "warning",
-        "files of another format than their extension names",
+        "files whose extension names another format",
         files,
-        "kseg reads them by their content, other tools fail. A mask that is really JPEG has lost its exact values.",
+        "kseg reads them by their content, other tools fail. A mask that is really a JPEG has lost its exact values.",
         "Give them the right extension, and export masks as PNG.",
     )
 
 
-def turned(looks: Sequence[Look]) -> list[Finding]:
-    """Pairs of which EXIF turns one side only, unless the sizes say that the mask fits the image as it is shown."""
+def exif_rotation(pairs: Sequence[InspectedPair]) -> list[Finding]:
+    """Find pairs of which EXIF turns only one file, unless the sizes show that they fit as they are displayed."""
     files, sure = [], False
-    for look in looks:
-        image, mask = _orientation(look.image_header), _orientation(look.mask_header)
-        if image == mask or not look.image or not look.mask:
+    for pair in pairs:
+        shown, stored = pair.image_statistics, pair.mask_statistics
+        image, mask = _orientation(pair.image), _orientation(pair.mask)
+        if image == mask or not (shown and stored):
             continue
-        height, width = look.image.size
+        height, width = shown.size
         quarter = (image in _ON_ITS_SIDE) != (mask in _ON_ITS_SIDE) and height != width
-        if not (quarter and look.image.size == look.mask.size):
-            files.append((look.image_name, f"EXIF orientation {image}, its mask {mask}"))
+        if not (quarter and shown.size == stored.size):
+            files.append((pair.name, f"EXIF orientation {image}, its mask {mask}"))
             sure = sure or quarter
-    return found(
+    return findings_of(
         "exif_rotation",
         "error" if sure else "warning",
-        "images that EXIF turns, and not their masks, or the other way",
+        "images that an EXIF tag turns, but not their masks, or the reverse",
         files,
-        "kseg shows each file as its own tag says, as viewers do. A mask that was drawn on the stored pixels then lies "
-        "on other pixels than those it was drawn on.",
-        "Write the turned pixels and drop the tag (PIL.ImageOps.exif_transpose), then look at image and mask together.",
+        "kseg turns each file by its own tag, as viewers do. A mask that was drawn on the stored pixels then lies on "
+        "the wrong pixels.",
+        "Write the turned pixels and drop the tag (PIL.ImageOps.exif_transpose), then compare image and mask.",
     )
 
 
-def size_mismatch(looks: Sequence[Look]) -> list[Finding]:
-    """Pairs of an image and a mask of two sizes."""
-    turned_files = {name for finding in turned(looks) for name in finding.files}
-    files = [
-        (look.image_name, f"{_by(look.image.size)}, its mask {_by(look.mask.size)}")
-        for look in looks
-        if look.image and look.mask and look.image.size != look.mask.size and look.image_name not in turned_files
-    ]
-    return found(
+def size_mismatch(pairs: Sequence[InspectedPair]) -> list[Finding]:
+    """Find images whose mask has another size."""
+    turned = {name for finding in exif_rotation(pairs) for name in finding.files}
+    sizes = [(pair.name, pair.image_statistics, pair.mask_statistics) for pair in pairs if pair.name not in turned]
+    return findings_of(
         "size_mismatch",
         "error",
         "images of another size (width x height) than their masks",
-        files,
+        [
+            (name, f"{_format_size(image.size)}, its mask {_format_size(mask.size)}")
+            for name, image, mask in sizes
+            if image and mask and image.size != mask.size
+        ],
         "kseg train stops at them; resized to fit, a mask of another crop or turn teaches the wrong pixels.",
         "Make the mask again from the same version of the image, or resize it without interpolation (nearest).",
     )
 
 
-def mixed_channels(looks: Sequence[Look]) -> list[Finding]:
-    """Images of another number of channels than most."""
+def mixed_channels(pairs: Sequence[InspectedPair]) -> list[Finding]:
+    """Find images with another number of channels than most."""
 
     def channels(header: Header) -> int:
         return _CHANNELS.get(header.mode, 1 if header.mode.startswith("I;") else 3)
 
-    return found(
+    return findings_of(
         "mixed_channels",
         "warning",
         "images with another number of channels than most",
-        _unlike_most(looks, channels, "channels"),
+        _different_from_most(pairs, channels, "channels"),
         "All become three channels: grey is repeated, alpha dropped. A model can tell the two kinds apart by colour, "
         "and does worse on the rarer one.",
-        "If they are of another source, see that training and validation hold both; or convert all to one kind.",
+        "If they have another source, make sure that training and validation have both; or convert all to one kind.",
     )
 
 
-def mixed_depths(looks: Sequence[Look]) -> list[Finding]:
-    """Images of another number of bits than most."""
-    return found(
+def mixed_depths(pairs: Sequence[InspectedPair]) -> list[Finding]:
+    """Find images with another number of bits than most."""
+    return findings_of(
         "mixed_depths",
         "warning",
-        "images with another number of bits a channel than most",
-        _unlike_most(looks, lambda header: header.bits, "bits"),
-        "The same tissue has other values in them: 16 bits cut to 8 are white or black, 1 bit has no greys.",
+        "images with another number of bits per channel than most",
+        _different_from_most(pairs, lambda header: header.bits, "bits"),
+        "The same object has other values in them: 16 bits cut to 8 are white or black, 1 bit has no greys.",
         "Scale all of them to 8 bits, by one rule for the whole set.",
     )
 
 
-def _unlike_most(looks: Sequence[Look], of: Callable[[Header], int], unit: str) -> list[tuple[str, str]]:
-    headers = [(look.image_name, of(look.image_header)) for look in looks if look.image_header]
-    if not headers:
+def _different_from_most(
+    pairs: Sequence[InspectedPair], of: Callable[[Header], int], unit: str
+) -> list[tuple[str, str]]:
+    numbers = [(pair.image.name, of(pair.image.header)) for pair in pairs if pair.image and pair.image.header]
+    if not numbers:
         return []
-    (usual, _), *_ = Counter(number for _, number in headers).most_common()
-    return [(name, f"{number} {unit}, most {usual}") for name, number in headers if number != usual]
+    (usual, _), *_ = Counter(number for _, number in numbers).most_common()
+    return [(name, f"{number} {unit}, most {usual}") for name, number in numbers if number != usual]
 
 
-def _headers(looks: Sequence[Look]) -> Iterator[tuple[str, Header]]:
-    for look in looks:
-        if look.image_header:
-            yield look.image_name, look.image_header
-        if look.mask_header:
-            yield look.mask_name, look.mask_header
+def _files(pairs: Sequence[InspectedPair]) -> Iterator[InspectedFile]:
+    for pair in pairs:
+        yield from pair.files
 
 
-def _orientation(header: Header | None) -> int:
-    return header.orientation if header else 1
+def _orientation(file: InspectedFile | None) -> int:
+    return file.header.orientation if file and file.header else 1
 
 
-def _by(size: tuple[int, int]) -> str:
+def _format_size(size: tuple[int, int]) -> str:
     return f"{size[1]} x {size[0]}"

@@ -1,126 +1,150 @@
-"""What is wrong with images: nothing in them, odd shapes, the same one twice."""
+"""Checks of images: nothing in them, odd shapes, the same one twice."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from kseg.audit.findings import Finding, found
-from kseg.audit.inspection import Look
+from kseg.audit.file_checks import findings_of
+from kseg.audit.inspection import InspectedPair
 from kseg.audit.similar import exact_groups, near_groups
-from kseg.audit.statistics import FLAT
+from kseg.audit.statistics import ImageStatistics
+from kseg.findings import Finding
 
-_BLACK = 8  # of 255, at a thumbnail's brightest
+_BLACK = 8  # of 255: the brightest value of a thumbnail
 _ODD = 2.0  # times as long, or as wide, as the median image
 
-Group = Sequence[Look]
+
+class _Picture(NamedTuple):
+    """An image that could be read, and the digest of its mask."""
+
+    name: str
+    split: str
+    image: ImageStatistics
+    mask_digest: bytes | None
 
 
-def check_images(looks: Sequence[Look]) -> list[Finding]:
-    """Everything that images show, alone and beside each other."""
-    looks = [look for look in looks if look.image]
-    return [*constant(looks), *black(looks), *odd_aspect(looks), *duplicates(looks)]
+Group = Sequence[_Picture]
 
 
-def constant(looks: Sequence[Look]) -> list[Finding]:
-    """Images of one colour."""
-    return found(
-        "constant_image",
+def check_images(pairs: Sequence[InspectedPair]) -> list[Finding]:
+    """Run all checks of images."""
+    pictures = []
+    for pair in pairs:
+        image, mask = pair.image_statistics, pair.mask_statistics
+        if image:
+            pictures.append(_Picture(pair.name, pair.split, image, mask.digest if mask else None))
+    return [
+        *constant_images(pictures),
+        *black_images(pictures),
+        *odd_aspect(pictures),
+        *duplicates(pictures),
+    ]
+
+
+def constant_images(pictures: Group) -> list[Finding]:
+    """Find images of one colour."""
+    return findings_of(
+        "constant_images",
         "warning",
         "images of one colour",
-        [(look.image_name, "") for look in looks if _is_constant(look)],
-        "There is nothing to learn from them but what is not so; normalised by their own deviation they give NaN.",
-        "Take their pairs out: they are failed exports or empty tiles.",
+        [(picture.name, "") for picture in pictures if picture.image.is_constant],
+        "A model can learn nothing from them; normalised by their own deviation they give NaN.",
+        "Remove their pairs: they are failed exports or empty tiles.",
     )
 
 
-def black(looks: Sequence[Look]) -> list[Finding]:
-    """Images in which next to nothing is brighter than black."""
-    dark = [look for look in looks if look.image.brightest <= _BLACK and not _is_constant(look)]
-    return found(
-        "black_image",
+def black_images(pictures: Group) -> list[Finding]:
+    """Find images in which almost nothing is brighter than black."""
+    dark = [picture for picture in pictures if picture.image.brightest <= _BLACK and not picture.image.is_constant]
+    return findings_of(
+        "black_images",
         "warning",
         "images that are nearly black",
-        [(look.image_name, f"brightest {look.image.brightest} of 255") for look in dark],
-        "What is in them lies in a few grey levels, below what a model sees beside bright images.",
-        "Scale them (16-bit images whose upper bits are empty look like this), or take them out.",
+        [(picture.name, f"brightest {picture.image.brightest} of 255") for picture in dark],
+        "Their content lies in a few grey levels, too dark for a model beside bright images.",
+        "Scale them (16-bit images whose upper bits are empty look like this), or remove them.",
     )
 
 
-def odd_aspect(looks: Sequence[Look]) -> list[Finding]:
-    """Images more than twice as long, or as wide, as the median image."""
-    if not looks:
+def odd_aspect(pictures: Group) -> list[Finding]:
+    """Find images more than twice as long, or as wide, as the median image."""
+    if not pictures:
         return []
-    aspects = np.array([look.image.size[1] / look.image.size[0] for look in looks])
-    odd = np.flatnonzero(np.abs(np.log(aspects / np.median(aspects))) > np.log(_ODD))
-    return found(
+    aspects = np.array([picture.image.size[1] / picture.image.size[0] for picture in pictures])
+    odd = np.abs(np.log(aspects / np.median(aspects))) > np.log(_ODD)
+    return findings_of(
         "odd_aspect",
         "warning",
         "images more than twice as long or wide as most",
-        [(looks[index].image_name, "{1} x {0}".format(*looks[index].image.size)) for index in odd],
-        "Resized to one size they are stretched, and objects have other shapes in them.",
+        [
+            (picture.name, "{1} x {0}".format(*picture.image.size))
+            for picture, is_odd in zip(pictures, odd, strict=True)
+            if is_odd
+        ],
+        "Resized to one size they are distorted, and so are the objects in them.",
         "Keep their shape with --resize pad or crop, or cut them into tiles of the usual shape.",
     )
 
 
-def duplicates(looks: Sequence[Look]) -> list[Finding]:
-    """The same picture more than once, exactly or nearly, in one split or in two."""
-    looks = [look for look in looks if not _is_constant(look)]
-    exact = exact_groups([look.image for look in looks])
-    copies = {index for group in exact for index in group[1:]}
-    others = [index for index in range(len(looks)) if index not in copies]
-    near = [[others[i] for i in group] for group in near_groups([looks[i].image for i in others])]
-    exact, near = ([[looks[index] for index in group] for group in groups] for groups in (exact, near))
-    mend = "Keep one of each, with the better mask; put pictures of one source into one split."
+def duplicates(pictures: Group) -> list[Finding]:
+    """Find the same picture more than once, exactly or nearly, in one split or in two."""
+    pictures = [picture for picture in pictures if not picture.image.is_constant]
+    exact = [[pictures[i] for i in group] for group in exact_groups([picture.image for picture in pictures])]
+    copies = {picture.name for group in exact for picture in group[1:]}
+    others = [picture for picture in pictures if picture.name not in copies]
+    near = [[others[i] for i in group] for group in near_groups([picture.image for picture in others])]
+    remedy = "Keep one of each, with the better mask; put pictures of one source into one split."
     return [
-        *found(
+        *findings_of(
             "leak",
             "error",
             "images that are in training and in validation",
-            _listed(exact, _across, "the same pixels as"),
+            _files(exact, _spans_splits, "the same pixels as"),
             "The model is validated on what it was trained on: its score is too good, its best epoch the wrong one.",
-            "Take them out of one of the two.",
+            "Remove them from one of the two.",
         ),
-        *found(
+        *findings_of(
             "near_leak",
             "warning",
             "images nearly the same in training and in validation",
-            _listed(near, _across, "like"),
-            "The score is too good where validation shows what training has shown, resized or saved again.",
-            "Take them out of one of the two, or split by source.",
+            _files(near, _spans_splits, "like"),
+            "The score is too good if validation shows images of training, resized or saved again.",
+            "Remove them from one of the two, or split by source.",
         ),
-        *found(
+        *findings_of(
             "duplicate",
             "warning",
             "images the same as another, to the pixel",
-            _listed(exact, lambda group: not _across(group), "the same pixels as"),
-            "They count twice; with two masks they contradict each other. A split at random puts them on both sides.",
-            mend,
+            _files(exact, lambda group: not _spans_splits(group), "the same pixels as"),
+            "They count twice; with two masks they contradict each other. A random split puts them on both sides.",
+            remedy,
         ),
-        *found(
+        *findings_of(
             "near_duplicate",
             "note",
             "images nearly the same as another",
-            _listed(near, lambda group: not _across(group), "like"),
-            "Frames of a film, or copies saved again: they count twice, and a split at random puts them on both sides.",
-            mend,
+            _files(near, lambda group: not _spans_splits(group), "like"),
+            "Frames of a film, or copies saved again: they count twice, and a random split puts them on both sides.",
+            remedy,
         ),
     ]
 
 
-def _is_constant(look: Look) -> bool:
-    return look.image.spread <= FLAT
+def _spans_splits(group: Group) -> bool:
+    return len({picture.split for picture in group}) > 1
 
 
-def _across(group: Group) -> bool:
-    return len({look.split for look in group}) > 1
+def _files(groups: Sequence[Group], which: Callable[[Group], bool], relation: str) -> list[tuple[str, str]]:
+    """Return the files of the groups that are asked for, each with another of its group."""
+    return [
+        (picture.name, _describe(picture, group, relation)) for group in groups if which(group) for picture in group
+    ]
 
 
-def _listed(groups: Sequence[Group], which: Callable[[Group], bool], word: str) -> list[tuple[str, str]]:
-    """The files of the groups that are asked for, each with another of its group."""
-    return [(look.image_name, _beside(look, group, word)) for group in groups if which(group) for look in group]
-
-
-def _beside(look: Look, group: Group, word: str) -> str:
-    other = next((o for o in group if o.split != look.split), next(o for o in group if o is not look))
-    masks = look.mask and other.mask and look.mask.digest != other.mask.digest
-    return f"{word} {other.image_name}" + (", with another mask" if masks else "")
+def _describe(picture: _Picture, group: Group, relation: str) -> str:
+    in_other_split = (other for other in group if other.split != picture.split)
+    other = next(in_other_split, next(other for other in group if other is not picture))
+    digests = (picture.mask_digest, other.mask_digest)
+    differ = None not in digests and digests[0] != digests[1]
+    return f"{relation} {other.name}" + (", with another mask" if differ else "")

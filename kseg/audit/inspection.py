@@ -1,109 +1,147 @@
-"""One look at a pair: what its files say of themselves, and what was measured in them."""
+"""Reads and measures the two files of an entry; whatever is wrong with a file is part of the result."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Generic, TypeVar
 
 import numpy as np
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
-from kseg.audit.entries import Pair
-from kseg.audit.statistics import ImageLook, MaskLook, look_at_image, look_at_mask
+from kseg.audit.entries import Entry
+from kseg.audit.statistics import ImageStatistics, MaskStatistics, measure_image, measure_mask
 from kseg.data.files.formats import header_orientation
 from kseg.data.files.images import read_image
 from kseg.data.files.masks import MaskAnnotation, read_mask
 from kseg.errors import KsegError
 
+S = TypeVar("S", ImageStatistics, MaskStatistics)
+F = TypeVar("F", Path, Path | MaskAnnotation)
+
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself before its pixels are read."""
+    """What an image file says about itself before its pixels are read."""
 
     format: str
     """Pillow's name: PNG, JPEG, …"""
     mode: str
     """Pillow's mode: L, RGB, …"""
     bits: int
-    """A channel's."""
+    """Bits per channel."""
     orientation: int
-    """EXIF's: 1 is upright, 5 to 8 lie on their side."""
+    """The EXIF orientation: 1 is upright, 5 to 8 lie on their side."""
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """What was seen of an image and its mask; None is what could not be seen."""
+class InspectedFile(Generic[S]):
+    """A file: its header, and either its statistics or the reason why it cannot be read."""
+
+    name: str
+    header: Header | None = None
+    """None if it has none, or Pillow does not know the format."""
+    statistics: S | None = None
+    """None if it cannot be read."""
+    problem: str = ""
+    """Why it cannot be read."""
+
+
+@dataclass(frozen=True, eq=False)
+class InspectedPair:
+    """An image and its mask, of which one may be missing."""
 
     split: str
-    image_name: str | None
-    mask_name: str | None
+    image: InspectedFile[ImageStatistics] | None
+    mask: InspectedFile[MaskStatistics] | None
     rivals: tuple[str, ...] = ()
-    image_header: Header | None = None
-    mask_header: Header | None = None
-    image: ImageLook | None = None
-    mask: MaskLook | None = None
-    image_problem: str = ""
-    """Why the image file cannot be read."""
-    mask_problem: str = ""
+    """The names of other files with the same stem."""
+
+    @property
+    def files(self) -> list[InspectedFile]:
+        """The files that there are: image, mask."""
+        return [file for file in (self.image, self.mask) if file]
 
     @property
     def name(self) -> str:
-        """What to call the pair: its image, or else its mask."""
-        return self.image_name or self.mask_name
+        """The name of the image, or else of the mask."""
+        return self.files[0].name
+
+    @property
+    def image_statistics(self) -> ImageStatistics | None:
+        """None if there is no image that can be read."""
+        return self.image.statistics if self.image else None
+
+    @property
+    def mask_statistics(self) -> MaskStatistics | None:
+        """None if there is no mask that can be read."""
+        return self.mask.statistics if self.mask else None
+
+
+def measured(files: Sequence[InspectedFile[S] | None]) -> list[tuple[str, S]]:
+    """Return name and statistics of the files that could be read."""
+    return [(file.name, file.statistics) for file in files if file and file.statistics]
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How the files of a data set are read."""
+class Reader:
+    """Reads the files of a data set by its rules."""
 
     bit_depth: int = 8
     channels: int = 3
     colours: tuple[str, ...] = ()
 
-    def image(self, path: Path) -> np.ndarray:
-        """See `kseg.data.image_files.read_image`."""
-        return read_image(str(path), self.bit_depth, self.channels)
+    def image(self, file: Path) -> np.ndarray:
+        """See `kseg.data.files.images.read_image`."""
+        return read_image(str(file), self.bit_depth, self.channels)
 
-    def mask(self, mask: Path | MaskAnnotation) -> np.ndarray:
-        """See `kseg.data.mask_files.read_mask`."""
-        return read_mask(str(mask) if isinstance(mask, Path) else mask, self.colours)
-
-
-def look_at_pair(pair: Pair, reading: Reading, table: np.ndarray | None, thumbnail: bool) -> Look:
-    """Read and measure both files of a pair. Whatever is wrong with a file is in what is returned."""
-    seen = Look(pair.split, pair.name(pair.image), pair.name(pair.mask), tuple(pair.name(path) for path in pair.rivals))
-    if pair.image:
-        header, image, problem = _read(pair.image, reading.image, lambda pixels: look_at_image(pixels, thumbnail))
-        seen = replace(seen, image_header=header, image=image, image_problem=problem)
-    if pair.mask:
-        header, mask, problem = _read(pair.mask, reading.mask, lambda pixels: look_at_mask(pixels, table, thumbnail))
-        seen = replace(seen, mask_header=header, mask=mask, mask_problem=problem)
-    return seen
+    def mask(self, file: Path | MaskAnnotation) -> np.ndarray:
+        """See `kseg.data.files.masks.read_mask`."""
+        return read_mask(str(file) if isinstance(file, Path) else file, self.colours)
 
 
-def _read(content: Path | MaskAnnotation, read: Callable, measure: Callable) -> tuple[Header | None, Any, str]:
-    """The header, the measures and the problem of a file; what is drawn has no header."""
-    header, path = None, content if isinstance(content, Path) else content.path
+def inspect_entry(entry: Entry, reader: Reader, table: np.ndarray | None, thumbnail: bool) -> InspectedPair:
+    """Read and measure both files of an entry.
+
+    Args:
+        entry: the files.
+        reader: reads them.
+        table: the kind of each mask value, see `measure_mask`.
+        thumbnail: whether to make thumbnails.
+    """
+    image = mask = None
+    if entry.image:
+        image = _inspect(entry, entry.image, reader.image, lambda pixels: measure_image(pixels, thumbnail))
+    if entry.mask:
+        mask = _inspect(entry, entry.mask, reader.mask, lambda pixels: measure_mask(pixels, table, thumbnail))
+    return InspectedPair(entry.split, image, mask, tuple(entry.name(path) for path in entry.rivals))
+
+
+def _inspect(
+    entry: Entry, file: F, read: Callable[[F], np.ndarray], measure: Callable[[np.ndarray], S]
+) -> InspectedFile[S]:
+    name, path, header = entry.name(file), file if isinstance(file, Path) else file.path, None
     try:
-        header = read_header(path) if content is path else None
-        return header, measure(read(content)), ""
+        header = read_header(path) if file is path else None  # a drawn mask has none
+        return InspectedFile(name, header, measure(read(file)))
     except KsegError as error:
-        return header, None, str(error).removeprefix(f"{path} ").replace(str(path), path.name)
-    # Of a damaged file a decoder raises all sorts of things; the others are still to be read.
+        problem = str(error).removeprefix(f"{path} ").replace(str(path), path.name)
+    # Decoders raise many kinds of errors on a damaged file; the other files are still to be read.
     except Exception as error:
-        return header, None, f"cannot be read: {type(error).__name__}: {error}"
+        problem = f"cannot be read: {type(error).__name__}: {error}"
+    return InspectedFile(name, header, None, problem)
 
 
 def read_header(path: Path) -> Header | None:
-    """What an image file says of itself, pixels unread; None where Pillow does not know the format."""
+    """Return the header of an image file, without reading its pixels; None if Pillow does not know the format."""
     try:
         with Image.open(path) as file:
-            return Header(file.format, file.mode, _bits(file), header_orientation(file))
+            return Header(file.format or "", file.mode, _bits(file), header_orientation(file))
     except (OSError, Image.DecompressionBombError):
         return None
 
 
-def _bits(file: Image.Image) -> int:
+def _bits(file: ImageFile) -> int:
     stored = str(file.tile[0].args) if file.tile else ""
     if file.mode.startswith("I;16") or ";16" in stored:
         return 16

@@ -1,65 +1,69 @@
-"""What is wrong with masks: their values, and how much of them is foreground, and where."""
+"""Checks of masks: their values, how much of them is foreground, and where."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from kseg import IGNORE
 from kseg.audit.alignment import Alignment
-from kseg.audit.findings import Finding, found
-from kseg.audit.inspection import Look
-from kseg.audit.rule import held_by, is_white, share_of
-from kseg.audit.statistics import MaskLook, is_soft
+from kseg.audit.file_checks import findings_of
+from kseg.audit.inspection import InspectedPair, measured
+from kseg.audit.rule import count_masks_by_value, share_by_rule
+from kseg.audit.statistics import MaskStatistics
 from kseg.data.labels import Foreground, list_values
+from kseg.data.quality import find_inverted
+from kseg.findings import Finding
 
 _RARE = 0.02  # mean share of foreground
-_MOSTLY_FOREGROUND = 0.8  # likewise
+_MOSTLY_FOREGROUND = 0.8  # mean share of foreground
 _MOSTLY_EMPTY = 0.5  # of the masks
 _MOST_CLASSES = 64  # more values are instance numbers
 _RARE_VALUE = 0.01  # of the masks
-_INVERTED = 0.6  # share of foreground, and of the border too, from which a mask may be inverted
-_UPRIGHT = 0.3  # what most masks of its set stay below, in both
+
+Masks = Sequence[tuple[str, MaskStatistics]]
+"""Names and statistics of the masks that could be read."""
 
 
-def check_masks(looks: Sequence[Look], rule: Foreground, alignment: Alignment | None) -> list[Finding]:
-    """Everything that masks show, alone, beside each other, and beside the images."""
-    looks = [look for look in looks if look.mask]
-    if not looks:
+def check_masks(pairs: Sequence[InspectedPair], rule: Foreground, alignment: Alignment | None) -> list[Finding]:
+    """Run all checks of masks: alone, against each other, and against the images."""
+    masks = measured([pair.mask for pair in pairs])
+    if not masks:
         return []
     return [
-        *soft_edges(looks),
-        *mixed_values(looks, rule),
-        *unexpected_values(looks, rule),
-        *empty(looks, rule),
-        *full(looks, rule),
-        *inverted(looks, rule),
-        *overall_share(looks, rule),
-        *specks(looks, rule),
-        *shuffled(looks, alignment),
+        *soft_masks(masks),
+        *mixed_values(masks, rule),
+        *unexpected_values(masks, rule),
+        *empty_masks(masks, rule),
+        *full_masks(masks, rule),
+        *inverted_masks(masks, rule),
+        *overall_share(masks, rule),
+        *specks(masks, rule),
+        *shuffled_masks(masks, alignment),
     ]
 
 
-def soft_edges(looks: Sequence[Look]) -> list[Finding]:
-    """Masks of 0 to 255 that were interpolated."""
-    return found(
-        "soft_edges",
+def soft_masks(masks: Masks) -> list[Finding]:
+    """Find masks of 0 to 255 that were interpolated."""
+    return findings_of(
+        "soft_masks",
         "error",
         "masks with soft edges: white on black, then interpolated or saved as JPEG",
-        [(look.mask_name, f"{len(look.mask.values)} values") for look in looks if _soft(look.mask)],
+        [(name, f"{len(mask.values)} values") for name, mask in masks if mask.is_soft],
         "Values between 0 and 255 are no classes: read as such they are foreground or errors, along every edge.",
-        "Export the masks as PNG and resize them without interpolation (nearest); else cut them at 128.",
+        "Export the masks as PNG and resize them without interpolation (nearest); or else threshold them at 128.",
     )
 
 
-def mixed_values(looks: Sequence[Look], rule: Foreground) -> list[Finding]:
-    """Masks that write foreground as 255 where most write 1, or the other way."""
+def mixed_values(masks: Masks, rule: Foreground) -> list[Finding]:
+    """Find masks that write foreground as 255 although most write 1, or the reverse."""
+    hard = _without_soft(masks)
     if _reads_white(rule):
-        files = [(name, "holds 0 and 1, most 0 and 255") for name, mask in _plain(looks) if max(mask.values) == 1]
-    elif IGNORE not in rule.ignored or any(IGNORE in mask.values and not is_white(mask) for _, mask in _plain(looks)):
-        files = []  # Where 255 stands beside classes it does mean ignored, and a mask may hold nothing else.
+        files = [(name, "holds 0 and 1, most 0 and 255") for name, mask in hard if mask.values[-1] == 1]
+    elif IGNORE not in rule.ignored or any(IGNORE in mask.values and not mask.is_white for _, mask in hard):
+        files = []  # 255 beside classes means ignored, and a mask may have no other value
     else:
-        files = [(name, "holds 255, the others classes") for name, mask in _plain(looks) if is_white(mask)]
-    return found(
+        files = [(name, "holds 255, the others classes") for name, mask in hard if mask.is_white]
+    return findings_of(
         "mixed_values",
         "error",
         "masks that write foreground in another way than most",
@@ -69,98 +73,94 @@ def mixed_values(looks: Sequence[Look], rule: Foreground) -> list[Finding]:
     )
 
 
-def unexpected_values(looks: Sequence[Look], rule: Foreground) -> list[Finding]:
-    """Masks with values that the rule, or next to no other mask, knows."""
-    plain = [(name, mask) for name, mask in _plain(looks) if mask.values != (0,)]
-    if not plain:
+def unexpected_values(masks: Masks, rule: Foreground) -> list[Finding]:
+    """Find masks with values that the rule does not cover, or that nearly no other mask has."""
+    hard = [(name, mask) for name, mask in _without_soft(masks) if not mask.is_zero]
+    if not hard:
         return []
-    holders = held_by([mask for _, mask in plain])
+    holders = count_masks_by_value([mask for _, mask in hard])
     if _reads_white(rule):
-        expected = {0, 1, IGNORE}  # 1 alone is a mask of another kind, see mixed_values
+        expected = {0, 1, IGNORE}  # 0 and 1: see mixed_values
     else:
-        few = max(1, _RARE_VALUE * len(plain))
+        few = max(1, _RARE_VALUE * len(hard))
         expected = {value for value, number in holders.items() if number > few} | {0, IGNORE, *(rule.values or ())}
     if len(holders) > _MOST_CLASSES or len(expected - {0, IGNORE}) == 0:
         return []
-    files = [(name, sorted(set(mask.values) - expected)) for name, mask in plain]
-    return found(
+    files = [(name, sorted(set(mask.values.tolist()) - expected)) for name, mask in hard]
+    return findings_of(
         "unexpected_values",
         "error" if _reads_white(rule) else "warning",
-        "masks with values that next to no other mask holds",
+        "masks with values that nearly no other mask has",
         [(name, f"holds {list_values(values)}") for name, values in files if values],
-        "A class that nobody meant becomes foreground, or ends the run where the masks are 0 and 255.",
-        "Mend these masks if the values are slips; else say with --foreground which values are foreground.",
+        "An unintended class becomes foreground, or stops the run if the masks are 0 and 255.",
+        "Correct these masks if the values are mistakes; or else name the foreground values with --foreground.",
     )
 
 
-def empty(looks: Sequence[Look], rule: Foreground) -> list[Finding]:
-    """Masks without foreground."""
-    files = [(look.mask_name, "") for look in looks if share_of(look.mask, rule) == 0]
-    if len(files) == len(looks):
-        return found(
-            "no_foreground",
+def empty_masks(masks: Masks, rule: Foreground) -> list[Finding]:
+    """Find masks without foreground."""
+    files = [(name, "") for name, mask in masks if share_by_rule(mask, rule) == 0]
+    if len(files) == len(masks):
+        return findings_of(
+            "empty_masks",
             "error",
             "empty masks, which is all of them",
             files,
             "No mask has any foreground: a model can only learn to predict nothing.",
-            "Mend the masks, or say with --foreground which values are foreground.",
+            "Correct the masks, or name the foreground values with --foreground.",
         )
-    many = len(files) > _MOSTLY_EMPTY * len(looks)
-    return found(
-        "empty_mask",
+    many = len(files) > _MOSTLY_EMPTY * len(masks)
+    return findings_of(
+        "empty_masks",
         "warning" if many else "note",
         "empty masks",
         files,
-        f"They are {len(files) / len(looks):.0%}. Right if there is nothing to see; else the model learns to miss."
+        f"They are {len(files) / len(masks):.0%}. Right if there is nothing to see; or else the model learns to miss."
         + (" As most are, it may predict nothing for its first epochs." if many else ""),
         "Look at the images: is there really nothing?",
     )
 
 
-def full(looks: Sequence[Look], rule: Foreground) -> list[Finding]:
-    """Masks without background."""
-    return found(
-        "full_mask",
+def full_masks(masks: Masks, rule: Foreground) -> list[Finding]:
+    """Find masks without background."""
+    return findings_of(
+        "full_masks",
         "warning",
         "masks that are foreground everywhere",
-        [(look.mask_name, "") for look in looks if share_of(look.mask, rule) == 1],
-        "An image without background teaches to predict foreground everywhere; often it is an empty mask, inverted.",
+        [(name, "") for name, mask in masks if share_by_rule(mask, rule) == 1],
+        "An image without background teaches to predict foreground everywhere; often it is an inverted empty mask.",
         "Look at the images; invert the masks, or keep them where they are right.",
     )
 
 
-def inverted(looks: Sequence[Look], rule: Foreground) -> list[Finding]:
-    """Masks that are foreground to the border, in a set whose others are not."""
-    shares = np.array([share_of(look.mask, rule) for look in looks])
-    borders = np.array([look.mask.border for look in looks])
-    some = shares > 0
-    if not some.any() or np.median(shares[some]) > _UPRIGHT or np.median(borders[some]) > _UPRIGHT:
-        return []
-    suspects = np.flatnonzero((shares > _INVERTED) & (borders > _INVERTED) & (shares < 1))
-    return found(
-        "inverted_mask",
+def inverted_masks(masks: Masks, rule: Foreground) -> list[Finding]:
+    """Find masks that are foreground up to the border, in a set whose other masks are not."""
+    shares = np.array([share_by_rule(mask, rule) for _, mask in masks])
+    inverted = find_inverted(shares, np.array([mask.border for _, mask in masks]))
+    return findings_of(
+        "inverted_masks",
         "warning",
-        "masks that look inverted: foreground all around, and not in the others",
-        [(looks[index].mask_name, f"{shares[index]:.0%} foreground") for index in suspects],
-        "The model is taught the opposite in them; a few such masks cost more than as many missing ones.",
+        "masks that look inverted: foreground all around, unlike the others",
+        [(masks[index][0], f"{shares[index]:.0%} foreground") for index in inverted.tolist()],
+        "They teach the opposite; a few such masks cost more than as many missing ones.",
         "Look at the outlines; swap foreground and background where they are swapped.",
     )
 
 
-def overall_share(looks: Sequence[Look], rule: Foreground) -> list[Finding]:
-    """Foreground that is rare, or nearly everything."""
-    shares = [share_of(look.mask, rule) for look in looks]
-    files = [(look.mask_name, f"{share:.2%} foreground") for look, share in zip(looks, shares, strict=True)]
+def overall_share(masks: Masks, rule: Foreground) -> list[Finding]:
+    """Find a set with foreground on very many, or very few, of its pixels."""
+    shares = [share_by_rule(mask, rule) for _, mask in masks]
+    files = [(name, f"{share:.2%} foreground") for (name, _), share in zip(masks, shares, strict=True)]
     if np.mean(shares) > _MOSTLY_FOREGROUND:
-        return found(
+        return findings_of(
             "mostly_foreground",
             "warning",
             f"masks with foreground on {np.mean(shares):.0%} of the pixels on average",
             files,
-            "A model that predicts foreground everywhere has a good score already.",
+            "A model that predicts foreground everywhere already has a good score.",
             "Are the masks inverted? Otherwise make the rarer kind the foreground.",
         )
-    return found(
+    return findings_of(
         "rare_foreground",
         "note",
         f"masks with foreground on {np.mean(shares):.2%} of the pixels on average",
@@ -170,41 +170,36 @@ def overall_share(looks: Sequence[Look], rule: Foreground) -> list[Finding]:
     )
 
 
-def specks(looks: Sequence[Look], rule: Foreground) -> list[Finding]:
-    """Masks with objects of one or two pixels."""
-    held = [(look, look.mask.specks) for look in looks if look.mask.specks and share_of(look.mask, rule) > 0]
-    return found(
+def specks(masks: Masks, rule: Foreground) -> list[Finding]:
+    """Find masks with objects of one or two pixels."""
+    return findings_of(
         "specks",
         "note",
         "masks with objects of one or two pixels",
-        [(look.mask_name, f"{number} of them") for look, number in held],
-        "Slips of a brush, mostly; resizing makes them vanish or grow. They cost little in F1 and much in a count.",
-        "Remove objects below the size that you mean.",
+        [(name, f"{mask.specks} of them") for name, mask in masks if mask.specks and share_by_rule(mask, rule) > 0],
+        "Mostly slips of a brush; resizing makes them vanish or grow. They cost little in F1 and much in a count.",
+        "Remove objects that are smaller than any real one.",
     )
 
 
-def shuffled(looks: Sequence[Look], alignment: Alignment | None) -> list[Finding]:
-    """A set whose masks fit their own images no better than others."""
+def shuffled_masks(masks: Masks, alignment: Alignment | None) -> list[Finding]:
+    """Find a set whose masks fit other images as well as their own."""
     if alignment is None or not alignment.shuffled:
         return []
-    return found(
+    return findings_of(
         "shuffled_masks",
         "warning",
         "masks that look shuffled",
-        [(look.mask_name, "") for look in looks if look.mask.thumbnail is not None],
-        f"In {alignment.pairs} pairs, a mask fits its image better than a stranger's in {alignment.better:.0%} of "
+        [(name, "") for name, mask in masks if mask.thumbnail is not None],
+        f"In {alignment.pairs} pairs, a mask fits its image better than another image in {alignment.better:.0%} of "
         "cases; 50% is chance. From such pairs a model can learn the average mask and nothing else.",
-        "Look at the outlines. If they do not fit, pair the files again; if they do, foreground differs from its "
-        "ground in ways that edges and colours at 64 x 64 do not show.",
+        "Look at the outlines. If they do not fit, pair the files again; if they do, foreground and background differ "
+        "in ways that edges and colours at 64 x 64 do not show.",
     )
 
 
-def _plain(looks: Sequence[Look]) -> Iterator[tuple[str, MaskLook]]:
-    return ((look.mask_name, look.mask) for look in looks if not _soft(look.mask))
-
-
-def _soft(mask: MaskLook) -> bool:
-    return is_soft(mask.values, mask.counts)
+def _without_soft(masks: Masks) -> Masks:
+    return [(name, mask) for name, mask in masks if not mask.is_soft]
 
 
 def _reads_white(rule: Foreground) -> bool:

@@ -1,11 +1,11 @@
-"""The audit of a data set: what was looked at, what was found, in words and as JSON."""
+"""The audit of a data set: its findings, in words and as JSON."""
 
 import json
 import textwrap
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,74 +14,76 @@ import numpy as np
 from kseg.audit.alignment import Alignment, measure_alignment
 from kseg.audit.datasets import AuditedSet, open_set
 from kseg.audit.file_checks import check_files
-from kseg.audit.findings import SEVERITIES, Finding
 from kseg.audit.image_checks import check_images
-from kseg.audit.inspection import Look
+from kseg.audit.inspection import InspectedPair, measured
 from kseg.audit.mask_checks import check_masks
-from kseg.audit.rule import Setting, majority_rule, set_rule, share_of
-from kseg.data.labels import NAMED_CLASSES, Foreground, list_values
+from kseg.audit.rule import Setting, majority_rule, set_rule, share_by_rule
+from kseg.data.labels import Foreground, list_values
+from kseg.findings import SEVERITIES, Finding
 
 SHOWN = 6
-"""How many pictures stand under a finding."""
+"""Number of pictures under a finding."""
 
-_NAMED = 3  # files, in the terminal
-_WIDTH = 100  # characters of a line there
+_FILES_IN_TEXT = 3
+_WIDTH = 100  # characters of a line of text
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found."""
+    """The result of an audit."""
 
     name: str
     layout: str
-    """How images and masks were found; empty where no layout fits."""
-    looks: Sequence[Look]
-    """One for each pair, in order."""
+    """How images and masks were found; empty if no layout matches."""
+    pairs: Sequence[InspectedPair]
+    """What was measured in each pair, in order."""
     rule: Foreground
-    """How the masks' values were read."""
+    """How the mask values were read."""
     alignment: Alignment | None
-    """How well masks fit their images; None where too few can be compared."""
+    """How well masks fit their images; None if too few can be compared."""
     findings: Sequence[Finding]
     """What is wrong, the worst first."""
     pictures: dict[int, str]
-    """Pairs with their masks outlined, as data URIs, by their place in `looks`."""
+    """Pairs with their masks outlined, as data URIs, by their index in `pairs`."""
     seconds: float
-    """How long it took."""
+    """The duration."""
 
     @property
     def status(self) -> int:
-        """0; 1 with a finding of severity error; 2 where nothing could be read."""
-        if not any(look.image or look.mask for look in self.looks):
+        """0; 1 if a finding is an error; 2 if nothing could be read."""
+        if not any(pair.image_statistics or pair.mask_statistics for pair in self.pairs):
             return 2
         return int(any(finding.severity == "error" for finding in self.findings))
 
     @property
     def shares(self) -> dict[int, float]:
-        """The share of foreground in each mask that could be read, by its place in `looks`."""
-        return {index: share_of(look.mask, self.rule) for index, look in enumerate(self.looks) if look.mask}
+        """The share of foreground in each mask that could be read, by its index in `pairs`."""
+        masks = {index: pair.mask_statistics for index, pair in enumerate(self.pairs)}
+        return {index: share_by_rule(mask, self.rule) for index, mask in masks.items() if mask}
 
     @property
     def verdict(self) -> str:
-        """How many findings there are, in words."""
-        counts = Counter(finding.severity for finding in self.findings)
+        """The number of findings of each severity, in words."""
+        counts: Counter[str] = Counter(finding.severity for finding in self.findings)
         listed = [f"{counts[s]} {s}{'s' if counts[s] > 1 else ''}" for s in SEVERITIES if counts[s]]
         return ", ".join(listed) or "nothing found"
 
     def facts(self) -> dict[str, str]:
-        """What the set is like: a few names, each with a line."""
-        splits = Counter(look.split for look in self.looks if look.split)
+        """Return a summary of the data set: names, each with a line of text."""
+        splits = Counter(pair.split for pair in self.pairs if pair.split)
         by_split = ", ".join(f"{split} {count}" for split, count in splits.items())
-        sizes = Counter(look.image.size for look in self.looks if look.image).most_common()
+        images, masks = measured([pair.image for pair in self.pairs]), measured([pair.mask for pair in self.pairs])
+        sizes = Counter(image.size for _, image in images).most_common()
         largest = ", ".join(f"{width} x {height} ({count})" for (height, width), count in sizes[:3])
         facts = {"layout": self.layout} if self.layout else {}
         facts |= {
-            "pairs": f"{len(self.looks)}" + (f" ({by_split})" if by_split else ""),
+            "pairs": f"{len(self.pairs)}" + (f" ({by_split})" if by_split else ""),
             "sizes": largest + (f" and {len(sizes) - 3} more" if len(sizes) > 3 else "") + "  (width x height)",
         }
         shares = list(self.shares.values())
         if shares:
             low, median, high = np.percentile(shares, [25, 50, 75])
-            values = sorted({value for look in self.looks if look.mask for value in look.mask.values})
+            values = np.unique(np.concatenate([mask.values for _, mask in masks])).tolist()
             facts |= {
                 "values": list_values(values),
                 "read as": f"foreground is {self.rule}",
@@ -89,33 +91,33 @@ class Audit:
                 "empty": f"{shares.count(0)} of {len(shares)} masks ({shares.count(0) / len(shares):.0%})",
             }
         if self.alignment:
-            facts["pairing"] = f"a mask fits its image better than a stranger's in {self.alignment.better:.0%} of cases"
+            facts["pairing"] = f"a mask fits its own image better than another in {self.alignment.better:.0%} of cases"
         return facts
 
     def as_json(self) -> str:
-        """All of it, but for the pictures."""
+        """Return everything but the pictures."""
         shares = self.shares
         pairs = [
             {
-                "image": look.image_name,
-                "mask": look.mask_name,
-                "split": look.split,
-                "size": look.image and look.image.size,
+                "image": pair.image and pair.image.name,
+                "mask": pair.mask and pair.mask.name,
+                "split": pair.split,
+                "size": pair.image_statistics and pair.image_statistics.size,
                 "foreground": shares.get(index),
             }
-            for index, look in enumerate(self.looks)
+            for index, pair in enumerate(self.pairs)
         ]
         findings = [asdict(finding) | {"count": finding.count} for finding in self.findings]
-        held = {"dataset": self.name, "seconds": round(self.seconds, 2), "facts": self.facts()}
-        return json.dumps(held | {"findings": findings, "pairs": pairs}, indent=1, ensure_ascii=False)
+        summary = {"dataset": self.name, "seconds": round(self.seconds, 2), "facts": self.facts()}
+        return json.dumps(summary | {"findings": findings, "pairs": pairs}, indent=1, ensure_ascii=False)
 
     def __str__(self) -> str:
         lines = [f"{self.name}: {self.verdict}", *(f"  {name + ':':12} {fact}" for name, fact in self.facts().items())]
         for finding in self.findings:
             lines += [
                 "",
-                f"{finding.severity.upper()}  {finding.evidence}: {finding.count}  [{finding.check}]",
-                *(f"    {line}" for line in _named(finding)),
+                f"{finding.severity.upper()}  {finding.evidence}: {finding.count}  [{finding.cause}]",
+                *(f"    {line}" for line in _list_files(finding)),
                 *textwrap.wrap(finding.effect, _WIDTH, initial_indent="  ", subsequent_indent="  "),
                 *textwrap.wrap(finding.remedy, _WIDTH, initial_indent="  → ", subsequent_indent="    "),
             ]
@@ -135,7 +137,7 @@ def audit(
     colours: Sequence[str] | Literal["auto"] = "auto",
     workers: int | None = None,
 ) -> Audit:
-    """Look at every image and every mask of a data set once.
+    """Check every image and every mask of a data set.
 
     A script calls this under `if __name__ == "__main__":`, since a larger folder is read by fresh processes, and they
     import the script.
@@ -149,7 +151,7 @@ def audit(
     Raises:
         KsegError: there is no such data set, or nothing in it; its masks are in colours, and none are given.
     """
-    begin = time.perf_counter()
+    start = time.perf_counter()
     with open_set(
         dataset,
         workers=workers,
@@ -161,40 +163,40 @@ def audit(
         bit_depth=bit_depth,
         colours=colours,
     ) as examples:
-        rule = set_rule(foreground) or (NAMED_CLASSES if examples.has_classes else None)
+        rule = set_rule(foreground, named_classes=examples.has_classes)
         table = rule.table() if rule else None
-        looks = _look(examples, table)
-        rule = rule or majority_rule([look.mask for look in looks if look.mask], dataset)
-        alignment = measure_alignment(looks)
-        findings = [*check_files(looks), *check_masks(looks, rule, alignment), *check_images(looks)]
+        pairs = _inspect(examples, table)
+        rule = rule or majority_rule([mask for _, mask in measured([pair.mask for pair in pairs])], dataset)
+        alignment = measure_alignment(pairs)
+        findings = [*check_files(pairs), *check_masks(pairs, rule, alignment), *check_images(pairs)]
         findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-        found = Audit(dataset, examples.layout, looks, rule, alignment, findings, {}, 0.0)
-        shown = sorted({index for indices in pictured(found).values() for index in indices})
-        pictures = zip(shown, examples.pictures(shown, table), strict=True)
-        drawn = {index: picture for index, picture in pictures if picture}
-    return Audit(dataset, examples.layout, looks, rule, alignment, findings, drawn, time.perf_counter() - begin)
+        result = Audit(dataset, examples.layout, pairs, rule, alignment, findings, {}, 0.0)
+        shown = sorted({index for indices in pictured(result).values() for index in indices})
+        drawn = zip(shown, examples.draw(shown, table), strict=True)
+        pictures = {index: picture for index, picture in drawn if picture}
+    return replace(result, pictures=pictures, seconds=time.perf_counter() - start)
 
 
-def pictured(found: Audit) -> dict[str, list[int]]:
-    """Which pairs a page shows, by their place: under each check, and the emptiest and the fullest of all."""
-    places = {name: index for index, look in enumerate(found.looks) for name in (look.mask_name, look.image_name)}
-    shown = {}
-    for finding in found.findings:
-        named = dict.fromkeys(places[name] for name in finding.files if name in places)
-        shown[finding.check] = list(named)[:SHOWN]
-    shares = found.shares
+def pictured(audit: Audit) -> dict[str, list[int]]:
+    """Return the indices of the pairs that a page shows: by cause, and the emptiest and the fullest of all."""
+    indices = {file.name: index for index, pair in enumerate(audit.pairs) for file in pair.files}
+    shown: dict[str, list[int]] = {}
+    for finding in audit.findings:
+        of_finding = dict.fromkeys(indices[name] for name in finding.files if name in indices)
+        shown[finding.cause] = list(of_finding)[:SHOWN]
+    shares = audit.shares
     ordered = sorted((index for index, share in shares.items() if share > 0), key=shares.__getitem__)
     return shown | {"emptiest": ordered[:SHOWN], "fullest": ordered[: -SHOWN - 1 : -1]}
 
 
-def _look(examples: AuditedSet, table: np.ndarray | None) -> list[Look]:
+def _inspect(examples: AuditedSet, table: np.ndarray | None) -> list[InspectedPair]:
     from tqdm import tqdm
 
-    looks = examples.looks(table)
-    return list(tqdm(looks, f"Looking at {examples.name}", len(examples), unit=" pairs", delay=1, leave=False))
+    pairs = examples.inspect(table)
+    return list(tqdm(pairs, f"Checking {examples.name}", len(examples), unit=" pairs", delay=1, leave=False))
 
 
-def _named(finding: Finding) -> list[str]:
-    named = zip(finding.files[:_NAMED], finding.details, strict=False)
-    lines = [f"{file}  {detail}".rstrip() for file, detail in named]
-    return lines + [f"and {finding.count - _NAMED} more"] * (finding.count > _NAMED)
+def _list_files(finding: Finding) -> list[str]:
+    files = zip(finding.files[:_FILES_IN_TEXT], finding.details, strict=False)
+    lines = [f"{file}  {detail}".rstrip() for file, detail in files]
+    return lines + [f"and {finding.count - _FILES_IN_TEXT} more"] * (finding.count > _FILES_IN_TEXT)

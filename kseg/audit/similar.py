@@ -1,30 +1,30 @@
-"""Pictures that are the same, or nearly: in NumPy, in time that grows with their number and not its square."""
+"""Finds pictures that are the same, or nearly, in a time that grows with their number and not with its square."""
 
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from kseg.audit.statistics import ImageLook
+from kseg.audit.statistics import ImageStatistics
 
 _BITS_APART = 10  # of 128
-_WINDOW = 24  # how many neighbours a picture is compared with, in each of eight orders
+_WINDOW = 24  # number of neighbours that a picture is compared with, in each of eight orders
 _LIKE = 0.985  # correlation of the small pictures
 _GREY_APART = 25  # of 255, mean difference of the small pictures
 
 
-def exact_groups(images: Sequence[ImageLook]) -> list[list[int]]:
-    """Groups of two and more with the same pixels, as indices."""
+def exact_groups(images: Sequence[ImageStatistics]) -> list[list[int]]:
+    """Return groups of two or more images with the same pixels, as indices."""
     groups: dict[bytes, list[int]] = {}
     for index, image in enumerate(images):
         groups.setdefault(image.digest, []).append(index)
     return [group for group in groups.values() if len(group) > 1]
 
 
-def near_groups(images: Sequence[ImageLook]) -> list[list[int]]:
-    """Groups of two and more that look the same (resized, recompressed, a little brighter), as indices.
+def near_groups(images: Sequence[ImageStatistics]) -> list[list[int]]:
+    """Return groups of two or more images that look the same (resized, recompressed, a bit brighter), as indices.
 
-    Two pictures are compared if one of eight parts of their 128-bit hashes is equal and they stand close to each
-    other in the order of that part. Turned or mirrored copies are not seen.
+    Two pictures are compared if one of the eight parts of their 128-bit hashes is equal, and they are close to each
+    other in the order of that part. Turned or mirrored copies are not found.
     """
     if len(images) < 2:
         return []
@@ -38,8 +38,8 @@ def near_groups(images: Sequence[ImageLook]) -> list[list[int]]:
         return index
 
     for ones, others in _candidates(bits):
-        alike = _alike(small[ones], small[others])
-        for one, other in zip(ones[alike].tolist(), others[alike].tolist(), strict=True):
+        similar = _are_similar(small[ones], small[others])
+        for one, other in zip(ones[similar].tolist(), others[similar].tolist(), strict=True):
             parent[root(one)] = root(other)
     groups: dict[int, list[int]] = {}
     for index in range(len(images)):
@@ -48,7 +48,7 @@ def near_groups(images: Sequence[ImageLook]) -> list[list[int]]:
 
 
 def _candidates(bits: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Indices of pictures, and of as many others, whose hashes, uint64 `(N, 2)`, differ in few bits."""
+    """Yield indices of pictures and of their partners whose hashes, uint64 `(N, 2)`, differ in few bits."""
     for part in bits.view(np.uint16).T:
         order = np.lexsort((bits[:, 1], bits[:, 0], part))
         for step in range(1, min(_WINDOW, len(order) - 1) + 1):
@@ -58,8 +58,8 @@ def _candidates(bits: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
             yield one[close], other[close]
 
 
-def _alike(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Which of the pictures `(N, P)` are nearly those beside them, bool `(N,)`."""
+def _are_similar(ones: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return which pictures `(N, P)` look like their partners, bool `(N,)`."""
     apart = np.abs(ones - others).mean(1)
     ones, others = ones - ones.mean(1, keepdims=True), others - others.mean(1, keepdims=True)
     lengths = np.linalg.norm(ones, axis=1) * np.linalg.norm(others, axis=1)

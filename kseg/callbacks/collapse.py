@@ -199,9 +199,9 @@ class CollapseDetector(keras.callbacks.Callback):
         for name, attribute in _COUNTERS.items():
             setattr(self, attribute, state[name])
         self.recoveries = state["recoveries"]
-        self.findings = [Finding(**finding) for finding in state["findings"]]
+        self.findings = [_restored(finding) for finding in state["findings"]]
         # The checkpoint may be of a run with another action.
-        self._to_act_on = Finding(**state["to_act_on"]) if state["to_act_on"] and self.action != "warn" else None
+        self._to_act_on = _restored(state["to_act_on"]) if state["to_act_on"] and self.action != "warn" else None
         self._named = set(state["named"])
         self._observations = [Observation.from_plain(plain) for plain in state["looks"]]
         self._pending = state["pending"] and Window.from_plain(state["pending"])
@@ -260,6 +260,7 @@ class CollapseDetector(keras.callbacks.Callback):
         self._named.add(rule.cause)
         finding = Finding(
             cause=rule.cause,
+            severity="error" if rule.harmful else "warning",
             evidence=evidence,
             remedy=rule.remedy,
             epoch=self._epoch,
@@ -315,3 +316,8 @@ class CollapseDetector(keras.callbacks.Callback):
         except ValueError as error:
             return f"output bias unchanged ({error})"
         return f"output bias at {share:.4g} foreground"
+
+
+def _restored(state: dict[str, Any]) -> Finding:
+    """Return a finding of a checkpoint; those of kseg 0.1 and older have no severity."""
+    return Finding(**{"severity": "error"} | state)

@@ -8,7 +8,7 @@ import keras
 
 from kseg.checks.batches import Batch, masks_of
 from kseg.checks.models import Values
-from kseg.checks.preflight import _examine, _report
+from kseg.checks.preflight import examine, report
 from kseg.keras_private import jax_state_variables, mark_jax_state_synced, replace_train_function
 
 
@@ -45,7 +45,7 @@ class Preflight(keras.callbacks.Callback):
 
     def _check(self, batches: list[Batch], state: Sequence[Any] | None = None) -> None:
         try:
-            _report(_examine(self._fitted, Values.of(self._fitted, state), batches, masks_of(batches)))
+            report(examine(self._fitted, Values.of(self._fitted, state), batches, masks_of(batches)))
         except Exception:
             if state:
                 _restore_variables(self._fitted, state)

@@ -1,4 +1,4 @@
-"""What is looked at: batches in NumPy, out of any data set."""
+"""Batches of any data set, as NumPy arrays."""
 
 import operator
 from collections.abc import Iterable, Sequence
@@ -10,6 +10,9 @@ import numpy as np
 from kseg import IGNORE
 from kseg.errors import KsegError
 
+ENOUGH = 4
+"""This many images or masks are proof; fewer only raise a doubt."""
+
 _ARRAY_BATCH = 8
 
 
@@ -17,9 +20,9 @@ class Batch(NamedTuple):
     """A batch in NumPy."""
 
     x: Any
-    """Images `(B, ..., C)`; a structure whose first array they are, if the model takes more."""
+    """Images `(B, ..., C)`; or, if the model has several inputs, a structure whose first array they are."""
     y: Any
-    """Masks `(B, ...)` or `(B, ..., C)`; a structure of them, if the model has several outputs."""
+    """Masks `(B, ...)` or `(B, ..., C)`; or, if the model has several outputs, a structure of them."""
     sample_weight: Any
 
     @property
@@ -29,22 +32,26 @@ class Batch(NamedTuple):
 
     @classmethod
     def of(cls, batch: Any) -> "Batch":
-        """A batch as `fit` takes it."""
-        found = cls(*keras.tree.map_structure(to_numpy, keras.utils.unpack_x_y_sample_weight(batch)))
-        if found.y is None:
+        """Make one from a batch that `fit` takes."""
+        made = cls(*keras.tree.map_structure(to_numpy_or_none, keras.utils.unpack_x_y_sample_weight(batch)))
+        if made.y is None:
             raise KsegError("The data set has no masks; expected batches (images, masks).")
-        return found
+        return made
 
 
-def to_numpy(value: Any) -> np.ndarray | None:
-    """The array of any backend, float64 as Keras would take it; None stays None."""
-    if value is not None and not isinstance(value, np.ndarray):
-        value = keras.ops.convert_to_numpy(value)
-    return value.astype(keras.config.floatx()) if value is not None and value.dtype == np.float64 else value
+def to_numpy(value: Any) -> np.ndarray:
+    """Return an array of any backend in NumPy, float64 as Keras's float type."""
+    array = value if isinstance(value, np.ndarray) else keras.ops.convert_to_numpy(value)
+    return array.astype(keras.config.floatx()) if array.dtype == np.float64 else array
+
+
+def to_numpy_or_none(value: Any) -> np.ndarray | None:
+    """Return an array in NumPy; None stays None."""
+    return None if value is None else to_numpy(value)
 
 
 def batches_of(dataset: Any) -> Iterable[Any]:
-    """The batches of whatever `fit` takes; of arrays, batches from all over them, since they may be sorted."""
+    """Return the batches of any data that `fit` takes; arrays are shuffled first, since they may be sorted."""
     if not isinstance(dataset, tuple):
         return dataset
     arrays = [keras.tree.map_structure(to_numpy, array) for array in dataset if array is not None]
@@ -54,7 +61,7 @@ def batches_of(dataset: Any) -> Iterable[Any]:
 
 
 def masks_of(seen: Sequence[Batch], more: Iterable[Batch] = ()) -> list[Any]:
-    """The masks of the batches, and of more batches until one has foreground."""
+    """Return the masks of the batches, and of further batches until one has foreground."""
     masks = [batch.y for batch in seen]
     if not any(map(has_foreground, masks)):
         for batch in more:
@@ -65,5 +72,5 @@ def masks_of(seen: Sequence[Batch], more: Iterable[Batch] = ()) -> list[Any]:
 
 
 def has_foreground(masks: Any) -> bool:
-    """Whether a pixel is neither background nor ignored; taken for granted of several outputs."""
+    """Return whether a pixel is foreground; with several outputs True, since their masks are not checked."""
     return not isinstance(masks, np.ndarray) or bool(((masks != 0) & (masks != IGNORE)).any())

@@ -62,7 +62,7 @@ def _from_logits(given: Any) -> bool | None:
         return given.from_logits
     if inspect.isfunction(given):
         parameter = inspect.signature(given).parameters.get("from_logits")
-        return parameter and parameter.default
+        return parameter.default if parameter else None
     if isinstance(given, keras.losses.Loss) and not hasattr(given, "fn"):
         return given.get_config().get("from_logits")
     return None

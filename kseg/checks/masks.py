@@ -1,24 +1,25 @@
-"""Checks of the masks, a batch an array, `(B, ...)` or `(B, ..., C)`."""
+"""Checks of the masks: a list of batches `(B, ...)` or `(B, ..., C)`."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from kseg import IGNORE
-from kseg.checks.batches import Batch
+from kseg.checks.batches import ENOUGH, Batch
 from kseg.checks.compiled import Measure
-from kseg.checks.verdicts import ENOUGH, Refusal, doubt
-from kseg.findings import Finding
+from kseg.data.quality import border_share, find_inverted, foreground_share, has_soft_edges, is_black_and_white
+from kseg.findings import Finding, Severity
 
 
 def check_masks(
     masks: Sequence[np.ndarray], first: Batch, output: tuple[int, ...], loss: Measure
 ) -> list[Finding | None]:
-    """What the masks show, by themselves and beside the model's output and loss."""
+    """Check the masks alone, and against the model's output and the loss."""
+    if finding := channel_axis(first.y.shape, output, first.images.shape):
+        return [finding]
     values, counts = np.unique(np.concatenate([batch.ravel() for batch in masks]), return_counts=True)
     values = values.astype("float64")
     number = sum(map(len, masks))
-    shares = np.concatenate([_shares(batch) for batch in masks])
     channels = output[-1]
     binary = channels == 1 and not loss.sparse
     unlike_classes = no_classes(values) or white_masks(values, number)
@@ -28,47 +29,57 @@ def check_masks(
         unlike_classes,
         soft_masks(values, counts) if not loss.sparse else None,
         empty_masks(values, number) if unlike_classes is None else None,
-        inverted_masks(shares) if binary else None,
+        inverted_masks(*_shares_and_borders(masks)) if binary else None,
         mask_shape(first.y.shape, output, first.images.shape, loss.sparse or not loss.known),
     ]
-    return findings if loss.takes_classes else [doubt(finding) for finding in findings]
+    return findings if loss.takes_classes else [finding and finding.as_warning() for finding in findings]
 
 
-def _shares(masks: np.ndarray) -> np.ndarray:
-    """The share of foreground in each mask, of what is not ignored; `(B,)`."""
-    flat = masks.reshape(len(masks), -1)
-    known = flat != IGNORE
-    return ((flat > 0) & known).sum(1) / np.maximum(known.sum(1), 1)
+def _shares_and_borders(masks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the share of foreground in each mask, and on its border; a mask that is no plane has no border."""
+    kinds = [np.where(mask == IGNORE, IGNORE, mask > 0) for batch in masks for mask in batch]
+    planes = [mask[..., 0] if mask.ndim == 3 and mask.shape[-1] == 1 else mask for mask in kinds]
+    shares = np.array([foreground_share(mask) for mask in kinds])
+    borders = [
+        border_share(plane == 1) if plane.ndim == 2 else share for plane, share in zip(planes, shares, strict=True)
+    ]
+    return shares, np.array(borders)
 
 
 def no_classes(values: np.ndarray) -> Finding | None:
-    """Refuse what is no class index. `values` are those in the masks, ascending."""
+    """Return an error if a value is no class index. `values` are ascending."""
     if not np.isfinite(values).all():
-        return Refusal("mask_values", "the masks hold NaN or infinity", "Look at how they are read and resized.")
+        return Finding(
+            "mask_values", "error", "the masks hold NaN or infinity", "Look at how they are read and resized."
+        )
     if values[0] < 0:
         evidence = f"the masks hold {values[0]:g}"
-        return Refusal("mask_values", evidence, "Use 0 for background, 1 for foreground, 255 for what is ignored.")
+        return Finding(
+            "mask_values", "error", evidence, "Use 0 for background, 1 for foreground, 255 for ignored pixels."
+        )
     if values[-1] > 1 and (values % 1).any():
         evidence = f"the masks hold fractions and reach {values[-1]:g}"
-        return Refusal("mask_values", evidence, "Resize masks without interpolation (nearest), then divide by 255.")
+        return Finding(
+            "mask_values", "error", evidence, "Resize masks without interpolation (nearest), then divide by 255."
+        )
     if 0 < values[-1] < 0.02:
         evidence = f"the masks reach {values[-1]:.3g}"
-        return Refusal("mask_values", evidence, "Divide them by 255 once, not twice.")
+        return Finding("mask_values", "error", evidence, "Divide them by 255 once, not twice.")
     return None
 
 
 def white_masks(values: np.ndarray, number: int) -> Finding | None:
-    """Refuse masks in which foreground seems to be 255: then nothing is foreground."""
-    if IGNORE not in values or not set(values) <= {0, IGNORE}:
+    """Return an error if foreground seems to be 255, which means ignored."""
+    if not is_black_and_white(values):
         return None
-    held = "0 and 255" if 0 in values else "255"
-    evidence = f"all {number} masks hold nothing but {held}, which means ignored"
-    kind = Refusal if number >= ENOUGH else Finding
-    return kind("mask_values", evidence, "Divide the masks by 255.")
+    present = "0 and 255" if 0 in values else "255"
+    evidence = f"all {number} masks hold nothing but {present}, which means ignored"
+    severity: Severity = "error" if number >= ENOUGH else "warning"
+    return Finding("mask_values", severity, evidence, "Divide the masks by 255.")
 
 
 def other_classes(values: np.ndarray, channels: int, loss: Measure) -> Finding | None:
-    """Refuse class indices that a loss of Keras takes for something else; those of kseg read 255 and above 1."""
+    """Return an error if a loss of Keras misreads a value; the losses of kseg read 255 and indices above 1."""
     if loss.origin != "keras" or loss.from_logits is None:
         return None
     highest = channels - 1 if loss.sparse else 1
@@ -76,53 +87,80 @@ def other_classes(values: np.ndarray, channels: int, loss: Measure) -> Finding |
     if not others:
         return None
     evidence = f"the masks hold {others[-1]:g}, and {loss.name} with {channels} channels takes 0 to {highest}"
-    return Refusal("mask_values", evidence, "Use a loss of kseg, which ignores 255, or change the masks.")
+    return Finding("mask_values", "error", evidence, "Use a loss of kseg, which ignores 255, or change the masks.")
 
 
 def soft_masks(values: np.ndarray, counts: np.ndarray) -> Finding | None:
-    """Warn of fractions; refuse a mask of 0 to 255 whose edges were interpolated."""
+    """Return a warning about fractions, an error about masks of 0 to 255 whose edges were interpolated."""
     fractions = (values > 0) & (values < 1)
-    # Two are a smoothing of labels.
+    # Label smoothing gives two.
     if values[-1] <= 1 and fractions.sum() > 2:
         evidence = f"the masks hold {fractions.sum()} different fractions between 0 and 1"
-        return Finding("soft_masks", evidence, "If that is not meant, resize masks without interpolation (nearest).")
-    # Class indices and instance numbers are many, too, but then white is not the most frequent of them.
-    between = (values > 1) & (values < IGNORE)
-    if between.sum() >= 8 and counts[values == IGNORE].sum() > counts[between].max():
-        evidence = f"the masks hold {between.sum()} values between 1 and 255, and 255 most often"
-        return Refusal("soft_masks", evidence, "Resize masks without interpolation (nearest), then divide by 255.")
+        remedy = "If that is not intended, resize masks without interpolation (nearest)."
+        return Finding("soft_masks", "warning", evidence, remedy)
+    if has_soft_edges(values, counts):
+        between = ((values > 0) & (values < IGNORE)).sum()
+        evidence = f"the masks hold {between} values between 0 and 255, and light ones most often"
+        remedy = "Resize masks without interpolation (nearest), then divide by 255."
+        return Finding("soft_masks", "error", evidence, remedy)
     return None
 
 
 def empty_masks(values: np.ndarray, number: int) -> Finding | None:
-    """Warn if nothing is foreground."""
+    """Return a warning if no mask has foreground."""
     if values[-1] > 0:
         return None
     remedy = "A model can only learn to predict nothing from such masks: look at them before anything else."
-    return Finding("empty_masks", f"all {number} masks have no foreground", remedy)
+    return Finding("empty_masks", "warning", f"all {number} masks have no foreground", remedy)
 
 
-def inverted_masks(shares: np.ndarray) -> Finding | None:
-    """Warn if nearly everything is foreground, or if that is so in a few masks and far from it in all others."""
+def inverted_masks(shares: np.ndarray, borders: np.ndarray) -> Finding | None:
+    """Return a warning if nearly everything is foreground, or if a few masks look inverted beside the others."""
     if len(shares) >= ENOUGH and np.median(shares) > 0.9:
         evidence = f"half of the {len(shares)} masks are foreground on more than {np.median(shares):.0%}"
-        return Finding("inverted_masks", evidence, "If background and foreground are swapped, use 1 - mask.")
-    # A mask that is all foreground is no sign either way: there are tiles in the middle of a lake, and empty masks that
-    # were inverted.
-    high, low = (shares > 0.8) & (shares < 1), shares[shares <= 0.8]
-    if 0 < high.sum() <= len(shares) / 4 and len(shares) >= 2 * ENOUGH and len(low) and low.max() < 0.3:
+        remedy = "If background and foreground are swapped, use 1 - mask."
+        return Finding("inverted_masks", "warning", evidence, remedy)
+    inverted = find_inverted(shares, borders)
+    if 0 < len(inverted) <= len(shares) / 4 and len(shares) >= 2 * ENOUGH:
         evidence = (
-            f"{high.sum()} of {len(shares)} masks are foreground on more than 80%, and no other, but full ones, on "
-            f"more than {low.max():.0%}"
+            f"{len(inverted)} of {len(shares)} masks are foreground on at least {shares[inverted].min():.0%}, and on "
+            "their border too, and the others are not"
         )
-        return Finding("inverted_masks", evidence, "If background and foreground are swapped in those, use 1 - mask.")
+        remedy = "If background and foreground are swapped in those, use 1 - mask."
+        return Finding("inverted_masks", "warning", evidence, remedy)
     return None
+
+
+def channel_axis(mask: tuple[int, ...], output: tuple[int, ...], image: tuple[int, ...]) -> Finding | None:
+    """Return an error if the output has no channel axis, or if channels come first in the output or the masks."""
+    if len(output) == len(image) - 1 and output == image[:-1]:
+        evidence = f"the model's output {output} has no channel axis; the images are {image}"
+        remedy = (
+            "End the model in keras.layers.Conv2D(1, 1), or add the axis: keras.layers.Reshape((height, width, 1))."
+        )
+        return Finding("mask_shape", "error", evidence, remedy)
+    names = [name for name, shape in (("the output", output), ("the masks", mask)) if _channels_first(shape, image)]
+    if not names:
+        return None
+    evidence = f"channels come first in {' and '.join(names)}: output {output}, masks {mask}, images {image}"
+    remedy = (
+        "Put them last, (batch, height, width, channels): masks with np.moveaxis(masks, 1, -1), the model with "
+        "data_format='channels_last', or with keras.layers.Permute((2, 3, 1)) at its end."
+    )
+    return Finding("mask_shape", "error", evidence, remedy)
+
+
+def _channels_first(shape: tuple[int, ...], image: tuple[int, ...]) -> bool:
+    """Return whether a shape of four axes is `(B, C, H, W)`: one channel, or height and width at the end."""
+    if len(shape) != 4 or len(image) != 4 or shape[-1] == 1:
+        return False
+    return shape[1] == 1 or (shape[1:3] != image[1:3] and shape[2:] in (image[1:3], image[2:]))
 
 
 def mask_shape(
     mask: tuple[int, ...], output: tuple[int, ...], image: tuple[int, ...], takes_indices: bool
 ) -> Finding | None:
-    """Refuse masks that are not of the output's shape, but for a channel axis of 1."""
+    """Return an error if the masks do not have the shape of the output; a channel axis of 1 may be missing."""
     if output in (mask, (*mask, 1)) or mask == (*output, 1):
         return None
     indices = mask in (output[:-1], (*output[:-1], 1))
@@ -141,7 +179,7 @@ def mask_shape(
     else:
         evidence = f"the masks are {_by(size)}, and the model's output {_by(expected)} (from images {_by(image[1:-1])})"
         remedy = "Resize the masks to the output, without interpolation (nearest), or mend the model."
-    return Refusal("mask_shape", evidence, remedy)
+    return Finding("mask_shape", "error", evidence, remedy)
 
 
 def _by(size: tuple[int, ...]) -> str:

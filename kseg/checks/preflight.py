@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kseg.backend import check_backend
 from kseg.checks.batches import Batch, batches_of, has_foreground, masks_of
 from kseg.checks.compiled import Measure
 from kseg.checks.gradient import check_gradient
@@ -15,20 +16,19 @@ from kseg.checks.images import check_images
 from kseg.checks.logits import check_activation
 from kseg.checks.masks import check_masks
 from kseg.checks.models import Values, build, native_state_kept, output_shapes
-from kseg.checks.verdicts import Refusal
 from kseg.errors import KsegError
 from kseg.findings import Finding
 
 _log = logging.getLogger("kseg")
 
-_MORE = 9  # times as many batches are looked through for foreground, where the first have none
+_MORE = 9  # times as many batches are searched for foreground if the first have none
 
 
 def preflight(model: keras.Model, dataset: Any, batches: int = 4) -> list[Finding]:
-    """Look at a few batches and one gradient before any time is spent on training.
+    """Check a few batches and one gradient before any time is spent on training.
 
-    What cannot work is refused. What is doubtful is logged as a warning, to the logger `kseg`, and returned. The
-    causes, of which those with a star can be refusals:
+    Errors are raised. Warnings are logged to the logger `kseg`, and returned. The causes; those with a star can be
+    errors:
 
     ========================= =================================================================================
     images_not_finite *       an image holds NaN or infinity
@@ -47,24 +47,25 @@ def preflight(model: keras.Model, dataset: Any, batches: int = 4) -> list[Findin
     gradient_not_finite *     a gradient of the first batch is NaN or infinite
     ========================= =================================================================================
 
-    The model stays as it was, to the bit, but is built if it was not. The gradient is taken only if nothing else is
-    refused. Of a model with several outputs only images, loss and gradient are looked at. What a loss of your own
-    makes of the masks is not known, so it is never a reason to refuse them. That images and masks do not belong
-    together cannot be seen.
+    The model is unchanged afterwards, to the bit, except that it is built. The gradient is taken only if there is no
+    error before it. If the model has several outputs, only images, loss and gradient are checked. A loss of your own
+    may read masks in another way, so masks are never an error with it. Preflight cannot see whether images and masks
+    belong together.
 
     Args:
         model: compiled.
         dataset: batches `(images, masks)` or `(images, masks, sample_weights)`: a tf.data.Dataset, a PyDataset, a
-            DataLoader, any other iterable; or a tuple of arrays. A generator loses what is looked at.
-        batches: how many to look at, at least 1. If none of them has foreground, the masks of up to nine times as
-            many more are looked through.
+            DataLoader, any other iterable; or a tuple of arrays. From a generator the checked batches are missing
+            afterwards.
+        batches: number of batches to check, at least 1. If none of them has foreground, the masks of up to nine
+            times as many more are checked.
 
     Returns:
-        What is doubtful.
+        The warnings.
 
     Raises:
-        KsegError: training cannot work; every refusal is named, one a line. Or the model is not compiled, or the data
-            set has no batch, or no masks.
+        KsegError: training cannot work; names every error, one a line. Or the model is not compiled, the data set has
+            no batch or no masks, or Keras runs on another backend than jax or torch.
         ValueError: `batches` is below 1.
 
     >>> from kseg.losses import DiceLoss
@@ -79,30 +80,40 @@ def preflight(model: keras.Model, dataset: Any, batches: int = 4) -> list[Findin
     mask_values: all 8 masks hold nothing but 255, which means ignored. Divide the masks by 255.
     """
     if batches < 1:
-        raise ValueError(f"preflight looks at {batches} batches; expected 1 or more.")
-    drawn = map(Batch.of, batches_of(dataset))
-    seen = list(itertools.islice(drawn, batches))
-    masks = masks_of(seen, itertools.islice(drawn, _MORE * batches))
-    return _report(_examine(model, None, seen, masks))
+        raise ValueError(f"preflight checks {batches} batches; expected 1 or more.")
+    check_backend()
+    rest = map(Batch.of, batches_of(dataset))
+    first = list(itertools.islice(rest, batches))
+    masks = masks_of(first, itertools.islice(rest, _MORE * batches))
+    return report(examine(model, None, first, masks))
 
 
-def _report(findings: Sequence[Finding]) -> list[Finding]:
-    """Log what is doubtful and return it; raise what cannot work."""
-    refusals = [finding for finding in findings if isinstance(finding, Refusal)]
-    warnings = [finding for finding in findings if finding not in refusals]
+def report(findings: Sequence[Finding]) -> list[Finding]:
+    """Log the warnings and return them.
+
+    Raises:
+        KsegError: there are errors; names them all.
+    """
+    errors = [finding for finding in findings if finding.severity == "error"]
+    warnings = [finding for finding in findings if finding.severity != "error"]
     for finding in warnings:
         _log.warning(f"⚠️  {finding}")
-    if refusals:
-        raise KsegError("\n".join(["Training cannot work.", *map(str, refusals)]))
+    if errors:
+        raise KsegError("\n".join(["Training cannot work.", *map(str, errors)]))
     return warnings
 
 
-def _examine(
-    model: keras.Model, values: Values | None, batches: Sequence[Batch], masks: Sequence[Any]
-) -> list[Finding]:
-    """What is found in the model, in batches, and in masks: those of the batches, and maybe more.
+def examine(model: keras.Model, values: Values | None, batches: Sequence[Batch], masks: Sequence[Any]) -> list[Finding]:
+    """Return what is wrong with a model, with batches, and with masks.
 
-    The values of the model's variables are its own, or those given.
+    Args:
+        model: compiled.
+        values: the values of the model's variables; None: those that it has.
+        batches: what the model is given.
+        masks: those of the batches, and perhaps more.
+
+    Raises:
+        KsegError: the model is not compiled, or there is no batch.
     """
     if not model.compiled:
         raise KsegError("The model is not compiled; expected model.compile(optimizer, loss) before the check.")
@@ -119,8 +130,10 @@ def _examine(
             findings += check_masks(masks, batches[0], outputs[0], losses[0])
             findings += check_activation(model, losses[0])
         if not model.trainable_variables:
-            findings.append(Refusal("no_gradient", "no parameter is trainable", "Set trainable = True, and compile."))
-        # What is refused by now would be found again in the gradient.
-        if not any(isinstance(finding, Refusal) for finding in findings):
+            findings.append(
+                Finding("no_gradient", "error", "no parameter is trainable", "Set trainable = True, and compile.")
+            )
+        # An error so far would show again in the gradient.
+        if not any(finding and finding.severity == "error" for finding in findings):
             findings += check_gradient(model, values, batches, losses, any(map(has_foreground, masks)))
     return [finding for finding in findings if finding]

@@ -62,7 +62,7 @@ def run(config: AuditConfig) -> int:
     _write(output / "audit.json", report.as_json())
     _write(output / "audit.html", page(report))
     print(report)
-    print(f"\n{len(report.looks) / report.seconds:.0f} pairs a second. The pictures: {output / 'audit.html'}")
+    print(f"\n{len(report.pairs) / report.seconds:.0f} pairs a second. The pictures: {output / 'audit.html'}")
     return report.status
 
 

@@ -81,13 +81,8 @@ def find_foreground(source: Source, setting: Sequence[int] | Literal["auto", "an
     Raises:
         KsegError: `auto` cannot tell: no mask has foreground, none has background, or there are soft edges.
     """
-    if setting == "any":
-        return Foreground(values=None, ignored=())
-    if setting == "classes":
-        return Foreground(values=None)
     if setting != "auto":
-        return Foreground(tuple(setting), ignored=() if IGNORE in setting else (IGNORE,))
-
+        return foreground_as_set(setting)
     counts = np.zeros(_VALUES, int)
     for number, mask in enumerate(stored_masks(source), start=1):
         counts += np.bincount(mask.ravel(), minlength=_VALUES)
@@ -96,6 +91,16 @@ def find_foreground(source: Source, setting: Sequence[int] | Literal["auto", "an
         if number >= _MASKS_LOOKED_AT and counts[1:].any():
             break
     return read_foreground(np.flatnonzero(counts).tolist(), source.name, named=bool(source.classes))
+
+
+def foreground_as_set(setting: Sequence[int] | Literal["any", "classes"]) -> Foreground:
+    """Return the rule of a setting other than `auto`, see `find_foreground`; no mask is read."""
+    if setting == "any":
+        return Foreground(values=None, ignored=())
+    if setting == "classes":
+        return Foreground(values=None)
+    values = tuple(int(value) for value in setting)
+    return Foreground(values, ignored=() if IGNORE in values else (IGNORE,))
 
 
 def read_foreground(found: Sequence[int], name: str, *, named: bool = False) -> Foreground:

@@ -12,7 +12,12 @@ from kseg.data.files.bands import to_rgb
 
 # Colours that stay apart for colour-blind eyes (Okabe and Ito).
 _HIT, _FALSE_ALARM, _MISSED, _IGNORED = (0, 158, 115), (230, 97, 0), (86, 180, 233), (128, 128, 128)
-_LEGEND = {"hit": _HIT, "false alarm": _FALSE_ALARM, "missed": _MISSED, "ignored": _IGNORED}
+_LEGEND = {
+    "hit": _HIT,
+    "false alarm": _FALSE_ALARM,
+    "missed": _MISSED,
+    "ignored": _IGNORED,
+}
 
 
 def save_predictions(
@@ -41,7 +46,7 @@ def save_predictions(
         row[3].set_xlabel(score, fontsize=9)
         for axes in row:
             axes.set(xticks=[], yticks=[])
-    patches = [Patch(color=np.divide(colour, 255), label=name) for name, colour in _LEGEND.items()]
+    patches = [Patch(color=(r / 255, g / 255, b / 255), label=name) for name, (r, g, b) in _LEGEND.items()]
     figure.legend(handles=patches, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
     figure.savefig(path, dpi=80)
 

@@ -14,11 +14,11 @@ pytestmark = pytest.mark.backend_free
 
 
 def found(report):
-    return {finding.check: set(finding.files) for finding in report.findings}
+    return {finding.cause: set(finding.files) for finding in report.findings}
 
 
 def severities(report):
-    return {finding.check: finding.severity for finding in report.findings}
+    return {finding.cause: finding.severity for finding in report.findings}
 
 
 def test_clean_data_has_no_findings(scenes, write):
@@ -47,8 +47,8 @@ def plant_files(write, folder, rng):
     for name, size in (("turned", (64, 72)), ("upside", (64, 64))):
         write({f"{name}.jpg": scene(rng, size)}, exif=exif, quality=95)  # drawn on the stored pixels
     return {
-        "missing_mask": {"train/images/lonely.png"},
-        "missing_image": {"train/masks/orphan.png"},
+        "missing_masks": {"train/images/lonely.png"},
+        "missing_images": {"train/masks/orphan.png"},
         "same_stem": {"train/images/twice.webp"},
         "unreadable": {"train/images/cut.png", "train/masks/text.png"},
         "mislabelled": {"train/images/jpeg.png"},
@@ -74,11 +74,11 @@ def plant_masks(write, rng):
 
     return {
         "mixed_values": masked("ones", lambda mask: mask // 255),
-        "soft_edges": masked("soft", soft),
+        "soft_masks": masked("soft", soft),
         "unexpected_values": masked("seven", lambda mask: np.where(mask, 255, 7 * np.eye(64)).astype(np.uint8)),
-        "empty_mask": masked("empty", np.zeros_like),
-        "full_mask": masked("full", lambda mask: np.full_like(mask, 255)),
-        "inverted_mask": masked("inverted", lambda mask: 255 - mask),
+        "empty_masks": masked("empty", np.zeros_like),
+        "full_masks": masked("full", lambda mask: np.full_like(mask, 255)),
+        "inverted_masks": masked("inverted", lambda mask: 255 - mask),
         "specks": masked("specks", with_specks),
     }
 
@@ -101,8 +101,8 @@ def plant_images(write, rng):
         "near_duplicate": {"train/images/like.png", "train/images/like2.jpg"},
         "leak": {"train/images/leaked.png", "val/images/leaked.png"},
         "near_leak": {"train/images/near.png", "val/images/near.jpg"},
-        "constant_image": {"train/images/flat.png"},
-        "black_image": {"train/images/black.png"},
+        "constant_images": {"train/images/flat.png"},
+        "black_images": {"train/images/black.png"},
         "mixed_channels": {"train/images/grey.png", "train/images/bits.png"},
         "mixed_depths": {"train/images/bits.png"},
         "odd_aspect": {"train/images/long.png"},
@@ -126,7 +126,7 @@ def test_every_fault_is_found_with_its_files_and_nothing_else(scenes, write, rng
         assert f"<code>{check}</code>" in html
         assert all(file.rpartition("/")[2] in html for file in files)
     held = json.loads(report.as_json())
-    assert {finding["check"]: finding["count"] for finding in held["findings"]}["mixed_channels"] == 2
+    assert {finding["cause"]: finding["count"] for finding in held["findings"]}["mixed_channels"] == 2
     assert all(finding["effect"] and finding["remedy"] for finding in held["findings"])
 
 
@@ -144,10 +144,10 @@ def masks_of(write, *shares, values=(0, 255)):
 @pytest.mark.parametrize(
     ("shares", "check", "severity"),
     [
-        ((0, 0, 0), "no_foreground", "error"),
+        ((0, 0, 0), "empty_masks", "error"),
         ((0.01, 0.02, 0.01), "rare_foreground", "note"),
-        ((0, 0, 0.3), "empty_mask", "warning"),
-        ((0, 0.3, 0.3), "empty_mask", "note"),
+        ((0, 0, 0.3), "empty_masks", "warning"),
+        ((0, 0.3, 0.3), "empty_masks", "note"),
         ((0.9, 0.95, 0.97), "mostly_foreground", "warning"),
     ],
 )
@@ -209,7 +209,7 @@ def test_processes_see_what_one_sees(scenes, write):
     folder = f"{write(scenes(70))}/"
     one, two = audit(folder, workers=1), audit(folder, workers=2)
     assert one.shares == two.shares
-    assert [look.image.digest for look in one.looks] == [look.image.digest for look in two.looks]
+    assert [pair.image.statistics.digest for pair in one.pairs] == [pair.image.statistics.digest for pair in two.pairs]
     assert one.pictures == two.pictures
     assert len(one.pictures) == 12
 
@@ -238,7 +238,7 @@ def test_the_built_in_data_set(tmp_path):
     report = audit("shapes", data_dir=tmp_path)
     assert report.facts()["pairs"] == "600 (train 500, val 100)"
     assert {check for check, severity in severities(report).items() if severity != "note"} == set()
-    assert 90 < len(found(report)["empty_mask"]) < 150
+    assert 90 < len(found(report)["empty_masks"]) < 150
     assert report.alignment.better > 0.8
     assert all(report.pictures.values())
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from kseg.audit.similar import exact_groups, near_groups
-from kseg.audit.statistics import look_at_image
+from kseg.audit.statistics import measure_image
 
 pytestmark = pytest.mark.backend_free
 
@@ -28,18 +28,18 @@ CHANGES = {
 def test_a_copy_is_like_its_original_and_like_no_other(scenes, how):
     images = [image for image, _ in scenes(30).values()]
     copies = [CHANGES[how](image) for image in images]
-    looks = [look_at_image(image, False) for image in images + copies]
-    assert exact_groups(looks) == []
-    assert near_groups(looks) == [[index, index + 30] for index in range(30)]
+    measured = [measure_image(image, False) for image in images + copies]
+    assert exact_groups(measured) == []
+    assert near_groups(measured) == [[index, index + 30] for index in range(30)]
 
 
 def test_equal_pixels_are_equal_whatever_surrounds_them(scenes):
     images = [image for image, _ in scenes(3).values()]
-    looks = [look_at_image(image, False) for image in [*images, images[1].copy(), images[1].reshape(32, 128, 3)]]
-    assert exact_groups(looks) == [[1, 3]]
+    measured = [measure_image(image, False) for image in [*images, images[1].copy(), images[1].reshape(32, 128, 3)]]
+    assert exact_groups(measured) == [[1, 3]]
 
 
 def test_equal_hashes_of_other_pictures_prove_nothing(rng, scenes):
-    look = look_at_image(next(iter(scenes(1).values()))[0], False)
+    statistics = measure_image(next(iter(scenes(1).values()))[0], False)
     pictures = rng.integers(0, 255, (200, 16, 16)).astype(np.uint8)
-    assert near_groups([replace(look, small=small) for small in pictures]) == []
+    assert near_groups([replace(statistics, small=small) for small in pictures]) == []

@@ -40,7 +40,7 @@ def test_impossible_arguments_are_refused():
 
 def test_another_backend_is_refused(monkeypatch):
     monkeypatch.setattr(keras.config, "backend", lambda: "tensorflow")
-    with pytest.raises(KsegError, match="Keras runs on tensorflow; kseg needs jax or torch"):
+    with pytest.raises(KsegError, match="Keras runs on tensorflow; kseg trains on jax or torch"):
         CollapseDetector()
 
 

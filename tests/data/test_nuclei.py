@@ -30,7 +30,7 @@ def test_what_their_readme_says(audited):
 
 def test_the_audit_finds_what_is_true_of_them(audited):
     # Checked by eye: 95 are stained tissue in colour among grey fluorescence, and 6 show whole embryos.
-    assert {finding.check: (finding.severity, finding.count) for finding in audited.findings} == {
+    assert {finding.cause: (finding.severity, finding.count) for finding in audited.findings} == {
         "mixed_channels": ("warning", 95),
         "odd_aspect": ("warning", 6),
     }
@@ -42,6 +42,6 @@ def test_resizing_keeps_the_share_of_foreground(audited):
     _, validation = open_sources(str(NUCLEI))
     batches = validation_batches(validation, find_foreground(validation), image_size=(128, 128), batch_size=8)
     masks = np.concatenate([masks for _, masks in batches.dataset])
-    shares = [share for index, share in audited.shares.items() if audited.looks[index].split == "val"]
+    shares = [share for index, share in audited.shares.items() if audited.pairs[index].split == "val"]
     assert len(masks) == 82
     np.testing.assert_allclose(masks.mean(axis=(1, 2, 3)), shares, atol=0.01)

@@ -7,7 +7,6 @@ batch one of (seed, epoch, number of the batch).
 import numpy as np
 
 from kseg.data.transforms.geometry import move
-from kseg.data.transforms.opencv import single_thread
 from kseg.data.transforms.photometry import recolour
 from kseg.data.transforms.strengths import Augmentation
 
@@ -42,9 +41,8 @@ def augment_example(
         An image and a mask of the same shapes and dtypes, in the arguments' memory where nothing is changed.
     """
     rng = np.random.default_rng(address)
-    with single_thread:
-        image, mask = move(image, mask, how, rng, around_foreground)
-        return recolour(image, how, rng), mask
+    image, mask = move(image, mask, how, rng, around_foreground)
+    return recolour(image, how, rng), mask
 
 
 def augment_batch(

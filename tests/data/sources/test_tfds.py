@@ -246,7 +246,7 @@ def test_a_prepared_folder_is_opened_where_it_lies(sources, data_dir, tmp_path):
     for here, there in zip(open_sources(str(tmp_path / "copied"), val_fraction=0.25), sources, strict=True):
         assert photos(here) == photos(there)
         assert here.contents() == there.contents()
-    assert len(audit(str(tmp_path / "copied"), foreground=(1,)).looks) == 20
+    assert len(audit(str(tmp_path / "copied"), foreground=(1,)).pairs) == 20
     (tmp_path / "copied/features.json").write_text("{")
     with pytest.raises(KsegError, match=r"copied cannot be read as a data set of TFDS: .* Prepare it again"):
         open_sources(str(tmp_path / "copied"))

@@ -124,7 +124,7 @@ def test_the_audit_draws_masks_and_names_a_faulty_one(tmp_path, kind):
         "YOLO": "labels/train/a.txt",
     }
     write_files(folder, faulty[kind])
-    (finding,) = (finding for finding in audit(str(folder), workers=1).findings if finding.check == "unreadable")
+    (finding,) = (finding for finding in audit(str(folder), workers=1).findings if finding.cause == "unreadable")
     assert finding.files == (names[kind],)
 
 

@@ -1,0 +1,76 @@
+"""Questions about an image or a mask that the audit asks of files, and preflight of batches."""
+
+import numpy as np
+
+from kseg import IGNORE
+
+_INVERTED = 0.6  # share of foreground, and of foreground on the border, from which a mask may be inverted
+_UPRIGHT = 0.3  # what half of the masks of the same set stay below, in both
+
+
+def channel_range(image: np.ndarray) -> float:
+    """Return the largest difference between two values of the same channel, in an image `(..., C)`; 0 if constant.
+
+    >>> channel_range(np.array([[[1, 7], [4, 7]]]))
+    3.0
+    """
+    pixels = image.reshape(-1, image.shape[-1])
+    return float((pixels.max(0).astype(np.float64) - pixels.min(0)).max())
+
+
+def is_black_and_white(values: np.ndarray) -> bool:
+    """Return whether a mask with these values has 255, and nothing else but 0."""
+    return bool((values == IGNORE).any()) and bool(np.isin(values, (0, IGNORE)).all())
+
+
+def has_soft_edges(values: np.ndarray, counts: np.ndarray) -> bool:
+    """Return whether masks were white on black until they were interpolated, or saved as JPEG.
+
+    Then values lie between 0 and 255 on both sides of the middle, and the light ones are more frequent than those in
+    the middle. Class indices and instance numbers are not like that.
+
+    Args:
+        values: the values in the masks, ascending.
+        counts: the number of pixels with each.
+    """
+    between = values[(values > 0) & (values < IGNORE)]
+    both_sides = (between < 128).any() and (between >= 128).any() and len(between) >= 4
+    light, middle = counts[(values >= 200) & (values <= IGNORE)].sum(), counts[(values >= 56) & (values < 200)].sum()
+    return bool(both_sides and light > middle and values[-1] <= IGNORE)
+
+
+def foreground_share(kinds: np.ndarray, counts: np.ndarray | None = None) -> float:
+    """Return the share of foreground, among the pixels that are not ignored; 0 if all are.
+
+    Args:
+        kinds: 0, 1 or 255 for each pixel or, with `counts`, for each value.
+        counts: the number of pixels with each value.
+
+    >>> foreground_share(np.array([0, 1, 1, 255]))
+    0.6666666666666666
+    >>> foreground_share(np.array([0, 1, 255]), np.array([30, 10, 60]))
+    0.25
+    """
+    weights = np.ones(kinds.shape, np.int64) if counts is None else counts
+    return float(weights[kinds == 1].sum() / max(weights[kinds != IGNORE].sum(), 1))
+
+
+def border_share(foreground: np.ndarray) -> float:
+    """Return the share of foreground in the outermost pixels of a mask, bool `(H, W)`."""
+    edges = (foreground[0], foreground[-1], foreground[1:-1, 0], foreground[1:-1, -1])
+    return float(np.concatenate(edges).mean())
+
+
+def find_inverted(shares: np.ndarray, borders: np.ndarray) -> np.ndarray:
+    """Return the indices of masks that look inverted: foreground all around, in a set whose other masks are not so.
+
+    A mask that is all foreground is no sign either way: there are tiles in the middle of a lake.
+
+    Args:
+        shares: the share of foreground in each mask.
+        borders: the share of foreground on the border of each.
+    """
+    some = shares > 0
+    if not some.any() or np.median(shares[some]) > _UPRIGHT or np.median(borders[some]) > _UPRIGHT:
+        return np.array([], int)
+    return np.flatnonzero((shares > _INVERTED) & (borders > _INVERTED) & (shares < 1))
