@@ -10,7 +10,7 @@ demo: .venv/demo
 	echo "== Training on the built-in data set in dev mode: 100 images, 10 epochs"
 	$(BIN)/python -m kseg.train --config configs/demo.yaml
 
-# For the everyday loop: under two minutes on two cores.
+# For the everyday loop: style, types, and the fast tests, in under two minutes on two cores.
 check: .venv/test style
 	echo "== Fast tests on JAX"
 	KERAS_BACKEND=jax $(PYTEST) -m "not slow"
@@ -25,6 +25,8 @@ style: .venv/test
 	echo "== Style"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	echo "== Types"
+	$(BIN)/mypy
 
 .venv/bin/python:
 	echo "== Making a virtual environment in .venv"

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from kseg.audit import audit
-from kseg.audit.entries import find_pairs
+from kseg.audit.entries import find_entries
 
 _CHUNK = 32
 
@@ -29,7 +29,7 @@ def decode(path: Path) -> int:
 def decode_all(folder: Path, workers: int) -> float:
     """Decode every image and mask; return the seconds that it took."""
     start = time.perf_counter()
-    files = [path for pair in find_pairs(folder) for path in (pair.image, pair.mask)]
+    files = [path for entry in find_entries(folder)[0] for path in (entry.image, entry.mask)]
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         list(pool.map(decode, files, chunksize=_CHUNK))
     return time.perf_counter() - start
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
-    pairs = len(find_pairs(arguments.folder))
+    pairs = len(find_entries(arguments.folder)[0])
     decoding, auditing = [], []
     for _ in range(arguments.rounds):
         decoding.append(decode_all(arguments.folder, arguments.workers))

@@ -11,7 +11,7 @@ from kseg.audit.datasets import AuditedSet, open_set
 from kseg.audit.rule import Setting, majority_rule, set_rule
 from kseg.audit.statistics import MaskStatistics, measure_mask
 from kseg.data.transforms.augment import augment_batch, augment_example
-from kseg.data.transforms.resize import scaled
+from kseg.data.transforms.resize import scale
 from kseg.data.transforms.strengths import Preset, find_augmentation
 from kseg.errors import KsegError
 from kseg.reports.outlines import draw_outline
@@ -89,7 +89,7 @@ def _read_examples(examples: AuditedSet) -> Iterator[_Example]:
     indices = np.unique(np.linspace(0, len(examples) - 1, _PAIRS).astype(int))
     for name, image, mask in examples.decode(indices.tolist()):
         if image.shape[:2] == mask.shape[:2]:
-            yield _Example(name, *scaled(image, mask, SIZE, "stretch"), measure_mask(mask, None, thumbnail=False))
+            yield _Example(name, *scale(image, mask, SIZE, "stretch"), measure_mask(mask, None, thumbnail=False))
 
 
 def _section(preset: Preset, examples: Sequence[_Example], table: np.ndarray) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from kseg.audit.statistics import foreground_of, measure_image, measure_mask
 from kseg.data.bridge import call_python, explain_read_errors
 from kseg.data.files.images import find_bit_depth, find_channels
 from kseg.data.sources.base import Source
-from kseg.data.sources.file_source import checked_colours
+from kseg.data.sources.file_source import check_colours
 from kseg.data.sources.huggingface import is_huggingface
 from kseg.data.sources.open import open_sources, refuse_splits
 from kseg.data.sources.tfds import is_prepared
@@ -76,7 +76,7 @@ def open_set(dataset: str, *, workers: int | None, **opening: Any) -> Iterator[A
     colours, bit_depth = opening.get("colours", "auto"), opening.get("bit_depth", "auto")
     entries, layout = find_entries(Path(dataset))
     classes = layout.classes if layout else {}
-    colours = checked_colours(dataset, colours, [str(entry.mask) for entry in entries if entry.mask], classes)
+    colours = check_colours(dataset, colours, [str(entry.mask) for entry in entries if entry.mask], classes)
     images = [str(entry.image) for entry in entries if entry.image]
     channels = 3
     with contextlib.suppress(KsegError):  # mixed channels are a finding
@@ -99,9 +99,9 @@ def is_folder(dataset: str) -> bool:
         return False
     if os.sep in dataset or dataset.startswith("."):
         return True
-    from kseg.data.sources.tfds import is_record_set
+    from kseg.data.sources.tfds import is_tfds
 
-    return not is_record_set(dataset)
+    return not is_tfds(dataset)
 
 
 def available_cores() -> int:

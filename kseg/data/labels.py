@@ -1,4 +1,4 @@
-"""What the values in a data set's masks mean: background, foreground, ignored."""
+"""The meaning of the values in a data set's masks: background, foreground or ignored."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,29 +11,33 @@ from kseg.data.bridge import call_python, explain_read_errors
 from kseg.data.sources.base import Source
 from kseg.errors import KsegError
 
-_MASKS_LOOKED_AT = 1000
-_VALUES = 65536  # masks are 8 or 16 bits
+_MASKS_TO_READ = 1000
+_VALUES = 65536  # masks have 8 or 16 bits
 
-UNSAID = 2
-"""What a mask value becomes that the rule says nothing of: an error."""
+NOT_COVERED = 2
+"""Marker for a mask value the rule does not cover; reading it raises."""
 
-# With 255 among them, values are class indices only if they look like it: few, and starting low. Others are
-# soft edges (a mask that was interpolated, or stored as JPEG), where no reading is right.
-_MOST_CLASSES = 64
-_LATEST_FIRST_CLASS = 32
+# If 255 is among the values, the others are class indices only if there are few of them and the first is low. More
+# values, or higher ones, are soft edges: the mask was interpolated, or stored as JPEG, and no rule fits it.
+_MAX_CLASSES = 64
+_MAX_FIRST_CLASS = 32
 
-_SAY_SO = "Say which values are foreground with --foreground (values, or any), or mend the masks."
+_HELP = "Set the foreground values with --foreground (values, or any), or correct the masks."
 
 
 @dataclass(frozen=True)
 class Foreground:
-    """The rule from mask values to 0 (background), 1 (foreground) and 255 (ignored).
+    """The rule that turns stored mask values into 0 (background), 1 (foreground) and 255 (ignored).
 
     Args:
-        values: the foreground values; None is every value but 0.
+        values: the foreground values, 0 to 65535; None: every value but 0.
         ignored: the values to ignore.
-        only: if given, the only values that the rule is for; any other is an error where it is met.
-        because: what the rule was read from, for the log.
+        only: the values that the rule covers; reading any other value raises `KsegError`. None: all values.
+        because: where the rule comes from, for the log.
+
+    >>> rule = Foreground(values=(2,))
+    >>> rule.table()[[0, 1, 2, 255]]
+    array([  0,   0,   1, 255], dtype=uint8)
     """
 
     values: tuple[int, ...] | None
@@ -48,38 +52,49 @@ class Foreground:
 
     @property
     def setting(self) -> tuple[int, ...] | Literal["any", "classes"]:
-        """The `--foreground` that gives this rule without looking at the masks."""
+        """The value of `--foreground` that gives this rule without reading the masks."""
         if self.values is not None:
             return self.values
         return "classes" if self.ignored else "any"
 
     def table(self) -> np.ndarray:
-        """uint8 `(65536,)`: what each value becomes."""
+        """Return the new value of each stored value, uint8 `(65536,)`."""
         table = np.zeros(_VALUES, np.uint8)
         if self.values is None:
             table[1:] = 1
         if self.only is not None:
-            table[np.setdiff1d(np.arange(_VALUES), self.only)] = UNSAID
+            table[np.setdiff1d(np.arange(_VALUES), self.only)] = NOT_COVERED
         table[list(self.ignored)] = IGNORE
         table[list(self.values or ())] = 1
         return table
 
 
 NAMED_CLASSES = Foreground(values=None, because="the data set names its classes")
-"""The rule for masks that are known to hold class indices."""
+"""The rule for masks that hold class indices."""
 
 
 def find_foreground(source: Source, setting: Sequence[int] | Literal["auto", "any", "classes"] = "auto") -> Foreground:
-    """The rule for a data set: as set, or read from the first 1000 masks, and from more while all are empty.
+    """Return the rule for a data set's masks.
 
-    - `any`: every value but 0 is foreground (instance ids, or masks of 0 and 255).
-    - `classes`: every value but 0 is foreground, and 255 is ignored.
-    - values: these are foreground, all others background, 255 ignored unless it is among them.
-    - `auto`: masks of 0 and 255 hold foreground as 255; others hold class indices, and 255 is ignored. Where the data
-      set names its classes, there are no others.
+    Args:
+        source: the data set.
+        setting: how to find the rule:
+
+            - `any`: every value but 0 is foreground (instance ids, or masks of 0 and 255).
+            - `classes`: every value but 0 is foreground, and 255 is ignored.
+            - values: these are foreground, all others background; 255 is ignored unless it is one of them.
+            - `auto`: reads the first 1000 masks, and goes on while they are all empty. In masks of 0 and 255, 255 is
+              foreground. Other masks hold class indices, where 255 is ignored; so do all masks of a data set that
+              names its classes.
 
     Raises:
-        KsegError: `auto` cannot tell: no mask has foreground, none has background, or there are soft edges.
+        KsegError: `auto` finds no rule: no mask has foreground, no mask has background, or the masks have soft edges.
+            Also if a mask cannot be read.
+
+    Example::
+
+        train, validation = open_sources("path/to/folder")
+        print(find_foreground(train))  # value 255 (the masks hold 0 and 255)
     """
     if setting != "auto":
         return foreground_as_set(setting)
@@ -88,7 +103,7 @@ def find_foreground(source: Source, setting: Sequence[int] | Literal["auto", "an
         counts += np.bincount(mask.ravel(), minlength=_VALUES)
         if source.classes and counts[0] and counts[list(source.classes)].any():
             break
-        if number >= _MASKS_LOOKED_AT and counts[1:].any():
+        if number >= _MASKS_TO_READ and counts[1:].any():
             break
     return read_foreground(np.flatnonzero(counts).tolist(), source.name, named=bool(source.classes))
 
@@ -104,15 +119,15 @@ def foreground_as_set(setting: Sequence[int] | Literal["any", "classes"]) -> For
 
 
 def read_foreground(found: Sequence[int], name: str, *, named: bool = False) -> Foreground:
-    """The rule that `auto` reads from the values found in the masks of a data set of that name.
+    """Return the rule that `auto` finds, see `find_foreground`.
 
     Args:
-        found: the values, in order.
-        name: what to call the data set.
-        named: whether it names its classes.
+        found: the values in the masks, ascending.
+        name: the name of the data set, for messages.
+        named: whether the data set names its classes.
 
     Raises:
-        KsegError: there is no telling, see `find_foreground`.
+        KsegError: no rule fits these values.
 
     >>> print(read_foreground([0, 255], "cells"))
     value 255 (the masks hold 0 and 255)
@@ -122,21 +137,21 @@ def read_foreground(found: Sequence[int], name: str, *, named: bool = False) -> 
     if set(found) <= ({0, IGNORE} if named else {0}):
         raise KsegError(f"No mask of {name} has any foreground: all pixels are {listed}. There is nothing to learn.")
     if 0 not in found:
-        raise KsegError(f"The masks of {name} hold {listed}, and 0, the background, nowhere. {_SAY_SO}")
+        raise KsegError(f"The masks of {name} hold {listed}; expected 0, the background, among them. {_HELP}")
     if named:
         return NAMED_CLASSES
     if not classes:
         return Foreground((IGNORE,), ignored=(), only=(0, IGNORE), because="the masks hold 0 and 255")
-    if IGNORE in found and (len(classes) > _MOST_CLASSES or classes[0] > _LATEST_FIRST_CLASS):
+    if IGNORE in found and (len(classes) > _MAX_CLASSES or classes[0] > _MAX_FIRST_CLASS):
         raise KsegError(
-            f"The masks of {name} hold {listed}: too many values, or too odd ones, for class indices "
-            f"beside 255. Masks of 0 and 255 that were resized or saved as JPEG look like this. {_SAY_SO}"
+            f"The masks of {name} hold {listed}: too many values, or too high ones, for class indices and 255. Masks "
+            f"of 0 and 255 that were resized or saved as JPEG look like this. {_HELP}"
         )
     return Foreground(values=None, because=f"the masks hold {listed}")
 
 
 def list_values(found: Sequence[int]) -> str:
-    """Values in words, the first eight of them.
+    """Return the values as text, the first eight of them.
 
     >>> list_values(range(10))
     '0, 1, 2, 3, 4, 5, 6, 7 and 2 more'
@@ -146,7 +161,7 @@ def list_values(found: Sequence[int]) -> str:
 
 
 def stored_masks(source: Source) -> Iterator[np.ndarray]:
-    """The masks of a source as they are stored, uint16 `(H, W, 1)` each, read in parallel, in order.
+    """Yield the masks of a source with their stored values, uint16 `(H, W, 1)`, in order; they are read in parallel.
 
     Raises:
         KsegError: a mask cannot be read.

@@ -26,7 +26,7 @@ class RunData:
     @property
     def summary(self) -> str:
         """Number and digest of the examples; a run that is resumed must have the same."""
-        return f"training on {self.training.contents()}, validating on {self.validation.contents()}"
+        return f"training on {self.training.summary()}, validating on {self.validation.summary()}"
 
     def found(self) -> dict[str, object]:
         """Return the settings that were `auto` and are known now that the data is open."""
@@ -44,7 +44,7 @@ def open_data(options: DataOptions) -> RunData:
     )
     faults: list[str] = []
     if options.on_bad_example == "skip":
-        (training, faults), (validation, more) = training.readable(), validation.readable()
+        (training, faults), (validation, more) = training.drop_unreadable(), validation.drop_unreadable()
         faults = faults + more
         if not (len(training) and len(validation)):
             raise KsegError(
@@ -95,6 +95,6 @@ def make_batches(data: RunData, options: DataOptions, start: tuple[int, int]) ->
         batch_size=options.batch_size,
         cache=options.cache,
     )
-    _log.info(f"Training images are {batches.kept}")
-    _log.info(f"Validation images are {validation.kept}")
+    _log.info(f"Training images are {batches.cache_note}")
+    _log.info(f"Validation images are {validation.cache_note}")
     return batches, validation

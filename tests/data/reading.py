@@ -9,4 +9,4 @@ def decoded(source, key=None):
 
 def indices(source, key=None):
     """The order of a source, or of a key."""
-    return [int(index) for (index,) in source.order(key)]
+    return [int(index) for (index,) in source.indices(key)]

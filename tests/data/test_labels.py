@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from kseg.data import find_foreground, open_sources
-from kseg.data import labels as foreground_module
-from kseg.data.labels import UNSAID
+from kseg.data.labels import NOT_COVERED
 from kseg.errors import KsegError
 
 pytestmark = pytest.mark.backend_free
@@ -29,7 +28,7 @@ def read_as(foreground, *values):
 
 def test_zero_and_255_hold_foreground_as_255_and_anything_else_is_an_error(holding):
     foreground = find_foreground(holding(0, 255, 0))
-    assert read_as(foreground, 0, 255, 1, 128) == [0, 1, UNSAID, UNSAID]
+    assert read_as(foreground, 0, 255, 1, 128) == [0, 1, NOT_COVERED, NOT_COVERED]
     assert "255 (the masks hold 0 and 255)" in str(foreground)
 
 
@@ -56,18 +55,20 @@ def test_what_was_found_can_be_set(holding, values):
     assert read_as(again, *values) == read_as(found, *values)
 
 
-def test_empty_masks_at_the_beginning_settle_nothing(holding, monkeypatch):
-    monkeypatch.setattr(foreground_module, "_MASKS_LOOKED_AT", 2)
-    assert read_as(find_foreground(holding(0, 0, 0, 255)), 0, 255) == [0, 1]
-    assert read_as(find_foreground(holding(0, 1, 255)), 0, 1, 255) == [0, 1, 255]  # the third is not needed
+def test_masks_are_read_until_the_first_thousand_have_foreground(holding):
+    source = holding(0, 255)
+    assert read_as(find_foreground(source.subset([0] * 1000 + [1])), 0, 255) == [0, 1]
+    source = holding(0, 1, 255)
+    source.masks[2].unlink()  # so that reading it would raise
+    assert read_as(find_foreground(source.subset([0] * 999 + [1, 2])), 0, 1, 255) == [0, 1, 255]
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         ((0, 0), r"No mask of .* has any foreground: all pixels are 0"),
-        ((1, 2, 3), r"hold 1, 2, 3, and 0, the background, nowhere. Say which values are foreground"),
-        ((0, 128, 255), r"hold 0, 128, 255: too many values, or too odd ones"),
+        ((1, 2, 3), r"hold 1, 2, 3; expected 0, the background, among them. Set the foreground values"),
+        ((0, 128, 255), r"hold 0, 128, 255: too many values, or too high ones"),
         (tuple(range(0, 256, 3)), r"hold 0, 3, 6, .* and 78 more: too many values"),
     ],
 )

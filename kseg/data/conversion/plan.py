@@ -1,4 +1,4 @@
-"""What a conversion is made from, and the files that it writes."""
+"""The plan of a conversion, and the files that it writes."""
 
 import json
 import re
@@ -18,33 +18,34 @@ from kseg.storage.lock import LOCK_FILE
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
-Format = Literal["array_record", "tfrecord"]
+ShardFormat = Literal["array_record", "tfrecord"]
 
-PART = ".part"  # what is being written
+TEMPORARY_FILE = ".part"
+"""The name of a file while it is being written."""
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a conversion is made from, and what was found out before its first shard."""
+    """What is converted, and how; written before the first shard."""
 
     made_from: dict[str, Any]
-    """What may not change before it is complete."""
+    """The data set and the settings, as from `describe_origin`; they must not change before the conversion is done."""
     mask_dtype: str
-    """uint8, or uint16 if a mask holds more."""
+    """uint8, or uint16 if a mask has values above 255."""
     examples_a_shard: int
 
     @property
     def format(self) -> "tfds.core.FileFormat":
-        """Of the shards."""
+        """The format of the shards."""
         import tensorflow_datasets as tfds
 
         return tfds.core.FileFormat(self.made_from["format"])
 
     @property
     def features(self) -> "dict[str, tfds.features.Image]":
-        """Of an example."""
+        """The TFDS features of an example."""
         import tensorflow_datasets as tfds
 
         shape = {"shape": (None, None, 1), "dtype": np.dtype(self.mask_dtype).type, "encoding_format": "png"}
@@ -55,48 +56,60 @@ class Plan:
 
 @dataclass(frozen=True)
 class Shard:
-    """The examples `start` to `stop` of a split, in a file."""
+    """A file with the examples `start` to `stop` - 1 of a split."""
 
     path: Path
     start: int
     stop: int
 
+    def __len__(self) -> int:
+        return self.stop - self.start
+
 
 @dataclass(frozen=True)
-class Converted:
-    """What a conversion gave."""
+class Conversion:
+    """The result of a conversion."""
 
     shards: dict[str, list[Shard]]
-    """By split."""
+    """The shards of each split."""
     faults: list[str]
-    """What is wrong with the examples that were left out."""
+    """A message for each example that was left out."""
 
 
-def made_from(training: Source, validation: Source, settings: dict[str, Any]) -> dict[str, Any]:
+def describe_origin(training: Source, validation: Source, settings: dict[str, Any]) -> dict[str, Any]:
     """Return what a conversion depends on: the examples of both splits, the class names, the settings."""
-    said = {"train": training.contents(), "validation": validation.contents(), "bit_depth": training.bit_depth}
-    said["classes"] = _names(training.classes)
-    return json.loads(json.dumps(said | settings))
+    origin = {
+        "train": training.summary(),
+        "validation": validation.summary(),
+        "bit_depth": training.bit_depth,
+        "classes": _value_names(training.classes),
+        **settings,
+    }
+    return json.loads(json.dumps(origin))
 
 
-def _names(classes: Mapping[int, str]) -> list[str]:
-    """What TFDS is to call each mask value up to the last class; nothing where classes have no names.
+def _value_names(classes: Mapping[int, str]) -> list[str]:
+    """Return a name for each mask value up to the last class, for TFDS; empty if the classes have no names.
 
-    >>> _names({1: "cat", 2: "dog"})
+    >>> _value_names({1: "cat", 2: "dog"})
     ['background', 'cat', 'dog']
     """
-    others = {0: "background", IGNORE: "ignored"}
-    return [(classes | others)[value] for value in range(max(classes) + 1)] if classes else []
+    names = {**classes, 0: "background", IGNORE: "ignored"}
+    return [names[value] for value in range(max(classes) + 1)] if classes else []
 
 
-def begun(destination: Path, made_from: dict[str, Any]) -> Plan | None:
-    """The plan of a conversion to go on with; None of one to begin."""
-    held = sorted(path.name for path in destination.iterdir() if path.name not in (PART, LOCK_FILE))
-    if not held:
+def read_plan(destination: Path, origin: dict[str, Any]) -> Plan | None:
+    """Return the plan of the conversion in a folder; None if the folder is empty.
+
+    Raises:
+        KsegError: the folder holds something else, a plan that cannot be read, or a conversion of another origin.
+    """
+    names = sorted(path.name for path in destination.iterdir() if path.name not in (TEMPORARY_FILE, LOCK_FILE))
+    if not names:
         return None
-    if PLAN_FILE not in held:
+    if PLAN_FILE not in names:
         raise KsegError(
-            f"{destination} holds {held[0]}; expected nothing, or a conversion to go on with. Give another."
+            f"{destination} holds {names[0]}; expected an empty folder, or a conversion to continue. Give another."
         )
     try:
         plan = Plan(**json.loads((destination / PLAN_FILE).read_text()))
@@ -104,19 +117,19 @@ def begun(destination: Path, made_from: dict[str, Any]) -> Plan | None:
         raise KsegError(f"{destination / PLAN_FILE} cannot be read: {error}. Remove {destination}.") from error
     changes = [
         f"{key} {plan.made_from.get(key)} -> {value}"
-        for key, value in made_from.items()
+        for key, value in origin.items()
         if plan.made_from.get(key) != value
     ]
     if changes:
         raise KsegError(
-            f"{destination} holds a conversion of something else: {', '.join(changes)}. Give another folder, or remove "
-            "that one."
+            f"{destination} holds a conversion of another data set, or with other settings: {', '.join(changes)}. Give "
+            "another folder, or remove that one."
         )
     return plan
 
 
 def name_and_version(destination: Path) -> tuple[str, str]:
-    """What to call the data set, in the letters that TFDS allows.
+    """Return the name and the version of the data set, in the letters that TFDS allows.
 
     >>> name_and_version(Path("packed/Road cracks")), name_and_version(Path("packed/roads/2.0.0"))
     (('road_cracks', '1.0.0'), ('roads', '2.0.0'))

@@ -1,14 +1,15 @@
 """Write the shards of a conversion."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from kseg.data.bridge import call_python, explain_read_errors
-from kseg.data.conversion.plan import PART, Plan, Shard, name_and_version
+from kseg.data.conversion.plan import TEMPORARY_FILE, Plan, Shard, name_and_version
 from kseg.data.sources.base import Source
 from kseg.storage.atomic import explain_write_errors, write_atomically
 
@@ -17,18 +18,22 @@ if TYPE_CHECKING:
     import tensorflow_datasets as tfds
     from tqdm import tqdm
 
-_KEPT = (b"\xff\xd8\xff", b"\x89PNG")  # JPEG and PNG: what everything that reads TFDS can decode
+T = TypeVar("T")
+
+_COPIED = (b"\xff\xd8\xff", b"\x89PNG")  # JPEG and PNG, which every reader of TFDS data sets decodes
+_SAMPLES = 32
 
 
 def _template(destination: Path, plan: Plan) -> "tfds.core.ShardedFileTemplate":
+    """Return the pattern of the shards' file names."""
     import tensorflow_datasets as tfds
 
     name, _ = name_and_version(destination)
     return tfds.core.ShardedFileTemplate(destination, dataset_name=name, filetype_suffix=plan.format.file_suffix)
 
 
-def shards_of(destination: Path, plan: Plan, split: str, count: int) -> list[Shard]:
-    """Return the shards of a split of `count` examples, written or not."""
+def plan_shards(destination: Path, plan: Plan, split: str, count: int) -> list[Shard]:
+    """Return the shards of a split of `count` examples, written or not yet written."""
     starts = range(0, count, plan.examples_a_shard)
     paths = _template(destination, plan).replace(split=split).sharded_filepaths(len(starts))
     return [
@@ -38,34 +43,48 @@ def shards_of(destination: Path, plan: Plan, split: str, count: int) -> list[Sha
 
 
 def write_shards(sources: dict[str, Source], shards: dict[str, list[Shard]], plan: Plan) -> None:
-    """Write those that are missing, and what comes after them."""
+    """Write the shards of each split from the first missing one on, behind a progress bar."""
     import tensorflow as tf
     from tensorflow_datasets.core.file_adapters import ADAPTER_FOR_FORMAT
     from tqdm import tqdm
 
     write = ADAPTER_FOR_FORMAT[plan.format].write_examples
-    done = {split: list(takewhile(lambda shard: shard.path.is_file(), those)) for split, those in shards.items()}
-    first = {split: those[-1].stop if those else 0 for split, those in done.items()}
+    done = {split: list(takewhile(_is_written, planned)) for split, planned in shards.items()}
+    first = {split: written[-1].stop if written else 0 for split, written in done.items()}
     total = sum(map(len, sources.values()))
     with tqdm(desc="Converting", total=total, initial=sum(first.values()), unit=" images", leave=False) as bar:
         for split, source in sources.items():
-            records_left = packed_examples(source, first[split], plan)
+            examples = pack_examples(source, first[split], plan)
             for shard in shards[split][len(done[split]) :]:
-                records = ((None, record) for record in islice(records_left, shard.stop - shard.start))
-                counted, destination = _counted(records, bar), shard.path.parent
+                keyed = _show_progress(((None, example) for example in islice(examples, len(shard))), bar)
+                destination = shard.path.parent
                 with explain_write_errors(destination, RuntimeError, tf.errors.OpError):  # ArrayRecord's, TensorFlow's
-                    write_atomically(shard.path, lambda part, records=counted: write(part, records), destination / PART)
+                    write_atomically(shard.path, partial(write, iterator=keyed), destination / TEMPORARY_FILE)
 
 
-def packed_examples(source: Source, first: int, plan: Plan) -> Iterator[bytes]:
-    """The examples from that place on, as they are written."""
+def _is_written(shard: Shard) -> bool:
+    return shard.path.is_file()
+
+
+def mean_example_size(source: Source, plan: Plan) -> float:
+    """Return the mean size of the first 32 examples, in bytes."""
+    sizes = [len(example) for example in islice(pack_examples(source, 0, plan), _SAMPLES)]
+    return sum(sizes) / len(sizes)
+
+
+def pack_examples(source: Source, first: int, plan: Plan) -> Iterator[bytes]:
+    """Yield the serialised examples from index `first` on, in the source's order.
+
+    Raises:
+        KsegError: an example cannot be read.
+    """
     import tensorflow as tf
 
     feature = plan.features["image"]
 
     def pack(index: int, *content: bytes) -> bytes:
         (image, mask), file = source.read(index, *content), source.encoded_image(index, *content)
-        file = file if _gives(file, image, feature) else tf.io.encode_png(image).numpy()
+        file = file if _decodes_to(file, image, feature) else tf.io.encode_png(image).numpy()
         example = tf.train.Example()
         example.features.feature["image"].bytes_list.value.append(file)
         example.features.feature["mask"].bytes_list.value.append(tf.io.encode_png(mask.astype(plan.mask_dtype)).numpy())
@@ -80,11 +99,11 @@ def packed_examples(source: Source, first: int, plan: Plan) -> Iterator[bytes]:
         yield from packed.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
 
 
-def _gives(file: bytes, image: np.ndarray, feature: "tfds.features.Image") -> bool:
-    """Whether that file is smaller than the pixels, and gives them."""
+def _decodes_to(file: bytes, image: np.ndarray, feature: "tfds.features.Image") -> bool:
+    """Return whether a file is smaller than the pixels of an image, and TFDS decodes it to these pixels."""
     import tensorflow as tf
 
-    if not file.startswith(_KEPT) or len(file) >= image.nbytes:
+    if not file.startswith(_COPIED) or len(file) >= image.nbytes:
         return False
     try:
         return np.array_equal(_decode_picture(tf.constant(file), feature), image)
@@ -93,7 +112,7 @@ def _gives(file: bytes, image: np.ndarray, feature: "tfds.features.Image") -> bo
 
 
 def _decode_picture(encoded: "tf.Tensor", feature: "tfds.features.Image") -> "tf.Tensor":
-    """The image of a TFDS feature, a JPEG with the values that Pillow gives; TensorFlow's own are off by a few."""
+    """Decode an image as TFDS does, but a JPEG to the values that Pillow gives; TensorFlow's differ a little."""
     import tensorflow as tf
 
     def jpeg() -> tf.Tensor:
@@ -103,14 +122,14 @@ def _decode_picture(encoded: "tf.Tensor", feature: "tfds.features.Image") -> "tf
     return tf.ensure_shape(image, feature.shape)
 
 
-def _counted(records: Iterator[Any], bar: "tqdm") -> Iterator[Any]:
-    for record in records:
-        yield record
+def _show_progress(items: Iterator[T], bar: "tqdm") -> Iterator[T]:
+    for item in items:
+        yield item
         bar.update()
 
 
-def describe(destination: Path, plan: Plan, shards: dict[str, list[Shard]]) -> None:
-    """Write what TFDS knows a data set by."""
+def write_metadata(destination: Path, plan: Plan, shards: dict[str, list[Shard]]) -> None:
+    """Write the files that make TFDS recognise the folder as a data set."""
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
@@ -118,11 +137,11 @@ def describe(destination: Path, plan: Plan, shards: dict[str, list[Shard]]) -> N
     splits = [
         tfds.core.SplitInfo(
             name=split,
-            shard_lengths=[shard.stop - shard.start for shard in those],
-            num_bytes=sum(shard.path.stat().st_size for shard in those),
+            shard_lengths=list(map(len, written)),
+            num_bytes=sum(shard.path.stat().st_size for shard in written),
             filename_template=template.replace(split=split),
         )
-        for split, those in shards.items()
+        for split, written in shards.items()
     ]
     with explain_write_errors(destination, RuntimeError, tf.errors.OpError):
         tfds.folder_dataset.write_metadata(
@@ -131,5 +150,5 @@ def describe(destination: Path, plan: Plan, shards: dict[str, list[Shard]]) -> N
             split_infos=splits,
             version=name_and_version(destination)[1],
             filename_template=template,
-            check_data=False,  # that reads TFRecord only
+            check_data=False,  # the check reads TFRecord only
         )

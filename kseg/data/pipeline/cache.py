@@ -1,10 +1,11 @@
-"""Where decoded and resized examples are kept, so that they are decoded once and not in every epoch."""
+"""Caches for decoded and resized examples, so that they are decoded once and not in every epoch."""
 
 import contextlib
 import os
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
@@ -15,10 +16,10 @@ from kseg.errors import KsegError
 
 CacheSetting = Literal["auto", "memory", "disk", "none"]
 
-_MOST_OF_MEMORY = 0.5  # the share of what is free that "auto" takes; a model and its batches need the rest
+_MAX_SHARE_OF_MEMORY = 0.5  # of the free memory, for "auto"; the model and its batches need the rest
 _GIB = 2**30
 
-# What a container may use, and uses: of cgroups in their second and first version. psutil tells the machine's memory.
+# Files with the memory limit and the memory use of a container, for cgroups v2 and v1. psutil sees the whole machine.
 _CONTAINER = (
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -26,17 +27,17 @@ _CONTAINER = (
 
 
 class Cache(Protocol):
-    """Examples of one shape, reached by index."""
+    """Examples of one shape, by index."""
 
     def write(self, index: int, image: np.ndarray, mask: np.ndarray) -> None:
-        """Keep an example: uint8 `(H, W, C)` and uint8 `(H, W, 1)`."""
+        """Store an example: uint8 `(H, W, C)` and uint8 `(H, W, 1)`."""
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """The example that was kept, not to be written to."""
+        """Return the stored example; must not be written to."""
 
 
 class MemoryCache:
-    """A `Cache` in two arrays."""
+    """A `Cache` in memory: two arrays."""
 
     def __init__(self, count: int, image_shape: tuple[int, int, int]) -> None:
         self._images = np.empty((count, *image_shape), np.uint8)
@@ -52,14 +53,14 @@ class MemoryCache:
 
 
 class DiskCache:
-    """A `Cache` in a temporary file without a name, which is gone with the process, however that ends.
+    """A `Cache` in a temporary file without a name, which disappears when the process ends, however it ends.
 
-    It is read, not mapped: mapped pages would count as memory of the process.
+    The file is read, not mapped: mapped pages would count as memory of the process.
     """
 
     def __init__(self, image_shape: tuple[int, int, int]) -> None:
-        self._file = tempfile.TemporaryFile(prefix="kseg-", buffering=0)  # noqa: SIM115  (open as long as this is)
-        weakref.finalize(self, self._file.close).atexit = False  # where threads may still be reading
+        self._file = tempfile.TemporaryFile(prefix="kseg-", buffering=0)  # noqa: SIM115  (stays open)
+        weakref.finalize(self, self._file.close).atexit = False  # threads may still be reading then
         self._image_shape, self._mask_shape = image_shape, (*image_shape[:2], 1)
         self._pixels = int(np.prod(image_shape[:2]))
         self._bytes = self._pixels * (image_shape[2] + 1)
@@ -75,44 +76,55 @@ class DiskCache:
         return image.reshape(self._image_shape), mask.reshape(self._mask_shape)
 
 
-def open_cache(setting: CacheSetting, count: int, image_shape: tuple[int, int, int]) -> tuple[Cache | None, str]:
-    """A cache for so many examples of one shape, or None, and why it is that one, in words.
+def open_cache(
+    setting: CacheSetting, count: int, image_shape: tuple[int, int, int], free: int | None = None
+) -> tuple[Cache | None, str]:
+    """Return a cache, or None, and a note for the log that says which cache and why.
 
-    `auto` takes the memory if at most half of what is free is needed, and else keeps nothing.
+    Args:
+        setting: as in `training_batches`.
+        count: the number of examples.
+        image_shape: `(H, W, C)`.
+        free: bytes of memory that are free; None: from `free_memory`.
 
     Raises:
-        KsegError: there is no such setting, or no room on the disk.
+        KsegError: there is no such setting, or not enough room on the disk.
     """
     if setting not in get_args(CacheSetting):
         raise KsegError(f"cache: {setting!r} is not allowed; expected {', '.join(get_args(CacheSetting))}.")
     needed = count * int(np.prod(image_shape[:2])) * (image_shape[2] + 1)
     if setting == "none":
-        return None, "decoded anew in every epoch, as set"
+        return None, "decoded again in every epoch, as set"
     if setting == "disk":
         folder = tempfile.gettempdir()
-        free = shutil.disk_usage(folder).free
-        if needed > free:
+        room = shutil.disk_usage(folder).free
+        if needed > room:
             raise KsegError(
-                f"cache: disk needs {needed / _GIB:.1f} GiB, and {folder} has {free / _GIB:.1f} free. Point TMPDIR to "
-                "a folder with more room, or give --cache none."
+                f"cache: disk needs {needed / _GIB:.1f} GiB, and {folder} has {room / _GIB:.1f} free. Set TMPDIR to a "
+                "folder with more room, or give --cache none."
             )
         return DiskCache(image_shape), f"decoded once, kept in a temporary file in {folder}: {needed / _GIB:.2f} GiB"
-    free = free_memory()
-    if setting == "auto" and needed > _MOST_OF_MEMORY * free:
+    free = free_memory() if free is None else free
+    if setting == "auto" and needed > _MAX_SHARE_OF_MEMORY * free:
         return None, (
-            f"decoded anew in every epoch: kept they would take {needed / _GIB:.1f} GiB, more than half of the "
-            f"{free / _GIB:.1f} GiB of memory that are free. --cache disk keeps them in {tempfile.gettempdir()}"
+            f"decoded again in every epoch: a cache would take {needed / _GIB:.1f} GiB, more than half of the "
+            f"{free / _GIB:.1f} GiB of memory that are free. --cache disk keeps one in {tempfile.gettempdir()}"
         )
     return MemoryCache(count, image_shape), (
         f"decoded once, kept in memory: {needed / _GIB:.2f} of {free / _GIB:.1f} GiB that are free"
     )
 
 
-def free_memory() -> int:
-    """Bytes of memory that this process can take, its container's limit observed."""
+def free_memory(container: Iterable[tuple[str, str]] = _CONTAINER) -> int:
+    """Return the bytes of memory that this process can still use, within the limit of its container.
+
+    Args:
+        container: paths of a file with the memory limit and a file with the memory use, in bytes, for each way that a
+            container may tell them.
+    """
     free = psutil.virtual_memory().available
-    for limit, used in _CONTAINER:
-        # There is no such file, or it says "max".
+    for limit, used in container:
+        # There may be no such file, or it holds "max".
         with contextlib.suppress(OSError, ValueError):
             free = min(free, int(Path(limit).read_text()) - int(Path(used).read_text()))
     return max(free, 0)

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
@@ -12,62 +12,113 @@ if TYPE_CHECKING:
 
 
 class Source(Protocol):
-    """A data set, or a part of one, of which nothing has been read yet."""
+    """A data set, or a part of one, as numbered examples. Making a source reads no pixels.
 
-    name: str
-    """What to call it in a message."""
-    layout: str
-    """How images and masks were found, for the log."""
-    bit_depth: int
-    """Bits that hold the largest value of an image; those of more than 8 are scaled to 8."""
-    classes: Mapping[int, str]
-    """The name of each class index, where there are names: masks hold class indices then, and 255 is ignored."""
-    channels: int
-    """Of an image: 3, grey ones included, or as many as all images of the data set have."""
+    Example::
+
+        train, validation = open_sources("path/to/folder")
+        print(train.summary())  # 464 images (a3f01c22)
+        image, mask = train.read(0)  # of a folder; records also need the bytes that `examples` gives
+    """
+
+    @property
+    def name(self) -> str:
+        """The name for messages."""
+        ...
+
+    @property
+    def layout(self) -> str:
+        """How images and masks were found, for the log."""
+        ...
+
+    @property
+    def bit_depth(self) -> int:
+        """Bits of the largest image value, 8 to 16. Images of more than 8 bits are scaled to 8."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """Channels of every image: 3 for colour and grey images, or the number that all images have."""
+        ...
+
+    @property
+    def classes(self) -> Mapping[int, str]:
+        """The name of each class index, or empty. If there are names, masks hold class indices, and 255 is ignored."""
+        ...
 
     def __len__(self) -> int:
-        """How many examples there are."""
+        """Return the number of examples."""
+        ...
 
-    def contents(self) -> str:
-        """What it holds: the number of examples, and a digest that changes when they are others."""
+    def summary(self) -> str:
+        """Return the number of examples, and a digest that changes when the examples do."""
+        ...
 
-    def take(self, count: int) -> "Source":
-        """The first `count` examples, or all if there are fewer."""
+    def take(self, count: int) -> Self:
+        """Return the first `count` examples, or all if there are fewer."""
+        ...
 
     def check_headers(self) -> None:
-        """Look at what all files say of themselves, pixels unread.
+        """Check the headers of all files, without reading pixels.
 
         Raises:
-            KsegError: one of them cannot be read as an image, or a mask, of this data set; the first in its order.
+            KsegError: a file cannot be read as an image or a mask of this data set; names the first such file.
         """
+        ...
 
-    def readable(self) -> tuple["Source", list[str]]:
-        """The examples that can be read, and what is wrong with each of the others; reads all of them."""
+    def drop_unreadable(self) -> tuple[Self, list[str]]:
+        """Read all examples; return those that can be read, and a message for each of the others."""
+        ...
 
     def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
-        """Tuples of an int64 index and what `read` takes besides, strings or nothing, in the source's order.
+        """Return the arguments of `read` for each example.
 
-        With a key, int64 `(2,)` of (seed, epoch), in the order that belongs to that key.
+        Args:
+            key: int64 `(2,)`, seed and epoch: decides the order. None: the source's own order.
+
+        Returns:
+            Tuples of the index, int64 `()`, and what else `read` needs: an undecoded example, a string, or nothing.
         """
+        ...
 
-    def order(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
-        """Tuples of the index alone, in the same order; reads nothing."""
+    def indices(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
+        """Return the same as `examples`, but the index alone; reads nothing."""
+        ...
 
     def read(self, index: int, *content: bytes) -> tuple[np.ndarray, np.ndarray]:
-        """The image, uint8 `(H, W, C)`, and its mask as it was stored, uint16 `(H, W, 1)`; from any thread."""
+        """Return an image, uint8 `(H, W, C)`, and its mask with the stored values, uint16 `(H, W, 1)`. Thread-safe.
+
+        Raises:
+            KsegError: the image or the mask cannot be read, or their sizes differ.
+        """
+        ...
 
     def read_mask(self, index: int, *content: bytes) -> np.ndarray:
-        """The mask alone, uint16 `(H, W, 1)`."""
+        """Return the mask alone, uint16 `(H, W, 1)`. Thread-safe.
+
+        Raises:
+            KsegError: it cannot be read.
+        """
+        ...
 
     def encoded_image(self, index: int, *content: bytes) -> bytes:
-        """The file of the image as it was stored."""
+        """Return the bytes of the image file."""
+        ...
 
 
-def contents(count: int, parts: Iterable[object]) -> str:
-    """How many examples there are, and a digest of what tells them from others."""
-    digest = hashlib.sha256("\n".join(map(str, parts)).encode()).hexdigest()
+def summarise(count: int, identity: Iterable[object]) -> str:
+    """Return the text of `Source.summary`.
+
+    Args:
+        count: the number of examples.
+        identity: values that change when the examples do, such as file names and sizes.
+
+    >>> summarise(2, ["a.png", "b.png"])
+    '2 images (1baca9d4)'
+    """
+    digest = hashlib.sha256("\n".join(map(str, identity)).encode()).hexdigest()
     return f"{count} images ({digest[:8]})"
 
 
 MASK_NAME = re.compile("mask|seg|label|annot|gt|truth")
-"""What the name of a mask has in it."""
+"""Matches the name of a feature or a column that holds masks."""

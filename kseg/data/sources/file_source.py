@@ -1,4 +1,4 @@
-"""Data sources whose examples are files with an index."""
+"""Data sources whose examples are pairs of an image file and a mask file."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,45 +13,49 @@ from kseg.data.files.formats import ImageFile, read_bytes
 from kseg.data.files.images import find_bit_depth, find_channels
 from kseg.data.files.masks import MaskAnnotation, class_colours, read_mask, refuse_colours
 from kseg.data.files.pair import check_headers, read_pair
-from kseg.data.sources.order import by_place
+from kseg.data.sources.order import index_dataset
 from kseg.errors import KsegError
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_AT_ONCE = 1000  # pairs
+_PAIRS_AT_ONCE = 1000
 
 T = TypeVar("T")
 
 
 class PairReader(ABC):
-    """Reads pairs of an image file and a mask file, however it comes by them."""
+    """The reading half of `kseg.data.Source`, for a source that gives each image and each mask as a file."""
 
     bit_depth: int
     channels: int
     colours: tuple[str, ...]
+    """The mask colours of the classes, in order; empty if masks hold class indices."""
 
     @abstractmethod
     def files(self, index: int, *content: bytes) -> tuple[ImageFile, ImageFile | MaskAnnotation]:
-        """The image file of an example, and its mask file or what draws it."""
+        """Return the image file of an example, and its mask file or the annotation that draws the mask."""
 
     def read(self, index: int, *content: bytes) -> tuple[np.ndarray, np.ndarray]:
+        """See `kseg.data.Source`."""
         return read_pair(*self.files(index, *content), self.bit_depth, self.channels, self.colours)
 
     def read_mask(self, index: int, *content: bytes) -> np.ndarray:
+        """See `kseg.data.Source`."""
         return read_mask(self.files(index, *content)[1], self.colours)
 
     def encoded_image(self, index: int, *content: bytes) -> bytes:
+        """See `kseg.data.Source`."""
         return read_bytes(self.files(index, *content)[0])
 
 
 @dataclass(frozen=True)
 class FileSource(PairReader):
-    """Pairs of an image file and a mask, a file or what draws it, reached by their place; see `kseg.data.Source`."""
+    """A `kseg.data.Source` of pairs that can be read in any order."""
 
     name: str
     pairs: Sequence[Any]
-    """What `files` makes the two files of."""
+    """What `files` turns into two files, one entry for each example."""
     layout: str = "as given"
     bit_depth: int = 8
     channels: int = 3
@@ -62,17 +66,21 @@ class FileSource(PairReader):
         return len(self.pairs)
 
     def take(self, count: int) -> Self:
+        """See `kseg.data.Source`."""
         return self.subset(range(min(count, len(self))))
 
     def subset(self, indices: Sequence[int]) -> Self:
-        """The examples at these indices, in this order."""
+        """Return the examples at these indices, in this order."""
         return replace(self, pairs=[self.pairs[i] for i in indices])
 
     def check_headers(self) -> None:
-        for _ in self._each(lambda index: check_headers(*self.files(index), self.channels)):
+        """See `kseg.data.Source`."""
+        for _ in self._for_each(lambda index: check_headers(*self.files(index), self.channels)):
             pass
 
-    def readable(self) -> tuple[Self, list[str]]:
+    def drop_unreadable(self) -> tuple[Self, list[str]]:
+        """See `kseg.data.Source`."""
+
         def fault(index: int) -> str | None:
             try:
                 self.read(index)
@@ -80,30 +88,31 @@ class FileSource(PairReader):
                 return str(error)
             return None
 
-        faults = list(self._each(fault))
-        kept = [index for index, found in enumerate(faults) if found is None]
-        return self.subset(kept), [found for found in faults if found is not None]
+        faults = list(self._for_each(fault))
+        good = [index for index, message in enumerate(faults) if message is None]
+        return self.subset(good), [message for message in faults if message is not None]
 
-    def _each(self, look: Callable[[int], T]) -> Iterator[T]:
-        """Look at all pairs in threads, since Pillow lets go of Python, behind a progress bar."""
+    def _for_each(self, check: Callable[[int], T]) -> Iterator[T]:
+        """Call a function for every index, in threads (Pillow releases the GIL), and show a progress bar."""
         from tqdm import tqdm
 
-        # What waits for a thread takes memory, so that it is not all of a large data set.
-        parts = (range(first, min(first + _AT_ONCE, len(self))) for first in range(0, len(self), _AT_ONCE))
+        # Only part of the indices wait for a thread at a time: a call that waits takes memory.
+        ranges = (range(first, min(first + _PAIRS_AT_ONCE, len(self))) for first in range(0, len(self), _PAIRS_AT_ONCE))
         with ThreadPoolExecutor() as threads:
-            looks = chain.from_iterable(threads.map(look, part) for part in parts)
-            yield from tqdm(looks, f"Checking {self.name}", len(self), unit=" images", delay=2, leave=False)
+            results = chain.from_iterable(threads.map(check, indices) for indices in ranges)
+            yield from tqdm(results, f"Checking {self.name}", len(self), unit=" images", delay=2, leave=False)
 
     def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
-        return by_place(len(self), key)
+        """See `kseg.data.Source`."""
+        return index_dataset(len(self), key)
 
-    order = examples
+    indices = examples
 
 
 Files = TypeVar("Files", bound=FileSource)
 
 
-def read_alike(
+def set_reading_rules(
     name: str,
     training: Files,
     validation: Files,
@@ -112,38 +121,52 @@ def read_alike(
     bit_depth: int | Literal["auto"],
     colours: Sequence[str] | Literal["auto"],
 ) -> tuple[Files, Files]:
-    """Both sources of a data set of that name, read by the rules that the training images give.
+    """Return both sources of a data set with one bit depth, number of channels, and list of colours.
 
-    Other arguments as in `kseg.data.open_sources`.
+    Where these have to be found, they are found in the training images.
+
+    Args:
+        name: the name of the data set, for messages.
+        training: the training source.
+        validation: the validation source.
+        take: as in `kseg.data.open_sources`.
+        bit_depth: as in `kseg.data.open_sources`.
+        colours: as in `kseg.data.open_sources`.
 
     Raises:
-        KsegError: `colours` is `auto`, and masks are in colours, or it is not, and masks are drawn.
+        KsegError: as from `check_colours`; images differ in their number of channels, or cannot be read.
     """
     if take is not None:
         training, validation = training.take(take), validation.take(take)
     images, masks = zip(*map(training.files, range(len(training))), strict=True)
     if bit_depth == "auto":
         bit_depth = find_bit_depth(images)
-    colours = checked_colours(name, colours, masks, training.classes)
-    read_as = {
-        "bit_depth": bit_depth,
-        "channels": find_channels(images),
-        "colours": colours,
-        "classes": training.classes or dict(enumerate(class_colours(colours)[1:], start=1)),
-    }
-    return replace(training, **read_as), replace(validation, **read_as)
+    colours = check_colours(name, colours, masks, training.classes)
+    channels = find_channels(images)
+    classes = training.classes or dict(enumerate(class_colours(colours)[1:], start=1))
+
+    def with_rules(source: Files) -> Files:
+        return replace(source, bit_depth=bit_depth, channels=channels, colours=colours, classes=classes)
+
+    return with_rules(training), with_rules(validation)
 
 
-def checked_colours(
+def check_colours(
     name: str,
     colours: Sequence[str] | Literal["auto"],
     masks: Sequence[ImageFile | MaskAnnotation],
     classes: Mapping[int, str],
 ) -> tuple[str, ...]:
-    """The colours by which these masks, in a data set of that name, are read; none where they hold class indices.
+    """Return the colours of the classes in a data set's masks; none if the masks hold class indices.
+
+    Args:
+        name: the name of the data set, for messages.
+        colours: as in `kseg.data.open_sources`.
+        masks: the mask files.
+        classes: the class names of a data set whose masks are drawn from annotations; else empty.
 
     Raises:
-        KsegError: as from `read_alike`.
+        KsegError: `colours` is `auto` and a mask is in colours; or it is not, and masks are drawn from annotations.
     """
     if colours != "auto" and classes:
         raise KsegError(
@@ -151,18 +174,18 @@ def checked_colours(
             "expected auto."
         )
     if colours == "auto" and not classes:
-        refuse_colours(name, masks)
+        refuse_colours(name, [mask for mask in masks if not isinstance(mask, MaskAnnotation)])
     return () if colours == "auto" else tuple(colours)
 
 
-def hold_out(source: Files, val_fraction: float, seed: int) -> tuple[Files, Files]:
-    """What to train on, and a share of the examples to validate on, which the seed draws.
+def split_by_seed(source: Files, val_fraction: float, seed: int) -> tuple[Files, Files]:
+    """Return a training and a validation source: a random share of the examples is for validation.
 
     Raises:
         KsegError: there is only one example.
     """
     if len(source) < 2:
         raise KsegError(f"{source.name} has one image; expected two or more, to train and to validate on.")
-    held_out = min(max(round(len(source) * val_fraction), 1), len(source) - 1)
+    number = min(max(round(len(source) * val_fraction), 1), len(source) - 1)
     order = np.random.default_rng(seed).permutation(len(source))
-    return source.subset(sorted(order[held_out:])), source.subset(sorted(order[:held_out]))
+    return source.subset(sorted(order[number:])), source.subset(sorted(order[:number]))

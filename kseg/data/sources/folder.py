@@ -1,4 +1,4 @@
-"""A folder of images and masks as a source; `layouts.py` finds the pairs, `pairs.py` reads them."""
+"""A folder of images and masks as a source."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ from typing import Literal
 
 from kseg.data.files.masks import MaskAnnotation
 from kseg.data.layouts.find import find_layout
-from kseg.data.sources.base import contents
-from kseg.data.sources.file_source import FileSource, hold_out, read_alike
+from kseg.data.sources.base import summarise
+from kseg.data.sources.file_source import FileSource, set_reading_rules, split_by_seed
 
 
 @dataclass(frozen=True)
 class FolderSource(FileSource):
-    """Pairs of a path and a path, or what draws the mask."""
+    """Pairs of an image path and a mask: a path, or the annotation that draws it."""
 
     @property
     def images(self) -> list[Path]:
@@ -22,16 +22,18 @@ class FolderSource(FileSource):
 
     @property
     def masks(self) -> list[Path]:
-        """The mask files, or those that describe the masks, in the source's order."""
+        """The mask files, or the files with the annotations, in the source's order."""
         return [mask if isinstance(mask, Path) else mask.path for _, mask in self.pairs]
 
-    def files(self, index: int) -> tuple[str, str | MaskAnnotation]:
+    def files(self, index: int, *content: bytes) -> tuple[str, str | MaskAnnotation]:
+        """See `PairReader`."""
         image, mask = self.pairs[index]
         return str(image), str(mask) if isinstance(mask, Path) else mask
 
-    def contents(self) -> str:
+    def summary(self) -> str:
+        """See `kseg.data.Source`; the digest is of folder names, file names and sizes."""
         files = [path for path in (*self.images, *self.masks) if path.exists()]  # YOLO has no file for an empty mask
-        return contents(len(self), ((path.parent.name, path.name, path.stat().st_size) for path in files))
+        return summarise(len(self), ((path.parent.name, path.name, path.stat().st_size) for path in files))
 
 
 def open_folder(
@@ -43,18 +45,15 @@ def open_folder(
     bit_depth: int | Literal["auto"],
     colours: Sequence[str] | Literal["auto"],
 ) -> tuple[FolderSource, FolderSource]:
-    """The training and the validation source of a folder, both read by the rules that the training images give.
-
-    Arguments as in `kseg.data.open_sources`.
+    """Return the training and the validation source of a folder; arguments as in `kseg.data.open_sources`.
 
     Raises:
-        KsegError: there are no images, or images and masks do not pair; as from `read_alike`.
+        KsegError: there are no images, or images and masks do not pair; as from `set_reading_rules`.
     """
-    found = find_layout(folder)
-    described = {"layout": found.rule, "classes": found.classes}
-    training = FolderSource(found.training.name, found.training.pairs, **described)
-    if found.validation:
-        validation = FolderSource(found.validation.name, found.validation.pairs, **described)
+    layout = find_layout(folder)
+    training = FolderSource(layout.training.name, layout.training.pairs, layout.rule, classes=layout.classes)
+    if layout.validation:
+        validation = FolderSource(layout.validation.name, layout.validation.pairs, layout.rule, classes=layout.classes)
     else:
-        training, validation = hold_out(training, val_fraction, seed)
-    return read_alike(str(folder), training, validation, take=take, bit_depth=bit_depth, colours=colours)
+        training, validation = split_by_seed(training, val_fraction, seed)
+    return set_reading_rules(str(folder), training, validation, take=take, bit_depth=bit_depth, colours=colours)

@@ -1,4 +1,4 @@
-"""A data set that Hugging Face's `datasets` saved, to disk or as parquet, as a source. Nothing is ever downloaded."""
+"""A data set saved by Hugging Face's `datasets`, to disk or as parquet, as a source. Nothing is downloaded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kseg.data.files.formats import EXTENSIONS, EmbeddedFile
-from kseg.data.sources.base import MASK_NAME, contents
-from kseg.data.sources.file_source import FileSource, hold_out, read_alike
-from kseg.data.sources.splits import Part, find_parts
+from kseg.data.sources.base import MASK_NAME, summarise
+from kseg.data.sources.file_source import FileSource, set_reading_rules, split_by_seed
+from kseg.data.sources.splits import SplitSlice, find_slices
 from kseg.errors import KsegError
 
 if TYPE_CHECKING:
@@ -16,50 +16,54 @@ if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
 _SAVED = ("state.json", "dataset_dict.json")
-"""What `save_to_disk` leaves in the folder of a data set, and of one in splits."""
+"""Files that `save_to_disk` writes for a data set, and for a data set with splits."""
 
 Row = tuple[str, int]
-"""The split of an example, and its row there."""
+"""The split of an example, and its row in the split."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HuggingFaceSource(FileSource):
-    """Rows with an image and a mask, each the bytes of a file; what it calls pairs are rows."""
+    """Rows with an image and a mask, each the bytes of a file; its `pairs` are rows."""
 
     pairs: Sequence[Row]
     origin: Path
-    """Where they were saved."""
+    """The folder or the file of the data set."""
     tables: Mapping[str, "datasets.Dataset"]
-    """The splits."""
+    """The table of each split."""
     columns: tuple[str, str]
-    """Of images, and of masks."""
+    """The column of images, and the column of masks."""
 
-    def files(self, index: int) -> tuple[EmbeddedFile, EmbeddedFile]:
+    def files(self, index: int, *content: bytes) -> tuple[EmbeddedFile, EmbeddedFile]:
+        """See `PairReader`."""
         image, mask = self.columns
         return self._file(index, image), self._file(index, mask)
 
-    def contents(self) -> str:
+    def summary(self) -> str:
+        """See `kseg.data.Source`; the digest is of rows, file names and sizes."""
         files = [Path(file["filename"]) for table in self.tables.values() for file in table.cache_files]
-        return contents(len(self), (*self.pairs, *((path.name, path.stat().st_size) for path in files)))
+        return summarise(len(self), (*self.pairs, *((path.name, path.stat().st_size) for path in files)))
 
     def _file(self, index: int, column: str) -> EmbeddedFile:
         split, row = self.pairs[index]
         name = f"{self.origin}, {split}, row {row}, {column}"
 
         def read() -> bytes:
-            held = self.tables[split][int(row)][column]
-            if held is None or held["bytes"] is None:
-                there = f"the path {held['path']} only" if held else "nothing"
-                raise KsegError(f"{name} holds {there}; expected the bytes of an image file. Save the data set anew.")
-            return held["bytes"]
+            cell = self.tables[split][int(row)][column]
+            if cell is None or cell["bytes"] is None:
+                content = f"the path {cell['path']} only" if cell else "nothing"
+                raise KsegError(
+                    f"{name} holds {content}; expected the bytes of an image file. Save the data set again."
+                )
+            return cell["bytes"]
 
         return EmbeddedFile(name, read)
 
 
 def is_huggingface(path: Path) -> bool:
-    """Whether that was saved by Hugging Face's `datasets`: a folder by `save_to_disk`, or parquet.
+    """Return whether Hugging Face's `datasets` saved this: a folder by `save_to_disk`, or parquet.
 
-    A folder with parquet and image files is one of files.
+    A folder with both parquet and image files counts as a folder of images.
     """
     if not path.is_dir():
         return path.suffix == ".parquet" and path.is_file()
@@ -81,39 +85,39 @@ def open_huggingface(
     train_split: str | None,
     val_split: str | None,
 ) -> tuple[HuggingFaceSource, HuggingFaceSource]:
-    """The training and the validation source of what `datasets` saved.
+    """Return the training and the validation source of what `datasets` saved.
 
     Arguments as in `kseg.data.open_sources`.
 
     Raises:
-        KsegError: `datasets` is not installed, or cannot read it; it has no such split, or its image and mask cannot be
-            told; `colours` is `auto`, and masks are in colours.
+        KsegError: `datasets` is not installed, or cannot read it; there is no such split; the columns are unclear, as
+            from `find_columns`; as from `set_reading_rules`.
     """
     tables = _tables(path, data_dir)
     columns = find_columns(str(path), next(iter(tables.values())).features)
-    training, validation = find_parts(str(path), _splits(tables), train_split, val_split)
+    training, validation = find_slices(str(path), _splits(tables), train_split, val_split)
     tables = {split: _undecoded(table, columns) for split, table in tables.items()}
 
-    def source(parts: Sequence[Part]) -> HuggingFaceSource:
+    def source(slices: Sequence[SplitSlice]) -> HuggingFaceSource:
         return HuggingFaceSource(
-            name=f"{path} {'+'.join(part.split for part in parts)}",
-            pairs=[(part.split, row) for part in parts for row in range(part.start, part.stop)],
+            name=f"{path} {'+'.join(part.split for part in slices)}",
+            pairs=[(part.split, row) for part in slices for row in range(part.start, part.stop)],
             layout=f"Hugging Face, columns {columns[0]} and {columns[1]}",
             origin=path,
             tables=tables,
             columns=columns,
         )
 
-    ours = source(training)
-    pair = (ours, source(validation)) if validation else hold_out(ours, val_fraction, seed)
-    return read_alike(str(path), *pair, take=take, bit_depth=bit_depth, colours=colours)
+    whole = source(training)
+    both = (whole, source(validation)) if validation else split_by_seed(whole, val_fraction, seed)
+    return set_reading_rules(str(path), *both, take=take, bit_depth=bit_depth, colours=colours)
 
 
 def find_columns(name: str, features: "datasets.Features") -> tuple[str, str]:
-    """Which column is the image and which the mask: by type, then by name.
+    """Return the column of images and the column of masks, found by type, then by name.
 
     Raises:
-        KsegError: they cannot be told.
+        KsegError: there is not exactly one of each.
     """
     import datasets
 
@@ -129,7 +133,7 @@ def find_columns(name: str, features: "datasets.Features") -> tuple[str, str]:
 
 
 def _tables(path: Path, data_dir: str | Path | None) -> dict[str, "datasets.Dataset"]:
-    """The splits of a data set; what comes without any is called train."""
+    """Return the table of each split; a table without a split is called train."""
     try:
         import datasets
     except ImportError as error:
@@ -137,40 +141,40 @@ def _tables(path: Path, data_dir: str | Path | None) -> dict[str, "datasets.Data
 
     try:
         if any((path / name).is_file() for name in _SAVED):
-            found = datasets.load_from_disk(str(path))
-            _refuse_outside(path, found)
-        else:  # load_dataset would be counted by Hugging Face, over the network
-            found = datasets.DatasetDict.from_parquet(_parquet_files(path), cache_dir=data_dir)
+            loaded = datasets.load_from_disk(str(path))
+            _refuse_outside(path, loaded)
+        else:  # load_dataset would report its use to Hugging Face over the network
+            loaded = datasets.DatasetDict.from_parquet(_parquet_files(path), cache_dir=data_dir)
     except KsegError:
         raise
-    except Exception as error:  # on damaged files parsers raise whatever they come across
+    except Exception as error:  # on damaged files the parsers raise errors of many types
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise KsegError(f"{path} cannot be read as a data set of Hugging Face: {reason}. Save it anew.") from error
-    return dict(found) if isinstance(found, datasets.DatasetDict) else {"train": found}
+        raise KsegError(f"{path} cannot be read as a data set of Hugging Face: {reason}. Save it again.") from error
+    return dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
 
 
 def _parquet_files(path: Path) -> dict[str, list[str]]:
-    """By split, which Hugging Face's own rules read from the names of files and folders."""
+    """Return the files of each split; Hugging Face's rules find it in the names of files and folders."""
     from datasets.data_files import DataFilesDict, get_data_patterns
 
     if path.is_file():
         return {"train": [str(path)]}
-    found = DataFilesDict.from_patterns(get_data_patterns(str(path)), str(path), allowed_extensions=[".parquet"])
-    return {str(split): list(files) for split, files in found.items()}
+    files = DataFilesDict.from_patterns(get_data_patterns(str(path)), str(path), allowed_extensions=[".parquet"])
+    return {str(split): list(names) for split, names in files.items()}
 
 
-def _refuse_outside(folder: Path, found: "datasets.Dataset | datasets.DatasetDict") -> None:
-    """See that the files that a data set names lie in its folder."""
-    tables = found.values() if isinstance(found, dict) else [found]
+def _refuse_outside(folder: Path, loaded: "datasets.Dataset | datasets.DatasetDict") -> None:
+    """Refuse a data set that names files outside of its folder."""
+    tables = loaded.values() if isinstance(loaded, dict) else [loaded]
     for path in (Path(file["filename"]) for table in tables for file in table.cache_files):
         if not path.resolve().is_relative_to(folder.resolve()):
             raise KsegError(
-                f"{folder} names the file {path}, which leads out of it; expected files in it. Save it anew."
+                f"{folder} names the file {path}, which is outside of it; expected files in it. Save it again."
             )
 
 
 def _splits(tables: Mapping[str, "datasets.Dataset"]) -> dict[str, "tfds.core.SplitInfo"]:
-    """Their sizes, as TFDS says them."""
+    """Return the splits as TFDS describes them."""
     import tensorflow_datasets as tfds
 
     return {
@@ -180,6 +184,7 @@ def _splits(tables: Mapping[str, "datasets.Dataset"]) -> dict[str, "tfds.core.Sp
 
 
 def _undecoded(table: "datasets.Dataset", columns: tuple[str, str]) -> "datasets.Dataset":
+    """Return the two columns alone, as the bytes of files."""
     import datasets
 
     table = table.with_format(None)

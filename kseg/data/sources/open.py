@@ -1,4 +1,4 @@
-"""A name or a path to a source: what hands out examples, undecoded, each with its index."""
+"""From the name or the path of a data set to its training and validation source."""
 
 import os
 from collections.abc import Sequence
@@ -21,70 +21,94 @@ def open_sources(
     bit_depth: int | Literal["auto"] = "auto",
     colours: Sequence[str] | Literal["auto"] = "auto",
 ) -> tuple[Source, Source]:
-    """The training and the validation source of a data set.
+    """Return the training and the validation source of a data set.
 
     Args:
-        dataset: a folder of images and masks, of a data set that TFDS prepared or that Hugging Face's `datasets` saved
-            (to disk or as parquet), or a parquet file; the script of a TFDS builder, which is run; the built-in
-            `shapes` or `shapes/rare`, or the name of a TFDS data set. A name that stands for both is the data set;
-            `./shapes` is the folder.
-        data_dir: where TFDS keeps its data sets; None is `~/tensorflow_datasets`. Of parquet, where `datasets` keeps
-            what it makes of it.
-        train_split: the split or slice to train on, of TFDS or Hugging Face, in the words of TFDS: `train[:10%]`,
-            `train+test`. None is `train`.
-        val_split: likewise, to validate on; None is the first of validation, val, valid and test that is there.
-        val_fraction: the share of the examples to validate on where the data set has no split for it.
-        seed: decides which they are, in a folder and of Hugging Face; of TFDS they are the last.
-        take: at most so many examples of each; no others are read.
-        bit_depth: of images of 16 bits a channel, but in TFDS, `2**bit_depth - 1` becomes 255. `auto`: the smallest of
-            8, 10, 12, 14, 16 with room for the values of 64 training images, evenly spread.
-        colours: of the masks, but in TFDS, such as `#ff0000`, in the order of the classes, and those to ignore, such as
-            `ignore=#ffffff`. `auto`: there are none; masks in colours are refused, and the colours in them listed.
+        dataset: one of
+
+            - a folder of images and masks,
+            - a folder that TFDS prepared, or that Hugging Face's `datasets` saved (`save_to_disk`, or parquet),
+            - a parquet file,
+            - the Python file of a TFDS builder, which is run,
+            - the built-in `shapes` or `shapes/rare`, or the name of another TFDS data set. If there is a folder of the
+              same name, the name means the data set, and `./shapes` the folder.
+        data_dir: where TFDS keeps its data sets; None: `~/tensorflow_datasets`. For parquet: where `datasets` keeps its
+            cache.
+        train_split: training split or slice of a TFDS or Hugging Face data set, as TFDS writes them: `train[:10%]`,
+            `train+test`. None: `train`.
+        val_split: validation split or slice; must not overlap `train_split`. None: the first of validation, val, valid
+            and test that exists.
+        val_fraction: share of the examples to validate on if there is no validation split, 0 to 1; at least one.
+        seed: decides which examples those are, in a folder or a Hugging Face data set. TFDS: the last ones.
+        take: use at most this many examples of each source; no others are read.
+        bit_depth: for files with 16 bits a channel: `2**bit_depth - 1` becomes 255. `auto`: the smallest of 8, 10, 12,
+            14 and 16 that holds the values of 64 training images. Not for TFDS.
+        colours: the mask colours, such as `#ff0000`, in the order of the classes, and colours to ignore, such as
+            `ignore=#ffffff`. `auto`: masks hold class indices; masks in colours are refused, with a list of their
+            colours. Not for TFDS.
 
     Raises:
         KsegError: there is no such data set, or it cannot be read as images with masks.
-    """
 
+    Example::
+
+        train, validation = open_sources("path/to/folder", val_fraction=0.1)
+        print(train.name, len(train), len(validation))
+    """
     from kseg.data.sources.folder import open_folder
     from kseg.data.sources.huggingface import is_huggingface, open_huggingface
-    from kseg.data.sources.tfds import builder_in, is_record_set, is_unfinished, open_records
+    from kseg.data.sources.tfds import find_builder, is_tfds, is_unfinished, open_tfds
 
     path = Path(dataset)
-    splits = {"val_fraction": val_fraction, "train_split": train_split, "val_split": val_split}
-    reading = {"bit_depth": bit_depth, "colours": colours}
     if is_unfinished(path):
         raise KsegError(f"{dataset} is a conversion that was not finished. Give kseg convert the same command again.")
-    if is_record_set(dataset):
-        if bit_depth not in ("auto", 8) or colours != "auto":
-            raise KsegError(
-                f"bit_depth {bit_depth} and colours {colours} are not allowed for {dataset}: images of TFDS have 8 "
-                "bits, and masks hold values. Expected auto for both."
-            )
-        training, validation = open_records(dataset, data_dir=data_dir, **splits)
+    if is_tfds(dataset):
+        _refuse_file_rules(dataset, bit_depth, colours)
+        training, validation = open_tfds(
+            dataset, data_dir=data_dir, val_fraction=val_fraction, train_split=train_split, val_split=val_split
+        )
         return (training, validation) if take is None else (training.take(take), validation.take(take))
     if is_huggingface(path):
-        return open_huggingface(path, data_dir=data_dir, seed=seed, take=take, **splits, **reading)
+        return open_huggingface(
+            path,
+            data_dir=data_dir,
+            val_fraction=val_fraction,
+            seed=seed,
+            take=take,
+            bit_depth=bit_depth,
+            colours=colours,
+            train_split=train_split,
+            val_split=val_split,
+        )
     if not path.is_dir():
         raise _no_such_data_set(dataset)
     refuse_splits(dataset, train_split, val_split)
     try:
-        return open_folder(path, val_fraction=val_fraction, seed=seed, take=take, **reading)
+        return open_folder(path, val_fraction=val_fraction, seed=seed, take=take, bit_depth=bit_depth, colours=colours)
     except KsegError as error:
-        if script := builder_in(path):
+        if script := find_builder(path):
             raise KsegError(f"{error} Or give {script}, and TFDS runs the code in it to build a data set.") from error
         raise
 
 
 def refuse_splits(dataset: str, train_split: str | None, val_split: str | None) -> None:
-    """Refuse splits of a folder of files, which has none.
+    """Refuse splits for a folder of files, which has none.
 
     Raises:
-        KsegError: one is given.
+        KsegError: a split is given.
     """
     if train_split or val_split:
         raise KsegError(
             f"train_split {train_split} and val_split {val_split} are not allowed for the folder {dataset}; they are "
             "for data sets of TFDS and Hugging Face. Put the images in train/ and val/, or in a list."
+        )
+
+
+def _refuse_file_rules(dataset: str, bit_depth: int | Literal["auto"], colours: Sequence[str] | str) -> None:
+    if bit_depth not in ("auto", 8) or colours != "auto":
+        raise KsegError(
+            f"bit_depth {bit_depth} and colours {colours} are not allowed for {dataset}: images of TFDS have 8 "
+            "bits, and masks hold values. Expected auto for both."
         )
 
 

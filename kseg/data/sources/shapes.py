@@ -1,7 +1,7 @@
-"""The built-in data set: blurred, noisy, overlapping shapes on textured ground, drawn on this machine.
+"""The built-in data set: blurred, noisy, overlapping shapes on a textured background, drawn on this machine.
 
-Foreground are filled ellipses, rectangles and blobs, from a few pixels up, in a colour apart from the
-ground's. Background are the ground, blotches of light, and thin rings and bars in colours like the shapes'.
+Foreground: filled ellipses, rectangles and blobs of a few pixels and more, in colours unlike the background's.
+Background: texture, light spots, and thin rings and bars in colours like those of the shapes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,16 +18,16 @@ _EXAMPLES = {"train": 500, "validation": 100}
 
 
 class Difficulty(NamedTuple):
-    """What the images of a configuration are like."""
+    """How hard the images of a configuration are."""
 
     empty: float
-    """The share of images without any shape."""
+    """Share of images without a shape."""
     shapes: tuple[int, int]
-    """How many shapes an image with any has: at least, at most."""
+    """Fewest and most shapes of an image that has any."""
     radius: tuple[float, float]
-    """Their radii in pixels, drawn evenly on a log scale."""
+    """Smallest and largest radius in pixels; uniform on a log scale."""
     contrast: tuple[float, float]
-    """How far their colour is from the ground's, of 255."""
+    """Smallest and largest distance of their colour from the background's, of 255."""
 
 
 _DIFFICULTIES = {
@@ -37,10 +37,10 @@ _DIFFICULTIES = {
 
 
 class Shapes(tfds.core.GeneratorBasedBuilder):
-    """Shapes on textured ground: 500 images to train on, 100 to validate on, 128 x 128.
+    """Shapes on a textured background: 500 training and 100 validation images of 128 x 128.
 
     `shapes` (or `shapes/standard`) has about 9% foreground and 20% empty masks; `shapes/rare` about 1%
-    foreground and 50% empty masks. An image is a function of its configuration, split and index.
+    foreground and 50% empty masks. Configuration, split and index decide an image.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -71,7 +71,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
 
 
 def draw(config: str, split: str, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """One example: an image, uint8 `(128, 128, 3)`, and its mask of 0 and 1, uint8 `(128, 128, 1)`.
+    """Return one example: an image, uint8 `(128, 128, 3)`, and its mask of 0 and 1, uint8 `(128, 128, 1)`.
 
     >>> image, mask = draw("standard", "train", 3)
     >>> image.shape, mask.shape, bool((image == draw("standard", "train", 3)[0]).all())
@@ -81,17 +81,17 @@ def draw(config: str, split: str, index: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_example(difficulty: Difficulty, seed: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-    """An example of some difficulty; see `draw`."""
+    """Return an example of some difficulty; `seed` decides it. See `draw`."""
     rng = np.random.default_rng(seed)
     ground = rng.uniform(60, 190, 3)
     picture = ground + _texture(rng, 28) + _texture(rng, 30, octaves=(2,))
     for _ in range(rng.integers(0, 5)):
-        picture = _paint(rng, picture, _outline(rng), _colour(rng, ground, difficulty.contrast))
+        picture = _paint(rng, picture, _draw_distractor(rng), _colour(rng, ground, difficulty.contrast))
 
     mask = np.zeros((SIZE, SIZE), bool)
     if rng.random() >= difficulty.empty:
         for _ in range(rng.integers(difficulty.shapes[0], difficulty.shapes[1] + 1)):
-            shape = _filled(rng, np.exp(rng.uniform(*np.log(difficulty.radius))))
+            shape = _draw_filled(rng, np.exp(rng.uniform(*np.log(difficulty.radius))))
             picture = _paint(rng, picture, shape, _colour(rng, ground, difficulty.contrast))
             mask |= shape
     picture = picture + rng.normal(0, rng.uniform(4, 16), picture.shape)
@@ -99,7 +99,7 @@ def draw_example(difficulty: Difficulty, seed: Sequence[int]) -> tuple[np.ndarra
 
 
 def _texture(rng: np.random.Generator, strength: float, octaves: tuple[int, ...] = (8, 16, 32, 64)) -> np.ndarray:
-    """Smooth noise, `(SIZE, SIZE, 1)`: random grids of these resolutions, finer ones weaker."""
+    """Return smooth noise, `(SIZE, SIZE, 1)`: random grids of these resolutions, finer ones weaker."""
     total = np.zeros((SIZE, SIZE))
     for level, cells in enumerate(octaves):
         grid = Image.fromarray(rng.normal(size=(cells, cells)).astype(np.float32))
@@ -108,12 +108,13 @@ def _texture(rng: np.random.Generator, strength: float, octaves: tuple[int, ...]
 
 
 def _colour(rng: np.random.Generator, ground: np.ndarray, contrast: tuple[float, float]) -> np.ndarray:
+    """Return a colour at a random distance, within `contrast`, from the colour of the background."""
     direction = rng.normal(size=3)
     return ground + rng.uniform(*contrast) * direction / np.linalg.norm(direction)
 
 
 def _polar(rng: np.random.Generator, radius: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Coordinates about a random centre, turned at random: u, v in radii (v squeezed), distance, angle."""
+    """Return coordinates around a random centre, randomly rotated: u and v in radii (v squeezed), distance, angle."""
     centre_y, centre_x = rng.uniform(0, SIZE, 2)
     turn, squeeze = rng.uniform(0, np.pi), rng.uniform(1, 2.2)
     y, x = np.mgrid[:SIZE, :SIZE] - np.array([centre_y, centre_x]).reshape(2, 1, 1)
@@ -122,8 +123,8 @@ def _polar(rng: np.random.Generator, radius: float) -> tuple[np.ndarray, np.ndar
     return u, v, np.hypot(u, v), np.arctan2(v, u)
 
 
-def _filled(rng: np.random.Generator, radius: float) -> np.ndarray:
-    """A filled ellipse, rectangle or blob, bool `(SIZE, SIZE)`."""
+def _draw_filled(rng: np.random.Generator, radius: float) -> np.ndarray:
+    """Return a filled ellipse, rectangle or blob, bool `(SIZE, SIZE)`."""
     u, v, distance, angle = _polar(rng, radius)
     lobes, phase = rng.integers(2, 6), rng.uniform(0, 2 * np.pi)
     kinds = (
@@ -134,8 +135,8 @@ def _filled(rng: np.random.Generator, radius: float) -> np.ndarray:
     return kinds[rng.integers(len(kinds))]
 
 
-def _outline(rng: np.random.Generator) -> np.ndarray:
-    """What looks like a shape and is none: a thin ring or a long bar, bool `(SIZE, SIZE)`."""
+def _draw_distractor(rng: np.random.Generator) -> np.ndarray:
+    """Return a thin ring or a long bar, which is background, bool `(SIZE, SIZE)`."""
     u, v, distance, _ = _polar(rng, radius := rng.uniform(8, 40))
     half_width = rng.uniform(0.7, 1.6) / radius
     if rng.random() < 0.5:
@@ -144,7 +145,7 @@ def _outline(rng: np.random.Generator) -> np.ndarray:
 
 
 def _paint(rng: np.random.Generator, picture: np.ndarray, where: np.ndarray, colour: np.ndarray) -> np.ndarray:
-    """Lay a colour, with a texture of its own and blurred edges, over part of a picture."""
+    """Return the picture with a textured colour painted over part of it; the edges are blurred."""
     stencil = Image.fromarray(where.astype(np.uint8) * 255)
     soft = np.asarray(stencil.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.6))))[..., None] / 255
     opacity = soft * rng.uniform(0.75, 1.0)

@@ -1,4 +1,4 @@
-"""Which examples of a data set that comes in splits to train on, and which to validate on."""
+"""The slices of a data set's splits to train on and to validate on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ _VALIDATION_NAMES = ("validation", "val", "valid", "test")
 
 
 @dataclass(frozen=True)
-class Part:
-    """The examples `start` to `stop` of a split."""
+class SplitSlice:
+    """The examples `start` to `stop` - 1 of a split."""
 
     split: str
     start: int
@@ -27,24 +27,28 @@ class Part:
         return f"{self.split}[{self.start}:{self.stop}]"
 
 
-def find_parts(
+def find_slices(
     name: str, splits: "Mapping[str, tfds.core.SplitInfo]", train_split: str | None, val_split: str | None
-) -> tuple[list[Part], list[Part] | None]:
-    """What to train on, and what to validate on; None if neither the data set nor anybody else says what.
+) -> tuple[list[SplitSlice], list[SplitSlice] | None]:
+    """Return the slices to train on, and those to validate on.
 
     Args:
-        name: of the data set.
-        splits: those that it has.
-        train_split: in the words of TFDS, such as `train[:10%]`; None is `train`.
-        val_split: likewise; None is the first of validation, val, valid and test that is there, and not trained on.
+        name: the name of the data set.
+        splits: its splits.
+        train_split: a split or slice as TFDS writes them, such as `train[:10%]`; None: `train`.
+        val_split: validation split or slice; must not overlap `train_split`. None: the first of validation, val, valid
+            and test that exists and is not trained on.
+
+    Returns:
+        The training slices and the validation slices; None for the second if there is no validation split.
 
     Raises:
-        KsegError: there is no such split, it has no examples, or some are in both.
+        KsegError: there is no such split, a slice has no examples, or training and validation overlap.
     """
     training = _read(name, splits, "train_split", train_split or "train")
     if not val_split:
-        free = set(splits) - {part.split for part in training}
-        val_split = next((split for split in _VALIDATION_NAMES if split in free), None)
+        unused = set(splits) - {part.split for part in training}
+        val_split = next((split for split in _VALIDATION_NAMES if split in unused), None)
         if not val_split:
             return training, None
     validation = _read(name, splits, "val_split", val_split)
@@ -52,46 +56,48 @@ def find_parts(
     return training, validation
 
 
-def cut(parts: Sequence[Part], start: int, stop: int) -> list[Part]:
-    """The examples at the places `start` to `stop` of these parts.
+def select_range(slices: Sequence[SplitSlice], start: int, stop: int) -> list[SplitSlice]:
+    """Return the examples `start` to `stop` - 1 of some slices, counted through all of them.
 
-    >>> [str(part) for part in cut([Part("train", 0, 10), Part("test", 5, 9)], 8, 12)]
+    >>> [str(part) for part in select_range([SplitSlice("train", 0, 10), SplitSlice("test", 5, 9)], 8, 12)]
     ['train[8:10]', 'test[5:7]']
     """
-    found, before = [], 0
-    for part in parts:
-        first, last = (min(max(place - before, 0), len(part)) + part.start for place in (start, stop))
+    selected, before = [], 0
+    for part in slices:
+        first, last = (min(max(position - before, 0), len(part)) + part.start for position in (start, stop))
         if first < last:
-            found.append(Part(part.split, first, last))
+            selected.append(SplitSlice(part.split, first, last))
         before += len(part)
-    return found
+    return selected
 
 
-def _read(name: str, splits: "Mapping[str, tfds.core.SplitInfo]", setting: str, text: str) -> list[Part]:
+def _read(name: str, splits: "Mapping[str, tfds.core.SplitInfo]", setting: str, text: str) -> list[SplitSlice]:
     import tensorflow_datasets as tfds
 
     try:
-        slices = tfds.core.ReadInstruction.from_spec(text).to_absolute(dict(splits))
+        instructions = tfds.core.ReadInstruction.from_spec(text).to_absolute(dict(splits))
     except (ValueError, NotImplementedError) as error:
         sizes = ", ".join(f"{split} ({info.num_examples})" for split, info in splits.items())
         raise KsegError(
             f"{setting}: {text!r} is not in {name}, whose splits (with their sizes) are {sizes}; expected one of them, "
             "or a slice such as 'train[:10%]', 'train[100:]' or 'train+test'."
         ) from error
-    wanted = [(slice_.splitname, slice_.from_ or 0, slice_.to) for slice_ in slices]
-    parts = [Part(split, start, splits[split].num_examples if stop is None else stop) for split, start, stop in wanted]
-    if any(part.stop <= part.start for part in parts):
+    ranges = [(one.splitname, one.from_ or 0, one.to) for one in instructions]
+    slices = [
+        SplitSlice(split, start, splits[split].num_examples if stop is None else stop) for split, start, stop in ranges
+    ]
+    if any(part.stop <= part.start for part in slices):
         raise KsegError(f"{setting}: {text!r} of {name} has no examples; expected at least one. Make it larger.")
-    return parts
+    return slices
 
 
-def _refuse_overlap(name: str, training: Sequence[Part], validation: Sequence[Part]) -> None:
+def _refuse_overlap(name: str, training: Sequence[SplitSlice], validation: Sequence[SplitSlice]) -> None:
     for ours in training:
         for theirs in validation:
             common = min(ours.stop, theirs.stop) - max(ours.start, theirs.start)
             if ours.split == theirs.split and common > 0:
                 raise KsegError(
-                    f"{ours} is to train on, {theirs} to validate on, and {common} examples of {name} are in both; "
-                    "expected none. A score on what was trained on says nothing of other images. Give a train_split "
-                    "and a val_split apart, such as 'train[:80%]' and 'train[80%:]'."
+                    f"Training ({ours}) and validation ({theirs}) share {common} examples of {name}; expected none: a "
+                    "score on images that the model was trained on does not tell how it does on others. Give a "
+                    "train_split and a val_split that do not overlap, such as 'train[:80%]' and 'train[80%:]'."
                 )

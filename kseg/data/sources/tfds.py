@@ -1,65 +1,75 @@
-"""A TFDS data set as a source: by its name, by the script that builds it, or as a folder that was prepared.
+"""A TFDS data set as a source: by its name, by the script that builds it, or as a prepared folder.
 
-TFRecord shards are read in a seeded order and mixed a buffer at a time; in ArrayRecord shards each example has its
-place, so that they are read in any order, as files are.
+TFRecord shards can only be read from the beginning: the seed decides the order of the shards, and examples are shuffled
+within a buffer. ArrayRecord shards are read in any order, as files are.
 """
 
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from kseg import IGNORE
 from kseg.data.files.formats import EmbeddedFile
-from kseg.data.sources.base import MASK_NAME, contents
+from kseg.data.sources.base import MASK_NAME, summarise
 from kseg.data.sources.file_source import PairReader
-from kseg.data.sources.order import by_place, shuffled
-from kseg.data.sources.splits import Part, cut, find_parts
+from kseg.data.sources.order import index_dataset, permute
+from kseg.data.sources.splits import SplitSlice, find_slices, select_range
 from kseg.errors import KsegError
 
 if TYPE_CHECKING:
     import tensorflow as tf
     import tensorflow_datasets as tfds
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-    import tensorflow_datasets as tfds
+PLAN_FILE = "conversion.json"
+"""The file in which `kseg convert` keeps its plan."""
 
 _SHUFFLE_BUFFER = 1000  # undecoded examples
 _SHARDS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class RecordSource(PairReader):
-    """Parts of a prepared TFDS data set; see `kseg.data.Source`."""
+class TFDSSource(PairReader):
+    """A `kseg.data.Source` of some slices of a prepared TFDS data set."""
 
     builder: "tfds.core.DatasetBuilder"
-    parts: Sequence[Part]
+    slices: Sequence[SplitSlice]
     image_feature: str
     mask_feature: str
-    bit_depth: ClassVar[int] = 8
-    channels: ClassVar[int] = 3
-    colours: ClassVar[tuple[str, ...]] = ()
+    bit_depth: int = field(default=8, init=False)
+    channels: int = field(default=3, init=False)
+    colours: tuple[str, ...] = field(default=(), init=False)
+
+    @abstractmethod
+    def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
+        """See `kseg.data.Source`."""
+
+    @abstractmethod
+    def indices(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
+        """See `kseg.data.Source`."""
 
     @abstractmethod
     def record(self, index: int, *content: bytes) -> bytes:
-        """An example as it was written."""
+        """Return an example as it was written."""
 
     @property
     def name(self) -> str:
+        """See `kseg.data.Source`."""
         return f"{self.builder.info.full_name} {self._spec}"
 
     @property
     def layout(self) -> str:
+        """See `kseg.data.Source`."""
         return f"TFDS, {self.builder.info.file_format.value}, features {self.image_feature} and {self.mask_feature}"
 
     @property
     def classes(self) -> Mapping[int, str]:
+        """See `kseg.data.Source`."""
         import tensorflow_datasets as tfds
 
         feature = self.builder.info.features[self.mask_feature]
@@ -68,49 +78,54 @@ class RecordSource(PairReader):
 
     @property
     def _spec(self) -> str:
-        return "+".join(map(str, self.parts))
+        return "+".join(map(str, self.slices))
 
     @property
     def _shards(self) -> list[Any]:
-        """For each shard its filename, how many of its examples to skip, and how many to take."""
+        """For each shard: its filename, how many of its examples to skip, and how many to take."""
         return self.builder.info.splits[self._spec].file_instructions
 
     def __len__(self) -> int:
-        return sum(map(len, self.parts))
+        return sum(map(len, self.slices))
 
-    def contents(self) -> str:
-        splits = [self.builder.info.splits[split] for split in dict.fromkeys(part.split for part in self.parts)]
+    def summary(self) -> str:
+        """See `kseg.data.Source`; the digest is of the slices, and of the sizes of splits and shards."""
+        splits = [self.builder.info.splits[split] for split in dict.fromkeys(part.split for part in self.slices)]
         sizes = [size for split in splits for size in (split.num_bytes, *split.shard_lengths)]
-        return contents(len(self), (self.name, *sizes))
+        return summarise(len(self), (self.name, *sizes))
 
-    def readable(self) -> tuple[Self, list[str]]:
-        return self, []  # TFDS checked its examples when it wrote them
+    def drop_unreadable(self) -> tuple[Self, list[str]]:
+        """Return all examples, unread: TFDS checked them when it wrote them."""
+        return self, []
 
     def take(self, count: int) -> Self:
-        return replace(self, parts=cut(self.parts, 0, count))
+        """See `kseg.data.Source`."""
+        return replace(self, slices=select_range(self.slices, 0, count))
 
     def check_headers(self) -> None:
-        """TFDS checked its examples when it wrote them."""
+        """Do nothing: TFDS checked its examples when it wrote them."""
 
     def files(self, index: int, *content: bytes) -> tuple[EmbeddedFile, EmbeddedFile]:
+        """See `PairReader`."""
         import tensorflow as tf
 
         features = tf.train.Example.FromString(self.record(index, *content)).features.feature
 
-        def held(name: str) -> EmbeddedFile:
-            # TFDS knows no EXIF tags: it hands out rows as they are stored, and its masks belong to those.
+        def file(name: str) -> EmbeddedFile:
+            # TFDS ignores the orientation in EXIF tags, so its masks fit the rows as they are stored.
             return EmbeddedFile(
                 f"{self.name}, example {index}, {name}", lambda: features[name].bytes_list.value[0], True
             )
 
-        return held(self.image_feature), held(self.mask_feature)
+        return file(self.image_feature), file(self.mask_feature)
 
 
 @dataclass(frozen=True)
-class TFRecordSource(RecordSource):
-    """Shards that can only be read from their beginning."""
+class TFRecordSource(TFDSSource):
+    """TFRecord shards, which can only be read from the beginning."""
 
     def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
+        """See `kseg.data.Source`."""
         import tensorflow as tf
 
         shards = self._shards
@@ -120,47 +135,56 @@ class TFRecordSource(RecordSource):
         def read(shard: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.data.Dataset:
             return tf.data.TFRecordDataset(files[shard]).skip(skips[shard]).take(count).enumerate(first)
 
-        return self._mixed(key, read)
+        return self._shuffle(key, read)
 
-    def order(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
+    def indices(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
+        """See `kseg.data.Source`."""
         import tensorflow as tf
 
-        def count_on(shard: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.data.Dataset:
-            return tf.data.Dataset.range(first, first + count).map(lambda index: (index,))
+        def count(shard: tf.Tensor, first: tf.Tensor, size: tf.Tensor) -> tf.data.Dataset:
+            return tf.data.Dataset.range(first, first + size).map(lambda index: (index,))
 
-        return self._mixed(key, count_on)
+        return self._shuffle(key, count)
 
-    def _mixed(self, key: "tf.Tensor | None", read: Callable) -> "tf.data.Dataset":
-        """What `read` gives of each shard, from its number, its first index and its size, in the order of a key."""
+    def _shuffle(self, key: "tf.Tensor | None", read: Callable[..., "tf.data.Dataset"]) -> "tf.data.Dataset":
+        """Return the examples of all shards in the order of a key.
+
+        Args:
+            key: int64 `(2,)`, seed and epoch; None: the stored order.
+            read: from the number of a shard, the index of its first example and its size to a data set of examples,
+                tuples that begin with the index.
+        """
         import tensorflow as tf
 
         sizes = [shard.take for shard in self._shards]
         firsts, counts = tf.constant(np.cumsum([0, *sizes[:-1]]), tf.int64), tf.constant(sizes, tf.int64)
 
-        def read_shard(shard: "tf.Tensor") -> "tf.data.Dataset":  # AutoGraph does not find the name in here
+        def read_shard(shard: "tf.Tensor") -> "tf.data.Dataset":  # quoted: AutoGraph does not find the name tf here
             return read(shard, firsts[shard], counts[shard])
 
         def mix(indices: tf.Tensor, *content: tf.Tensor) -> tf.data.Dataset:
-            # Dataset.shuffle takes no seed that is a tensor, so a whole buffer is permuted at a time.
+            # Dataset.shuffle takes no tensor as its seed, so we permute one whole buffer at a time.
             size, own_key = tf.size(indices, tf.int64), tf.random.experimental.stateless_fold_in(key, indices[0])
-            order = tf.data.Dataset.range(size).map(lambda position: shuffled(position, own_key, size))
+            order = tf.data.Dataset.range(size).map(lambda position: permute(position, own_key, size))
             return order.map(lambda position: (indices[position], *(part[position] for part in content)))
 
         shards, count = tf.data.Dataset.range(len(sizes)), tf.data.experimental.assert_cardinality(len(self))
         if key is None:
             return shards.flat_map(read_shard).apply(count)
-        records = shards.map(lambda position: shuffled(position, key, len(sizes))).interleave(
+        records = shards.map(lambda position: permute(position, key, len(sizes))).interleave(
             read_shard, cycle_length=_SHARDS_AT_ONCE, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
         return records.batch(_SHUFFLE_BUFFER).flat_map(mix).apply(count)
 
-    def record(self, index: int, content: bytes) -> bytes:
-        return content
+    def record(self, index: int, *content: bytes) -> bytes:
+        """See `TFDSSource`; the example comes with its index."""
+        (example,) = content
+        return example
 
 
 @dataclass(frozen=True)
-class ArrayRecordSource(RecordSource):
-    """Shards of which every example can be read by its place."""
+class ArrayRecordSource(TFDSSource):
+    """ArrayRecord shards, which give each example by its index."""
 
     @cached_property
     def _reader(self) -> Any:
@@ -169,11 +193,13 @@ class ArrayRecordSource(RecordSource):
         return ArrayRecordDataSource(self._shards)
 
     def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
-        return by_place(len(self), key)
+        """See `kseg.data.Source`."""
+        return index_dataset(len(self), key)
 
-    order = examples
+    indices = examples
 
-    def record(self, index: int) -> bytes:
+    def record(self, index: int, *content: bytes) -> bytes:
+        """See `TFDSSource`."""
         try:
             return self._reader[index]
         except (RuntimeError, IndexError) as error:
@@ -181,19 +207,19 @@ class ArrayRecordSource(RecordSource):
 
 
 def is_prepared(folder: Path) -> bool:
-    """Whether a folder holds a data set as TFDS prepares it, such as `~/tensorflow_datasets/shapes/standard/1.0.0`."""
+    """Return whether TFDS prepared this folder, such as `~/tensorflow_datasets/shapes/standard/1.0.0`."""
     return (folder / "features.json").is_file() and (folder / "dataset_info.json").is_file()
 
 
-def builder_in(folder: Path) -> Path | None:
-    """The script of a TFDS builder in a folder, called by TFDS's conventions."""
+def find_builder(folder: Path) -> Path | None:
+    """Return the Python file of a TFDS builder in a folder, if one has a name by TFDS's conventions."""
     name = folder.resolve().name
     scripts = (folder / f"{name}_dataset_builder.py", folder / f"{name}.py")
     return next((script for script in scripts if script.is_file()), None)
 
 
-def is_record_set(dataset: str) -> bool:
-    """Whether that is a data set of TFDS: a folder it prepared, a script, or a name that TFDS, or kseg, knows."""
+def is_tfds(dataset: str) -> bool:
+    """Return whether this is a TFDS data set: a prepared folder, a Python file, or a name that TFDS or kseg knows."""
     if is_prepared(Path(dataset)) or dataset.endswith(".py"):
         return True
     import tensorflow_datasets as tfds
@@ -207,47 +233,48 @@ def is_record_set(dataset: str) -> bool:
     return True
 
 
-def open_records(
+def open_tfds(
     dataset: str,
     *,
     data_dir: str | Path | None,
     val_fraction: float,
     train_split: str | None = None,
     val_split: str | None = None,
-) -> tuple[RecordSource, RecordSource]:
-    """The training and the validation source of a TFDS data set, which is downloaded or generated if need be.
+) -> tuple[TFDSSource, TFDSSource]:
+    """Return the training and the validation source of a TFDS data set, which TFDS downloads or generates if needed.
 
     Arguments as in `kseg.data.open_sources`.
 
     Raises:
-        KsegError: it cannot be prepared or read, has no such split, or its image and mask cannot be told.
+        KsegError: it cannot be prepared or read; there is no such split; the features are unclear, as from
+            `find_features`.
     """
-    builder = _prepared(dataset, data_dir)
-    kind = _kind(builder)
+    builder = _prepare(dataset, data_dir)
+    source = _source_class(builder)
     features = find_features(builder.info.full_name, builder.info.features)
-    training, validation = find_parts(builder.info.full_name, builder.info.splits, train_split, val_split)
+    training, validation = find_slices(builder.info.full_name, builder.info.splits, train_split, val_split)
     if validation is None:
         count = sum(map(len, training))
         if count < 2:
             raise KsegError(f"{dataset} has one example; expected two or more, to train and to validate on.")
-        kept = count - min(max(round(count * val_fraction), 1), count - 1)
-        training, validation = cut(training, 0, kept), cut(training, kept, count)
-    return kind(builder, training, *features), kind(builder, validation, *features)
+        first = count - min(max(round(count * val_fraction), 1), count - 1)
+        training, validation = select_range(training, 0, first), select_range(training, first, count)
+    return source(builder, training, *features), source(builder, validation, *features)
 
 
-def _prepared(dataset: str, data_dir: str | Path | None) -> "tfds.core.DatasetBuilder":
-    """The builder of a data set that is there."""
+def _prepare(dataset: str, data_dir: str | Path | None) -> "tfds.core.DatasetBuilder":
+    """Return the builder of a data set, once the data set is prepared."""
     import tensorflow_datasets as tfds
 
     if is_prepared(Path(dataset)):
         try:
             return tfds.builder_from_directory(dataset)
-        except Exception as error:  # whatever its parsers come across
+        except Exception as error:  # TFDS's parsers raise errors of many types
             raise KsegError(
                 f"{dataset} cannot be read as a data set of TFDS: {_first_line(error)} Prepare it again."
             ) from error
     if dataset.endswith(".py"):
-        builder = _built_by(Path(dataset), data_dir)
+        builder = _run_builder_script(Path(dataset), data_dir)
     else:
         try:
             builder = tfds.builder(dataset, data_dir=data_dir)
@@ -261,8 +288,8 @@ def _prepared(dataset: str, data_dir: str | Path | None) -> "tfds.core.DatasetBu
     return builder
 
 
-def _built_by(script: Path, data_dir: str | Path | None) -> "tfds.core.DatasetBuilder":
-    """The builder in a script, which is run; in a package it may import its neighbours, as TFDS has it."""
+def _run_builder_script(script: Path, data_dir: str | Path | None) -> "tfds.core.DatasetBuilder":
+    """Run a script and return the builder in it. As in TFDS, a script in a package may import its neighbours."""
     import tensorflow_datasets as tfds
 
     if not script.is_file():
@@ -273,7 +300,7 @@ def _built_by(script: Path, data_dir: str | Path | None) -> "tfds.core.DatasetBu
     try:
         with tfds.core.utils.add_sys_path(script.parent.parent if in_package else script.parent):
             return tfds.core.community.builder_cls_from_module(module)(data_dir=data_dir)
-    except Exception as error:  # it is somebody's code
+    except Exception as error:  # the user's code may raise anything
         raise KsegError(
             f"{script} gives no builder: {type(error).__name__}: {_first_line(error)} Expected a script with one "
             "subclass of tfds.core.GeneratorBasedBuilder, such as `tfds new` makes."
@@ -284,35 +311,36 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0].removesuffix(".") + "."
 
 
-def _kind(builder: "tfds.core.DatasetBuilder") -> type[RecordSource]:
-    """What reads the shards of a data set."""
+def _source_class(builder: "tfds.core.DatasetBuilder") -> type[TFDSSource]:
+    """Return the class that reads the shards of a data set."""
     import tensorflow_datasets as tfds
 
-    form = builder.info.file_format
-    if form == tfds.core.FileFormat.TFRECORD:
+    file_format = builder.info.file_format
+    if file_format == tfds.core.FileFormat.TFRECORD:
         return TFRecordSource
-    if form != tfds.core.FileFormat.ARRAY_RECORD:
+    if file_format != tfds.core.FileFormat.ARRAY_RECORD:
         raise KsegError(
-            f"{builder.data_dir} holds {form.value}; expected tfrecord or array_record. Give another --data-dir, and "
-            "kseg prepares the data set there."
+            f"{builder.data_dir} holds {file_format.value}; expected tfrecord or array_record. Give another "
+            "--data-dir, and kseg prepares the data set there."
         )
     try:
         import array_record.python.array_record_data_source  # noqa: F401
     except ImportError as error:
         raise KsegError(
-            f"{builder.data_dir} holds array_record, and the package of that name is not here ({error}); it is made "
-            "for Linux and macOS. Convert the data set there: kseg convert --format tfrecord."
+            f"{builder.data_dir} holds array_record, and the package array_record is not installed ({error}); there is "
+            "one for Linux and for macOS. On such a machine, run kseg convert --format tfrecord."
         ) from error
     return ArrayRecordSource
 
 
 def find_features(name: str, features: "tfds.features.FeaturesDict") -> tuple[str, str]:
-    """Which feature is the image and which the mask: by type, then by name.
+    """Return the feature of images and the feature of masks, found by type, then by name.
 
-    A `LabeledImage` is a mask; so is the one-channel image whose name says so, or the only one there is.
+    A `LabeledImage` is a mask. Otherwise the mask is the one-channel image named like a mask, or the only one-channel
+    image.
 
     Raises:
-        KsegError: they cannot be told, or do not hold whole numbers of 8 bits, or 16 of a mask.
+        KsegError: there is not exactly one of each; images are not uint8, or masks not uint8 or uint16.
     """
     import tensorflow_datasets as tfds
 
@@ -320,7 +348,7 @@ def find_features(name: str, features: "tfds.features.FeaturesDict") -> tuple[st
     labelled = [key for key, kind in pictures.items() if isinstance(kind, tfds.features.LabeledImage)]
     grey = [key for key, kind in pictures.items() if kind.shape[-1] == 1]
     named = [key for key in grey if MASK_NAME.search(key.lower())]
-    masks = next((found for found in (labelled, named, grey) if len(found) == 1), [])
+    masks = next((keys for keys in (labelled, named, grey) if len(keys) == 1), [])
     others = [key for key in pictures if key not in masks and not MASK_NAME.search(key.lower())]
     images = [key for key in others if key not in grey] or others
     if len(masks) != 1 or len(images) != 1:
@@ -335,9 +363,6 @@ def find_features(name: str, features: "tfds.features.FeaturesDict") -> tuple[st
     return image, mask
 
 
-PLAN_FILE = "conversion.json"
-
-
 def is_unfinished(folder: Path) -> bool:
-    """Whether that is a conversion which has not come to its end."""
+    """Return whether `kseg convert` began to write this folder and did not finish."""
     return (folder / PLAN_FILE).is_file() and not is_prepared(folder)

@@ -1,6 +1,6 @@
-"""What the pixels of an image become, where they are: as a scene, then a lens, a sensor and a file would change them.
+"""Random changes to the values of an image: light, lens, sensor and file format, in this order.
 
-Images are uint8 `(H, W, C)` here, and so are the results; no argument is written to.
+Images and results are uint8 `(H, W, C)`; the arguments are not written to.
 """
 
 from statistics import NormalDist
@@ -12,18 +12,18 @@ from kseg.data.transforms.strengths import Augmentation
 
 _HOLES = 3
 
-# The middles of 256 equally likely parts of the normal distribution, brought to its standard deviation.
+# The middles of 256 equally likely intervals of the normal distribution, scaled to a standard deviation of 1.
 _NORMAL = np.array([NormalDist().inv_cdf((part + 0.5) / 256) for part in range(256)])
 _NORMAL /= _NORMAL.std()
 
 
-def recolour(image: np.ndarray, how: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Change light, hue, sharpness, noise and compression, and cut holes, as much as `how` says."""
+def change_values(image: np.ndarray, how: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Change light, hue, sharpness, noise and compression, and cut holes, by random strengths up to those of `how`."""
     if (how.brightness, how.contrast, how.gamma) != (1, 1, 1):
         factors = np.array([how.brightness, how.contrast, how.gamma]) ** rng.uniform(-1, 1, 3)
-        image = light(image, *factors.tolist())
+        image = change_light(image, *factors.tolist())
     if how.hue and rng.random() < how.share:
-        image = turn_hue(image, how.hue * rng.uniform(-1, 1))
+        image = rotate_hue(image, how.hue * rng.uniform(-1, 1))
     if how.blur and rng.random() < how.share:
         image = blur(image, how.blur * rng.random())
     if how.noise and rng.random() < how.share:
@@ -35,10 +35,10 @@ def recolour(image: np.ndarray, how: Augmentation, rng: np.random.Generator) -> 
     return image
 
 
-def light(image: np.ndarray, brightness: float, contrast: float, gamma: float) -> np.ndarray:
-    """Scale values about the mean of all by `contrast`, and all by `brightness`; then bend them by `gamma`.
+def change_light(image: np.ndarray, brightness: float, contrast: float, gamma: float) -> np.ndarray:
+    """Scale the distance from the mean by `contrast`, then all values by `brightness`, then raise them to `gamma`.
 
-    Gamma is the exponent of values as a share of the brightest there is: of 255, it would blacken a dark image.
+    For gamma, values are divided by the image's brightest value: divided by 255, a dark image would turn black.
     """
     flat = _flat(image)
     mean, brightest = cv2.mean(flat)[0], int(cv2.minMaxLoc(flat)[1])
@@ -48,15 +48,16 @@ def light(image: np.ndarray, brightness: float, contrast: float, gamma: float) -
     return cv2.LUT(flat, table).reshape(image.shape)
 
 
-def turn_hue(image: np.ndarray, degrees: float) -> np.ndarray:
-    """Turn the colours about grey, so that red becomes green in 120 degrees; images of other than 3 channels stay.
+def rotate_hue(image: np.ndarray, degrees: float) -> np.ndarray:
+    """Rotate the hue: 120 degrees turn red into green. Images without exactly 3 channels are returned unchanged.
 
-    A turn of the cube of colours: grey and the mean of the channels stay, where nothing has to be clipped. It changes
-    the hue of HSV by the same angle to within a degree or two, at a tenth of the time, and is not coarse in the dark.
+    Rotates RGB space around the grey axis; greys and the mean of the channels do not change, unless values are clipped.
+    The HSV hue changes by the same angle to within two degrees. This takes a tenth of the time of a way through HSV,
+    and does not round the hue of dark pixels.
     """
     if image.shape[2] != 3:
         return image
-    # Rodrigues' formula, about the axis (1, 1, 1) / sqrt(3).
+    # Rodrigues' rotation formula for the axis (1, 1, 1) / sqrt(3).
     cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees)) / np.sqrt(3)
     to_itself, to_next, to_one_before = (1 + 2 * cosine) / 3, (1 - cosine) / 3 + sine, (1 - cosine) / 3 - sine
     row = [to_itself, to_one_before, to_next]
@@ -64,33 +65,36 @@ def turn_hue(image: np.ndarray, degrees: float) -> np.ndarray:
 
 
 def blur(image: np.ndarray, deviation: float) -> np.ndarray:
-    """Blur by a Gaussian of that standard deviation, in pixels."""
+    """Blur with a Gaussian of this standard deviation, in pixels."""
     return cv2.GaussianBlur(image, (0, 0), deviation).reshape(image.shape) if deviation else image
 
 
 def add_noise(image: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """Add normal noise of that standard deviation, of 255, to every value, apart from every other."""
+    """Add independent Gaussian noise of this standard deviation, 0 to 255, to every value."""
     flat = _flat(image)
-    # Random bytes and a table take a tenth of the time that drawing from the normal distribution does.
+    # Random bytes and a table take a tenth of the time of drawing from the normal distribution.
     parts = np.frombuffer(rng.bytes(flat.size), np.uint8).reshape(flat.shape)
     table = np.rint(deviation * _NORMAL).astype(np.int16)
     return cv2.add(flat, cv2.LUT(parts, table), dtype=cv2.CV_8U).reshape(image.shape)
 
 
 def compress(image: np.ndarray, quality: int) -> np.ndarray:
-    """Store as JPEG of a quality of 1 to 100, and read that: three channels as a colour image, others one by one."""
+    """Compress as JPEG of quality 1 to 100 and decompress: three channels as a colour image, others one by one."""
 
-    def stored(picture: np.ndarray, flag: int) -> np.ndarray:
+    def encode_and_decode(picture: np.ndarray, flag: int) -> np.ndarray:
         _, file = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        return cv2.imdecode(file, flag)
+        decoded = cv2.imdecode(file, flag)
+        assert decoded is not None, "OpenCV cannot read the JPEG it wrote"
+        return decoded
 
     if image.shape[2] == 3:
-        return stored(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), cv2.IMREAD_COLOR_RGB)
-    return cv2.merge([stored(channel, cv2.IMREAD_GRAYSCALE) for channel in cv2.split(image)]).reshape(image.shape)
+        return encode_and_decode(cv2.cvtColor(image, cv2.COLOR_RGB2BGR), cv2.IMREAD_COLOR_RGB)
+    channels = [encode_and_decode(channel, cv2.IMREAD_GRAYSCALE) for channel in cv2.split(image)]
+    return cv2.merge(channels).reshape(image.shape)
 
 
 def cut_holes(image: np.ndarray, largest: float, rng: np.random.Generator) -> np.ndarray:
-    """Fill three boxes with the image's mean colour: their sides are up to `largest`, a share of the image's."""
+    """Fill three random boxes with the image's mean colour; their sides are at most `largest` of the image's."""
     shape = np.array(image.shape[:2])
     mean = cv2.resize(image, (1, 1), interpolation=cv2.INTER_AREA)
     image = image.copy()
@@ -102,5 +106,5 @@ def cut_holes(image: np.ndarray, largest: float, rng: np.random.Generator) -> np
 
 
 def _flat(image: np.ndarray) -> np.ndarray:
-    """`(H, W x C)`: for what OpenCV does to each value alone, or to up to four channels only."""
+    """Return `(H, W x C)`, for OpenCV functions that take at most four channels and treat each value alone."""
     return np.ascontiguousarray(image).reshape(len(image), -1)

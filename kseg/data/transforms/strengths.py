@@ -1,7 +1,7 @@
-"""How much training images are changed: every strength with its unit and limits, and the presets."""
+"""How strong augmentation is: every strength with its unit and limits, and the presets."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from kseg.errors import KsegError
 
@@ -10,73 +10,73 @@ Preset = Literal["none", "light", "medium", "heavy"]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How much training images and their masks are changed; as it stands here, not at all.
+    """How strong augmentation is; the defaults change nothing.
 
-    A factor is drawn from its reciprocal to itself, an angle or a displacement from minus to plus, anything else from
-    nothing to itself. The crop, brightness, contrast and gamma are drawn for every image; of what comes after `share`,
-    each happens to that share of the images, by a draw of its own.
+    A factor `f` is drawn between 1 / f and f, an angle or a displacement `a` between -a and a, any other strength
+    between 0 and itself. Crop, brightness, contrast and gamma are drawn for every image. Each setting after `share` is
+    applied to that share of the images, independently of the others.
 
     Raises:
-        KsegError: a setting is not within its limits.
+        KsegError: a setting is outside of its limits.
 
     >>> print(Augmentation(mirror=True, rotation=10))
     mirrored; rotation up to 10°
     """
 
     mirror: bool = False
-    """Half of the images, left for right."""
+    """Mirror half of the images, left to right."""
     turns: bool = False
-    """Quarter turns, or half turns where an image is not square; with `mirror`, every symmetry is as likely."""
+    """Random quarter turns, half turns if the image is not square; with `mirror`, all symmetries are equally likely."""
     crop: float = 1.0
-    """Height and width of the smallest crop, as a share of the image's."""
+    """Smallest height and width of a crop, as a share of the image's, 0.05 to 1."""
     brightness: float = 1.0
-    """A factor. A shift would blacken a dark image."""
+    """Factor, 1 to 10. A shift would turn a dark image black."""
     contrast: float = 1.0
-    """A factor, about the mean."""
+    """Factor of the distance from the mean, 1 to 10."""
     gamma: float = 1.0
-    """An exponent, of values as a share of the image's brightest."""
+    """Exponent, 1 to 10, of values divided by the image's brightest value."""
 
     share: float = 0.5
-    """Of the images, to which each of these happens."""
+    """Share of the images that each of the following is applied to, 0 to 1."""
     rotation: float = 0.0
-    """Degrees; with `zoom` and `shear` one move."""
+    """Degrees, 0 to 180; rotation, zoom and shear are one step, applied together."""
     zoom: float = 1.0
-    """A factor."""
+    """Factor, 1 to 4."""
     shear: float = 0.0
-    """Degrees that a side leans."""
+    """Degrees, 0 to 45, by which vertical lines tilt."""
     elastic: float = 0.0
-    """How far a pixel is pulled along each axis, as a share of height or width."""
+    """Largest displacement of a pixel along each axis, as a share of height or width, 0 to 0.05."""
     hue: float = 0.0
-    """Degrees; only of images of three channels."""
+    """Degrees, 0 to 180; for images of three channels only."""
     blur: float = 0.0
-    """Standard deviation of a Gaussian, in pixels."""
+    """Standard deviation of a Gaussian blur, in pixels, 0 to 20."""
     noise: float = 0.0
-    """Standard deviation of normal noise, as a share of the image's own: a dark image does not drown in it."""
+    """Standard deviation of Gaussian noise, relative to the image's own, 0 to 5: dark images keep their content."""
     jpeg: float = 0.0
-    """How much worse than 100 the quality of a JPEG is that the image is stored in."""
+    """JPEG compression at a quality of 100 minus up to this, 0 to 99."""
     cutout: float = 0.0
-    """Height and width of the largest of three holes, as a share of the image's. The mask stays as it is."""
+    """Largest height and width of three holes, as a share of the image's, 0 to 1. The mask is unchanged."""
 
     mosaic: float = 0.0
-    """Share of the images that are put together from four of the batch."""
+    """Share of the images that are put together from four images of the batch, 0 to 1."""
 
     def __post_init__(self) -> None:
-        for name, (least, most, _) in _LIMITS.items():
+        for name, (lowest, highest, _) in _LIMITS.items():
             value = getattr(self, name)
-            if not least <= value <= most:  # which no NaN is either
-                raise KsegError(f"{name}: {value} is not allowed; expected {least:g} to {most:g}.")
+            if not lowest <= value <= highest:  # true for NaN
+                raise KsegError(f"{name}: {value} is not allowed; expected {lowest:g} to {highest:g}.")
 
     def __str__(self) -> str:
         off = Augmentation()
-        said = [
-            words.format(getattr(self, name))
-            for name, (_, _, words) in _LIMITS.items()
+        descriptions = [
+            text.format(getattr(self, name))
+            for name, (_, _, text) in _LIMITS.items()
             if getattr(self, name) != getattr(off, name) and name != "share"
         ]
-        return "; ".join(said) or "nothing"
+        return "; ".join(descriptions) or "nothing"
 
 
-# The least, the most, and what to say of what is between them.
+# Lowest and highest value, and the description.
 _LIMITS = {
     "mirror": (0, 1, "mirrored"),
     "turns": (0, 1, "quarter turns"),
@@ -98,7 +98,7 @@ _LIMITS = {
 }
 
 # fmt: off
-_STRENGTHS = {
+_STRENGTHS: dict[str, tuple[Any, Any, Any]] = {
     #              light  medium heavy
     "mirror":     (True,  True,  True),
     "turns":      (True,  True,  True),
@@ -125,10 +125,10 @@ _PRESETS = {"none": Augmentation()} | {
 
 
 def find_augmentation(augment: Preset | Augmentation) -> Augmentation:
-    """The augmentation of that name, or the one that is given.
+    """Return the preset with this name, or the augmentation itself if it is one.
 
     Raises:
-        KsegError: there is none of that name.
+        KsegError: there is no such preset.
 
     >>> print(find_augmentation("light"))
     mirrored; quarter turns; crops of 0.75 to 1 of the sides; brightness up to × 1.25; contrast up to × 1.25

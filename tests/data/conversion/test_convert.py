@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,22 +17,17 @@ from PIL import Image
 
 from kseg.commands import convert as command
 from kseg.data import find_foreground, open_sources, training_batches
-from kseg.data.conversion import convert as converting
-from kseg.data.conversion import shards as shard_writing
 from kseg.data.conversion.convert import convert
 from kseg.data.conversion.shards import _decode_picture
+from kseg.data.sources.folder import FolderSource
 from kseg.errors import KsegError
+from kseg.storage.lock import only_writer
 from tests.data.reading import decoded
 
 pytestmark = pytest.mark.backend_free
 
 FORMATS = ("array_record", "tfrecord")
-
-
-@pytest.fixture
-def small_shards(monkeypatch):
-    """Two or three of the examples here."""
-    monkeypatch.setattr(converting, "_SHARD_BYTES", 1200)
+SHARD_BYTES = 1200  # two or three of the examples of `folder`
 
 
 @pytest.fixture
@@ -73,7 +69,7 @@ def mixed(tmp_path, rng):
     return folder
 
 
-def assert_alike(source, other):
+def assert_same_examples(source, other):
     for (_, *pair), (_, *expected) in zip(decoded(source), decoded(other), strict=True):
         for array, of_source in zip(pair, expected, strict=True):
             np.testing.assert_array_equal(array, of_source)
@@ -99,7 +95,7 @@ def bytes_in(folder):
 def test_every_kind_of_file_comes_back_bit_for_bit(shard_format, mixed, out):
     convert(str(mixed), out / "set", shard_format=shard_format, seed=1)
     for source, other in zip(open_sources(str(mixed), seed=1), open_sources(str(out / "set")), strict=True):
-        assert_alike(source, other)
+        assert_same_examples(source, other)
     assert find_foreground(other) == find_foreground(source)
 
 
@@ -149,15 +145,15 @@ def test_names_of_classes_survive_and_say_what_masks_hold(out, tmp_path, rng):
         assert tfds.builder_from_directory(out / shard_format).info.features["mask"].names[0] == "background"
 
 
-def test_tfds_reads_it(folder, out, small_shards):
-    convert(str(folder), out / "cells/2.1.0", shard_format="tfrecord")
-    convert(str(folder), out / "arrays/Cells of 2020", shard_format="array_record")
+def test_tfds_reads_it(folder, out):
+    convert(str(folder), out / "cells/2.1.0", shard_format="tfrecord", shard_bytes=SHARD_BYTES)
+    convert(str(folder), out / "arrays/Cells of 2020", shard_format="array_record", shard_bytes=SHARD_BYTES)
     expected = [image for _, image, _ in decoded(open_sources(str(folder))[0])]
 
     loaded = tfds.load("cells", split="train", data_dir=out)
-    by_place = tfds.builder_from_directory(out / "arrays/Cells of 2020")
-    assert by_place.info.full_name == "cells_of_2020/1.0.0"
-    for rows in (tfds.as_numpy(loaded), by_place.as_data_source("train")):
+    prepared = tfds.builder_from_directory(out / "arrays/Cells of 2020")
+    assert prepared.info.full_name == "cells_of_2020/1.0.0"
+    for rows in (tfds.as_numpy(loaded), prepared.as_data_source("train")):
         for row, image in zip(rows, expected, strict=True):
             np.testing.assert_array_equal(row["image"], image)
     info = tfds.builder_from_directory(out / "cells/2.1.0").info
@@ -178,8 +174,8 @@ def test_a_conversion_can_be_converted(shard_format, folder, out):
 
 
 @pytest.mark.parametrize("cache", ["none", "memory"])
-def test_batches_are_those_of_the_folder(cache, folder, out, small_shards):
-    convert(str(folder), out / "set")
+def test_batches_are_those_of_the_folder(cache, folder, out):
+    convert(str(folder), out / "set", shard_bytes=SHARD_BYTES)
     batches = []
     for dataset in (folder, out / "set"):
         source = open_sources(str(dataset))[0]
@@ -198,8 +194,8 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("shard_format", FORMATS)
-def test_what_ends_at_any_file_goes_on_to_the_same_bytes(shard_format, folder, out, small_shards, monkeypatch):
-    convert(str(folder), out / "whole/set", shard_format=shard_format)
+def test_what_ends_at_any_file_goes_on_to_the_same_bytes(shard_format, folder, out, monkeypatch):
+    convert(str(folder), out / "whole/set", shard_format=shard_format, shard_bytes=SHARD_BYTES)
     whole = bytes_in(out / "whole/set")
     replace, survived = type(out).replace, 0
 
@@ -216,7 +212,7 @@ def test_what_ends_at_any_file_goes_on_to_the_same_bytes(shard_format, folder, o
         runs, survived = runs + 1, runs % 3
         (destination / ".part").write_bytes(b"half a shard") if destination.exists() else None
         try:
-            convert(str(folder), destination, shard_format=shard_format)
+            convert(str(folder), destination, shard_format=shard_format, shard_bytes=SHARD_BYTES)
         except Killed:
             with pytest.raises(KsegError, match="set is a conversion that was not finished|There is no folder"):
                 open_sources(str(destination))
@@ -224,37 +220,34 @@ def test_what_ends_at_any_file_goes_on_to_the_same_bytes(shard_format, folder, o
     assert bytes_in(destination) == whole
 
 
-def test_only_what_is_missing_is_read(folder, out, small_shards, monkeypatch):
-    shards = convert(str(folder), out / "set").shards["train"]
+def test_only_what_is_missing_is_read(folder, out, monkeypatch):
+    *_, last = convert(str(folder), out / "set", shard_bytes=SHARD_BYTES).shards["train"]
     before = bytes_in(out / "set")
-    shards[-1].path.unlink()
-    packed, first = shard_writing.packed_examples, []
-    monkeypatch.setattr(
-        shard_writing, "packed_examples", lambda source, start, plan: first.append(start) or packed(source, start, plan)
-    )
-    convert(str(folder), out / "set")
-    assert first == [shards[-1].start, 2]
+    last.path.unlink()
+    read, indices = FolderSource.read, []
+    monkeypatch.setattr(FolderSource, "read", lambda self, index: indices.append(index) or read(self, index))
+    convert(str(folder), out / "set", shard_bytes=SHARD_BYTES)
+    assert sorted(indices) == list(range(last.start, last.stop))
     assert bytes_in(out / "set") == before
 
 
 @pytest.mark.slow
-def test_what_was_killed_goes_on_to_the_same_bytes(make_folder, rng, out, monkeypatch):
+def test_what_was_killed_goes_on_to_the_same_bytes(make_folder, rng, out):
     pairs = {}
     for index in range(200):
         mask = (rng.random((90, 120)) < 0.4).astype(np.uint8)
         pairs[f"{index:03}"] = (rng.integers(0, 256, (90, 120, 3)).astype(np.uint8), mask)
     folder, destination = str(make_folder(pairs)), out / "killed/set"
-    code = "import sys, kseg.data.conversion.convert as c; c._SHARD_BYTES = 2**17; "
-    code += "c.convert(sys.argv[1], c.Path(sys.argv[2]))"
+    code = "import sys, pathlib, kseg.data.conversion.convert as c; "
+    code += "c.convert(sys.argv[1], pathlib.Path(sys.argv[2]), shard_bytes=2**17)"
     process = subprocess.Popen([sys.executable, "-c", code, folder, str(destination)], stderr=subprocess.DEVNULL)
     while process.poll() is None and len(list(destination.glob("set-*"))) < 9:
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
 
-    monkeypatch.setattr(converting, "_SHARD_BYTES", 2**17)
     for place in (destination, out / "whole/set"):
-        convert(folder, place)
+        convert(folder, place, shard_bytes=2**17)
     assert len(bytes_in(destination)) > 40
     assert bytes_in(destination) == bytes_in(out / "whole/set")
 
@@ -266,25 +259,26 @@ def test_a_source_that_changed_is_refused(folder, out):
     convert(str(folder), out / "set")
     for setting in ({"seed": 3}, {"val_fraction": 0.5}, {"shard_format": "tfrecord"}, {"bit_depth": 12}):
         with pytest.raises(
-            KsegError, match=r"set holds a conversion of something else: .* -> .*\. Give another folder"
+            KsegError, match=r"set holds a conversion of another data set, or with .*: .* -> .*\. Give another folder"
         ):
             convert(str(folder), out / "set", **setting)
     with next((folder / "images").iterdir()).open("ab") as file:
         file.write(b"more")
-    with pytest.raises(KsegError, match=r"something else: \w+ \d images \(.*\) -> \d images \("):
+    with pytest.raises(KsegError, match=r"other settings: \w+ \d images \(.*\) -> \d images \("):
         convert(str(folder), out / "set")
 
 
 def test_a_source_that_changes_meanwhile_is_refused(folder, out, monkeypatch):
-    write = converting.write_shards
+    read = FolderSource.encoded_image
 
-    def write_and_change(*arguments):
-        write(*arguments)
-        with next((folder / "images").iterdir()).open("ab") as file:
+    def read_and_change(self, index):
+        content = read(self, index)
+        with self.images[index].open("ab") as file:
             file.write(b"more")
+        return content
 
-    monkeypatch.setattr(converting, "write_shards", write_and_change)
-    with pytest.raises(KsegError, match=r"changed while it was converted. Remove .*set, and convert it anew"):
+    monkeypatch.setattr(FolderSource, "encoded_image", read_and_change)
+    with pytest.raises(KsegError, match=r"changed while it was converted. Remove .*set, and convert it again"):
         convert(str(folder), out / "set")
     assert not (out / "set/dataset_info.json").exists()
 
@@ -292,12 +286,12 @@ def test_a_source_that_changes_meanwhile_is_refused(folder, out, monkeypatch):
 def test_other_places_are_refused(folder, out):
     (out / "full").mkdir()
     (out / "full/thesis.tex").touch()
-    with pytest.raises(KsegError, match="full holds thesis.tex; expected nothing, or a conversion to go on with"):
+    with pytest.raises(KsegError, match="full holds thesis.tex; expected an empty folder, or a conversion to continue"):
         convert(str(folder), out / "full")
-    with pytest.raises(KsegError, match="images/packed lies in the data set .*, where kseg writes nothing"):
+    with pytest.raises(KsegError, match="images/packed is inside the data set .*, where kseg writes nothing"):
         convert(str(folder), folder / "images/packed")
     with pytest.raises(KsegError, match="gs:/bucket/set is not on this machine; expected a folder"):
-        convert(str(folder), converting.Path("gs://bucket/set"))
+        convert(str(folder), Path("gs://bucket/set"))
     (out / "plan").mkdir()
     (out / "plan/conversion.json").write_text("{}")
     with pytest.raises(KsegError, match="conversion.json cannot be read: .* Remove"):
@@ -306,7 +300,7 @@ def test_other_places_are_refused(folder, out):
 
 def test_a_second_process_is_refused(folder, out):
     with (
-        converting.only_writer(out / "set"),
+        only_writer(out / "set"),
         pytest.raises(KsegError, match="The folder .*set is in use by process .* Wait for it"),
     ):
         convert(str(folder), out / "set")
@@ -320,22 +314,22 @@ def test_a_second_process_is_refused(folder, out):
         tf.errors.ResourceExhaustedError(None, None, "x; No space left on device"),  # TensorFlow's
     ],
 )
-def test_a_full_disk_is_said_and_what_is_whole_stays(error, folder, out, small_shards, monkeypatch):
+def test_a_full_disk_is_said_and_what_is_whole_stays(error, folder, out, monkeypatch):
     adapter = tfds.core.file_adapters.ADAPTER_FOR_FORMAT[tfds.core.FileFormat.TFRECORD]
     write, written = adapter.write_examples, []
 
-    def write_two(path, records):
+    def write_two(path, iterator):
         if len(written) == 2:
             path.write_bytes(b"half")
             raise error
         written.append(path)
-        return write(path, records)
+        return write(path, iterator)
 
     monkeypatch.setattr(adapter, "write_examples", write_two)
     with pytest.raises(
         KsegError, match=r"Cannot write to .*set: .*No space left on device.* Files written earlier are complete"
     ):
-        convert(str(folder), out / "set", shard_format="tfrecord")
+        convert(str(folder), out / "set", shard_format="tfrecord", shard_bytes=SHARD_BYTES)
     assert len(list((out / "set").glob("set-*"))) == 2
     assert not (out / "set/.part").exists()
 
@@ -354,7 +348,7 @@ def test_bad_examples_stop_it_or_are_left_out(folder, out, capsys):
     converted = open_sources(str(out / "other"))
     assert sum(map(len, converted)) == 9
     for source, other in zip(open_sources(str(folder)), converted, strict=True):
-        assert_alike(source.readable()[0], other)
+        assert_same_examples(source.drop_unreadable()[0], other)
 
 
 def test_the_command_says_what_it_gave(folder, out, capsys):

@@ -85,13 +85,13 @@ def test_what_is_done_is_not_read_again(make_folder, pairs):
 def test_contents_change_with_the_files(make_folder, pairs):
     folder = make_folder(pairs)
     training, validation = open_sources(str(folder))
-    said = training.contents()
+    said = training.summary()
     assert said.startswith(f"{len(training)} images (")
-    assert open_sources(str(folder))[0].contents() == said
-    assert len({said, validation.contents(), training.take(3).contents()}) == 3
+    assert open_sources(str(folder))[0].summary() == said
+    assert len({said, validation.summary(), training.take(3).summary()}) == 3
     with training.images[0].open("ab") as file:
         file.write(b"more")
-    assert training.contents() != said
+    assert training.summary() != said
 
 
 def test_order_and_augmentation_follow_the_seed(source):
@@ -254,7 +254,7 @@ def test_foreground_crops_that_are_no_share_are_refused(source, share):
 
 
 def test_foreground_crops_of_less_than_an_image_are_refused(source):
-    message = r"foreground_crops: 0.1 of 3 images a batch is none; expected 0, or at least 0.33"
+    message = r"foreground_crops: 0.1 of 3 images a batch rounds to no image; expected 0, or at least 0.33"
     with pytest.raises(KsegError, match=message):
         batches_of(source, 1, foreground_crops=0.1)
 
@@ -276,7 +276,7 @@ def test_an_epoch_has_whole_executions(source):
     expected = training_batches(source, rule, **settings, start=(1, 0)).dataset.take(3)
     for images, (others, _) in zip(second_epoch, expected, strict=True):
         np.testing.assert_array_equal(images, others)
-    with pytest.raises(KsegError, match=r"steps_per_execution: 5 is not allowed; .* has 4 batches an epoch"):
+    with pytest.raises(KsegError, match=r"steps_per_execution: 5 is not allowed; expected at most 4, the batches of"):
         training_batches(source, rule, **settings, steps_per_execution=5)
 
 
@@ -304,7 +304,7 @@ def test_a_mask_value_that_the_rule_does_not_know_is_an_error(source):
     height, width = np.asarray(Image.open(path)).shape
     Image.fromarray(np.full((height, width), 128, np.uint8)).save(path)
     with (
-        pytest.raises(KsegError, match=r"holds a value besides \(0, 255\).*--foreground"),
+        pytest.raises(KsegError, match=r"holds a value other than \(0, 255\).*--foreground"),
         pipeline.explain_read_errors(source.name),
     ):
         list(validation_batches(source, rule, **SETTINGS).dataset)

@@ -79,7 +79,7 @@ def test_a_set_without_splits_is_divided_by_the_seed(files, tmp_path):
     assert sorted(on_disk[0].pairs + on_disk[1].pairs) == [("train", row) for row in range(10)]
     assert [source.pairs for source in on_disk] == [source.pairs for source in parquet]
     assert on_disk[1].pairs != open_sources(str(tmp_path / "set"), seed=4)[1].pairs
-    assert len({source.contents() for source in (*on_disk, on_disk[0].take(7))}) == 3
+    assert len({source.summary() for source in (*on_disk, on_disk[0].take(7))}) == 3
 
 
 def test_parquet_that_changed_is_read_anew(files, tmp_path):
@@ -94,7 +94,7 @@ def test_slices(files, tmp_path):
     training, validation = open_sources(str(tmp_path / "set"), train_split="train[:50%]", val_split="train[70%:]")
     assert training.pairs == [("train", row) for row in range(5)]
     assert validation.pairs == [("train", row) for row in (7, 8, 9)]
-    with pytest.raises(KsegError, match="and 2 examples of .*set are in both"):
+    with pytest.raises(KsegError, match="share 2 examples of .*set"):
         open_sources(str(tmp_path / "set"), train_split="train[:70%]", val_split="train[50%:]")
 
 
@@ -112,7 +112,7 @@ def test_a_row_that_cannot_be_read_is_named_and_left_out(files, tmp_path):
     files[6] = (files[6][0], files[0][1])
     saved_to_disk(tmp_path / "set", train=table_of(files), test=table_of(files[:2]))
     training, validation = open_sources(str(tmp_path / "set"))
-    kept, faults = training.readable()
+    kept, faults = training.drop_unreadable()
     assert [row for _, row in kept.pairs] == [0, 1, 3, 4, 7, 8, 9]
     expected = [
         "train, row 2, image cannot be read: ",
@@ -121,7 +121,7 @@ def test_a_row_that_cannot_be_read_is_named_and_left_out(files, tmp_path):
     ]
     for fault, text in zip(faults, expected, strict=True):
         assert text in fault
-    assert validation.readable() == (validation, [])
+    assert validation.drop_unreadable() == (validation, [])
     with pytest.raises(KsegError, match=r"train, row 2, image cannot be read: .*Expected a whole image file"):
         list(validation_batches(training, find_foreground(training, (255,)), image_size=(8, 8), batch_size=4).dataset)
 
@@ -162,14 +162,14 @@ def test_what_names_a_file_elsewhere_is_refused(files, tmp_path):
     state = json.loads((tmp_path / "set/state.json").read_text())
     state["_data_files"] = [{"filename": "../other/data-00000-of-00001.arrow"}]
     (tmp_path / "set/state.json").write_text(json.dumps(state))
-    with pytest.raises(KsegError, match=r"set names the file .*other/data-.*, which leads out of it"):
+    with pytest.raises(KsegError, match=r"set names the file .*other/data-.*, which is outside of it"):
         open_sources(str(tmp_path / "set"))
 
 
 def test_a_damaged_set_is_refused(files, tmp_path):
     table_of(files).save_to_disk(tmp_path / "set")
     (tmp_path / "set/state.json").write_text("{")
-    with pytest.raises(KsegError, match=r"set cannot be read as a data set of Hugging Face: .*Save it anew"):
+    with pytest.raises(KsegError, match=r"set cannot be read as a data set of Hugging Face: .*Save it again"):
         open_sources(str(tmp_path / "set"))
     (tmp_path / "set.parquet").write_bytes(b"PAR1 and no more")
     with pytest.raises(KsegError, match=r"set.parquet cannot be read as a data set of Hugging Face"):
@@ -201,4 +201,4 @@ def test_without_the_package_it_says_what_to_install(files, tmp_path, monkeypatc
 def test_it_can_be_audited(files, tmp_path):
     saved_to_disk(tmp_path / "set", train=table_of(files[:7]), validation=table_of(files[7:]))
     found = audit(str(tmp_path / "set"))
-    assert len(found.looks) == 10
+    assert len(found.pairs) == 10

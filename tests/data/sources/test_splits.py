@@ -1,7 +1,7 @@
 import pytest
 import tensorflow_datasets as tfds
 
-from kseg.data.sources.splits import cut, find_parts
+from kseg.data.sources.splits import find_slices, select_range
 from kseg.errors import KsegError
 
 pytestmark = pytest.mark.backend_free
@@ -15,7 +15,7 @@ PETS = splits(train=[30, 20, 50], test=[40])
 
 
 def parts(train_split=None, val_split=None, of=PETS):
-    training, validation = find_parts("pets", of, train_split, val_split)
+    training, validation = find_slices("pets", of, train_split, val_split)
     return [" ".join(map(str, some)) if some else None for some in (training, validation)]
 
 
@@ -44,9 +44,9 @@ def test_slices_are_those_of_tfds(train_split, val_split, expected):
 @pytest.mark.parametrize(
     ("train_split", "val_split"), [("train[:60%]", "train[50%:]"), (None, "train[90:]"), ("all", "test[:1]")]
 )
-def test_what_is_in_both_is_refused(train_split, val_split):
+def test_slices_that_overlap_are_refused(train_split, val_split):
     count = {"train[50%:]": 10, "train[90:]": 10, "test[:1]": 1}[val_split]
-    with pytest.raises(KsegError, match=rf"to train on, .* to validate on, and {count} examples of pets are in both"):
+    with pytest.raises(KsegError, match=rf"Training .* and validation .* share {count} examples of pets"):
         parts(train_split, val_split)
 
 
@@ -63,10 +63,10 @@ def test_a_slice_without_examples_is_refused():
         parts("train[:0.1%]")
 
 
-def test_cuts_are_those_of_a_list():
-    chosen = find_parts("pets", PETS, "test[30:]+train[:4]+train[90:]", None)[0]
+def test_a_range_is_that_of_a_list():
+    chosen = find_slices("pets", PETS, "test[30:]+train[:4]+train[90:]", None)[0]
     whole = [(part.split, row) for part in chosen for row in range(part.start, part.stop)]
     for start in range(len(whole) + 1):
         for stop in range(start, len(whole) + 1):
-            some = cut(chosen, start, stop)
+            some = select_range(chosen, start, stop)
             assert [(part.split, row) for part in some for row in range(part.start, part.stop)] == whole[start:stop]

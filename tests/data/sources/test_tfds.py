@@ -10,9 +10,8 @@ from PIL import Image
 
 from kseg.audit import audit
 from kseg.data import find_foreground, open_sources, training_batches, validation_batches
-from kseg.data.sources import shapes
-from kseg.data.sources.order import by_place
-from kseg.data.sources.tfds import find_features, open_records
+from kseg.data.sources.order import index_dataset
+from kseg.data.sources.tfds import find_features, open_tfds
 from kseg.errors import KsegError
 from tests.data.reading import decoded, indices
 
@@ -88,7 +87,7 @@ def photos(source, key=None):
 
 def test_it_is_read_without_a_warning_and_its_length_is_known(sources, caplog):
     for source in sources:
-        for dataset in (source.examples(), source.order(), source.examples((0, 1)), source.order((0, 1))):
+        for dataset in (source.examples(), source.indices(), source.examples((0, 1)), source.indices((0, 1))):
             assert dataset.cardinality() == len(list(dataset)) == len(source)
     assert caplog.text == ""
 
@@ -134,13 +133,13 @@ def test_batches_start_at_any_epoch(sources, cache):
 
 def test_contents_tell_one_part_from_another(sources):
     training, validation = sources
-    assert training.contents().startswith("15 images (")
-    assert len({training.contents(), validation.contents(), training.take(5).contents()}) == 3
+    assert training.summary().startswith("15 images (")
+    assert len({training.summary(), validation.summary(), training.take(5).summary()}) == 3
 
 
 def test_what_is_foreground_can_be_said_and_has_to_be(sources):
     training, validation = sources
-    with pytest.raises(KsegError, match="hold 1, 2, and 0, the background, nowhere. Say which"):
+    with pytest.raises(KsegError, match="hold 1, 2; expected 0, the background, among them. Set the"):
         find_foreground(training)
     batches = validation_batches(validation, find_foreground(training, (1,)), image_size=(16, 16), batch_size=9)
     masks = np.concatenate([masks for _, masks in batches.dataset])
@@ -202,21 +201,16 @@ def test_array_records_are_read_by_place(array_records):
         order = photos(training, key)
         assert sorted(order) == list(range(16))
         assert order == indices(training, key)
-        assert order == [int(index) for (index,) in by_place(16, key)]  # that of a folder
+        assert order == [int(index) for (index,) in index_dataset(16, key)]  # that of a folder
     _, image, mask = decoded(training.take(1))[0]
     assert (image.shape, image.dtype, mask.shape, mask.dtype) == ((12, 16, 3), "uint8", (12, 16, 1), "uint16")
 
 
 def test_what_is_done_is_not_read_again(array_records, monkeypatch):
     training, _ = open_sources(str(array_records.data_path), val_fraction=0.5)
-    read = []
-
-    class Reader:
-        def __getitem__(self, place):
-            read.append(int(place))
-            return ArrayRecordDataSource(training._shards)[place]
-
-    training.__dict__["_reader"] = Reader()
+    get, read = ArrayRecordDataSource.__getitem__, []
+    spy = lambda reader, position: read.append(int(position)) or get(reader, position)  # noqa: E731
+    monkeypatch.setattr(ArrayRecordDataSource, "__getitem__", spy)
     rest = [int(index) for (index,) in training.examples((0, 0)).skip(7)]
     for index in rest:
         training.read(index)
@@ -237,7 +231,7 @@ def test_a_damaged_array_record_is_named(array_records, tmp_path):
 
 def test_without_the_package_array_records_are_refused(array_records, monkeypatch):
     monkeypatch.setitem(sys.modules, "array_record.python.array_record_data_source", None)
-    with pytest.raises(KsegError, match=r"holds array_record, and the package of that name is not here .* Convert"):
+    with pytest.raises(KsegError, match=r"the package array_record is not installed .* run kseg convert"):
         open_sources(str(array_records.data_path))
 
 
@@ -245,7 +239,7 @@ def test_a_prepared_folder_is_opened_where_it_lies(sources, data_dir, tmp_path):
     shutil.copytree(data_dir / "twenty_pictures/1.0.0", tmp_path / "copied")
     for here, there in zip(open_sources(str(tmp_path / "copied"), val_fraction=0.25), sources, strict=True):
         assert photos(here) == photos(there)
-        assert here.contents() == there.contents()
+        assert here.summary() == there.summary()
     assert len(audit(str(tmp_path / "copied"), foreground=(1,)).pairs) == 20
     (tmp_path / "copied/features.json").write_text("{")
     with pytest.raises(KsegError, match=r"copied cannot be read as a data set of TFDS: .* Prepare it again"):
@@ -339,7 +333,7 @@ def test_features_that_cannot_be_told_are_listed(kinds):
 
 def test_an_unknown_configuration_is_refused(data_dir):
     with pytest.raises(KsegError, match="shapes/nonsense: .*not found"):
-        open_records("shapes/nonsense", data_dir=data_dir, val_fraction=0.2)
+        open_tfds("shapes/nonsense", data_dir=data_dir, val_fraction=0.2)
 
 
 @pytest.mark.parametrize(
@@ -377,35 +371,6 @@ def test_an_exif_tag_turns_no_image_away_from_its_mask(tmp_path):
 
 
 # The built-in set
-
-
-@pytest.mark.parametrize("config", ["standard", "rare"])
-def test_shapes_are_what_their_description_says(config):
-    masks = np.stack([shapes.draw(config, "train", index)[1] for index in range(200)])
-    empty = np.mean([not mask.any() for mask in masks])
-    assert set(np.unique(masks)) == {0, 1}
-    if config == "standard":
-        assert 0.15 < empty < 0.28
-        assert 0.06 < masks.mean() < 0.12
-    else:
-        assert 0.4 < empty < 0.6
-        assert 0.006 < masks.mean() < 0.014
-
-
-def test_shapes_are_deterministic_and_all_different():
-    drawn = [shapes.draw(*address) for address in (("standard", "train", 0),) * 2]
-    np.testing.assert_array_equal(*(image for image, _ in drawn))
-    np.testing.assert_array_equal(*(mask for _, mask in drawn))
-    addresses = [(c, s, i) for c in ("standard", "rare") for s in ("train", "validation") for i in range(5)]
-    assert len({shapes.draw(*address)[0].tobytes() for address in addresses}) == 20
-
-
-def test_shapes_can_be_opened_by_name(data_dir, monkeypatch):
-    monkeypatch.setattr(shapes, "_EXAMPLES", {"train": 6, "validation": 3})
-    training, validation = open_sources("shapes", data_dir=data_dir)
-    assert (len(training), len(validation)) == (6, 3)
-    _, image, mask = decoded(training.take(1))[0]
-    assert (image.shape, mask.shape) == ((128, 128, 3), (128, 128, 1))
 
 
 def test_what_is_for_folders_is_refused(data_dir):

@@ -29,26 +29,26 @@ def test_light_is_contrast_about_the_mean_then_brightness_then_gamma(brightness,
     values = image.astype(float)
     values = np.clip(brightness * ((values - values.mean()) * contrast + values.mean()), 0, 255)
     expected = values.max() * (values / values.max()) ** gamma
-    np.testing.assert_array_equal(photometry.light(image, brightness, contrast, gamma), np.rint(expected))
+    np.testing.assert_array_equal(photometry.change_light(image, brightness, contrast, gamma), np.rint(expected))
 
 
 @pytest.mark.parametrize("gamma", [0.5, 2])
 def test_gamma_leaves_black_and_the_brightest_value_where_they_are(gamma, rng):
     image = rng.integers(0, 21, (64, 64, 3), np.uint8)
-    bent = photometry.light(image, 1, 1, gamma)
+    bent = photometry.change_light(image, 1, 1, gamma)
     assert (bent.min(), bent.max()) == (0, 20)
     assert (bent.mean() < image.mean()) == (gamma > 1)
     black = np.zeros((8, 8, 3), np.uint8)
-    np.testing.assert_array_equal(photometry.light(black, 1.2, 1.2, gamma), black)
+    np.testing.assert_array_equal(photometry.change_light(black, 1.2, 1.2, gamma), black)
 
 
 @pytest.mark.parametrize("setting", ["brightness", "contrast", "gamma"])
 def test_factors_go_from_their_reciprocal_to_themselves(setting, rng, monkeypatch):
     drawn = []
-    monkeypatch.setattr(photometry, "light", lambda image, *factors: drawn.append(factors) or image)
+    monkeypatch.setattr(photometry, "change_light", lambda image, *factors: drawn.append(factors) or image)
     how = Augmentation(**{setting: 1.5})
     for _ in range(1000):
-        photometry.recolour(np.zeros((4, 4, 3), np.uint8), how, rng)
+        photometry.change_values(np.zeros((4, 4, 3), np.uint8), how, rng)
     place = ["brightness", "contrast", "gamma"].index(setting)
     logs = np.log(drawn) / np.log(1.5)
     assert (logs[:, [other for other in range(3) if other != place]] == 0).all()
@@ -60,7 +60,7 @@ def test_factors_go_from_their_reciprocal_to_themselves(setting, rng, monkeypatc
 @pytest.mark.parametrize("degrees", [-30, 10, 77, 180])
 def test_hue_is_turned_by_so_many_degrees(degrees, rng):
     image = picture(rng, low=80, high=170)  # nothing has to be clipped
-    turned = photometry.turn_hue(image, degrees)
+    turned = photometry.rotate_hue(image, degrees)
     axis = np.radians(degrees) / np.sqrt(3) * np.ones(3)
     expected = Rotation.from_rotvec(axis).apply(image.reshape(-1, 3)).reshape(image.shape)
     assert abs(turned - expected).max() < 0.7  # OpenCV rounds the matrix too
@@ -73,15 +73,15 @@ def test_hue_is_turned_by_so_many_degrees(degrees, rng):
 
 def test_red_becomes_green_and_grey_stays(rng):
     image = picture(rng)
-    np.testing.assert_array_equal(photometry.turn_hue(image, 120), np.roll(image, 1, -1))
+    np.testing.assert_array_equal(photometry.rotate_hue(image, 120), np.roll(image, 1, -1))
     grey = np.repeat(image[..., :1], 3, -1)
-    assert np.abs(photometry.turn_hue(grey, 50).astype(int) - grey).max() <= 1
+    assert np.abs(photometry.rotate_hue(grey, 50).astype(int) - grey).max() <= 1
 
 
 @pytest.mark.parametrize("channels", [1, 2, 4])
 def test_what_has_no_hue_is_left_alone(channels, rng):
     image = picture(rng, channels=channels)
-    np.testing.assert_array_equal(photometry.turn_hue(image, 90), image)
+    np.testing.assert_array_equal(photometry.rotate_hue(image, 90), image)
 
 
 @pytest.mark.parametrize("channels", CHANNELS)
@@ -148,7 +148,7 @@ def test_holes_are_of_the_mean_colour_and_no_larger_than_they_may_be(channels, r
 def test_order_and_strengths_of_what_is_drawn(monkeypatch, rng):
     """Each at most as strong as it says, in the order of a scene, a lens, a sensor, a file."""
     drawn = []
-    names = ["turn_hue", "blur", "add_noise", "compress", "cut_holes"]
+    names = ["rotate_hue", "blur", "add_noise", "compress", "cut_holes"]
     for name in names:
         monkeypatch.setattr(
             photometry, name, lambda image, strength, *rest, name=name: drawn.append((name, strength)) or image
@@ -156,9 +156,9 @@ def test_order_and_strengths_of_what_is_drawn(monkeypatch, rng):
     image = rng.integers(0, 256, (8, 8, 3), np.uint8)
     how = Augmentation(hue=20, blur=2, noise=0.5, jpeg=60, cutout=0.2, share=1)
     for _ in range(500):
-        photometry.recolour(image, how, rng)
+        photometry.change_values(image, how, rng)
     assert [name for name, _ in drawn] == names * 500
-    limits = {"turn_hue": (-20, 20), "blur": (0, 2), "add_noise": (0, 0.5 * image.std()), "compress": (40, 100)}
+    limits = {"rotate_hue": (-20, 20), "blur": (0, 2), "add_noise": (0, 0.5 * image.std()), "compress": (40, 100)}
     for name, (least, most) in limits.items():
         strengths = [strength for drawn_name, strength in drawn if drawn_name == name]
         assert least <= min(strengths) < least + 0.05 * (most - least)

@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kseg import IGNORE
-from kseg.data.transforms.resize import centred, scaled
+from kseg.data.transforms.resize import pad_or_crop, scale
 
 pytestmark = pytest.mark.backend_free
 
 
 def resized(image, mask, size, how):
-    image, mask = scaled(image, mask, size, how)
-    return centred(image, size, 0), centred(mask, size, IGNORE)
+    image, mask = scale(image, mask, size, how)
+    return pad_or_crop(image, size, 0), pad_or_crop(mask, size, IGNORE)
 
 
 def grid(height, width, cell):
@@ -59,7 +59,7 @@ def test_an_image_of_that_size_stays_as_it_is(rng):
 
 def test_a_mask_of_instance_ids_keeps_them():
     mask = np.uint16([[0, 65535], [255, 3]])[..., None]
-    assert scaled(np.zeros((2, 2, 3), np.uint8), mask, (4, 4), "stretch")[1][::2, ::2].tolist() == mask.tolist()
+    assert scale(np.zeros((2, 2, 3), np.uint8), mask, (4, 4), "stretch")[1][::2, ::2].tolist() == mask.tolist()
 
 
 def test_where_an_image_shrinks_every_pixel_counts():
@@ -71,9 +71,9 @@ def test_where_an_image_shrinks_every_pixel_counts():
 @pytest.mark.parametrize("size", [(16, 24), (64, 72), (16, 72)])
 def test_many_channels_are_resized_each_for_itself(rng, size):
     image = rng.integers(0, 256, (40, 50, 7), np.uint8)
-    found, _ = scaled(image, image[..., :1], size, "stretch")
+    found, _ = scale(image, image[..., :1], size, "stretch")
     for channel in range(7):
-        alone, _ = scaled(image[..., channel : channel + 1], image[..., :1], size, "stretch")
+        alone, _ = scale(image[..., channel : channel + 1], image[..., :1], size, "stretch")
         np.testing.assert_array_equal(found[..., channel : channel + 1], alone)
 
 

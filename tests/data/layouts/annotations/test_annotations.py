@@ -80,7 +80,7 @@ def test_masks_without_background_are_refused(tmp_path):
     write_panoptic(tmp_path, square_mask(1) + 5, segments)
     write_files(tmp_path, {"train2017/b.png": None, "annotations/panoptic_train2017.json": content})
     training, _ = open_sources(str(tmp_path))
-    with pytest.raises(KsegError, match=r"hold 1, 2, and 0, the background, nowhere. Say which values are foreground"):
+    with pytest.raises(KsegError, match=r"hold 1, 2; expected 0, the background, among them"):
         find_foreground(training)
     assert find_foreground(training, (2,)).values == (2,)
 

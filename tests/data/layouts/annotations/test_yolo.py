@@ -33,7 +33,7 @@ def test_an_image_without_text_has_no_objects(tmp_path, text):
     layout = find_layout(write_files(tmp_path, files))
     assert read_masks(layout.training) == [square_mask().tolist(), square_mask(0).tolist()]
     training, _ = open_sources(str(tmp_path))
-    assert training.contents().startswith("2 images")
+    assert training.summary().startswith("2 images")
 
 
 @pytest.mark.parametrize(
