@@ -29,7 +29,7 @@ def decode(path: Path) -> int:
 def decode_all(folder: Path, workers: int) -> float:
     """Decode every image and mask; return the seconds that it took."""
     start = time.perf_counter()
-    files = [path for entry in find_entries(folder)[0] for path in (entry.image, entry.mask)]
+    files = [path for entry in find_entries(folder)[0] for path in (entry.image, entry.mask) if path]
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         list(pool.map(decode, files, chunksize=_CHUNK))
     return time.perf_counter() - start
