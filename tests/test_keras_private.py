@@ -187,7 +187,9 @@ def test_callback_attributes_leave_out_what_keras_changes():
 
 def test_observe_inputs_sees_images_and_masks_of_every_step_once():
     model = model_of(metrics=["mae"])
-    fit(model)  # builds the metrics, for which Keras makes one call more on torch; and compiles a step that does not observe
+    fit(
+        model
+    )  # builds the metrics, for which Keras makes one call more on torch; and compiles a step that does not observe
     seen = []
 
     class Watcher(keras.metrics.Mean):

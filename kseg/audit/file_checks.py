@@ -1,4 +1,4 @@
-"""Checks of files and their headers: missing, unreadable, mislabelled, turned, of different sizes."""
+"""Checks of files and their headers: missing, unreadable, wrong extension, turned by EXIF, different sizes."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -37,8 +37,8 @@ def check_files(pairs: Sequence[InspectedPair]) -> list[Finding]:
     return [
         *missing_files(pairs),
         *same_stem(pairs),
-        *unreadable(pairs),
-        *mislabelled(pairs),
+        *unreadable_files(pairs),
+        *wrong_extensions(pairs),
         *exif_rotation(pairs),
         *size_mismatch(pairs),
         *mixed_channels(pairs),
@@ -81,7 +81,7 @@ def same_stem(pairs: Sequence[InspectedPair]) -> list[Finding]:
     )
 
 
-def unreadable(pairs: Sequence[InspectedPair]) -> list[Finding]:
+def unreadable_files(pairs: Sequence[InspectedPair]) -> list[Finding]:
     """Find files that cannot be decoded, or not as an image or a mask."""
     images = [(pair.image.name, pair.image.problem) for pair in pairs if pair.image and pair.image.problem]
     masks = [(pair.mask.name, pair.mask.problem) for pair in pairs if pair.mask and pair.mask.problem]
@@ -95,7 +95,7 @@ def unreadable(pairs: Sequence[InspectedPair]) -> list[Finding]:
     )
 
 
-def mislabelled(pairs: Sequence[InspectedPair]) -> list[Finding]:
+def wrong_extensions(pairs: Sequence[InspectedPair]) -> list[Finding]:
     """Find files whose extension names another format."""
     files = []
     for file in _files(pairs):

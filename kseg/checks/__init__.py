@@ -1,1 +1,1 @@
-"""What `kseg.preflight` looks for: in images, in masks, in what the model ends in, in one gradient."""
+"""The checks of `kseg.preflight`: of images, of masks, of the end of the model, of one gradient."""

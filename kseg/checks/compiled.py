@@ -1,4 +1,4 @@
-"""What a loss or metric takes, as far as it says so."""
+"""What a loss or metric expects: logits or probabilities, indices or channels, which value it ignores."""
 
 import contextlib
 import inspect
@@ -6,23 +6,23 @@ from typing import Any, NamedTuple
 
 import keras
 
-_KNOWN = ("keras", "kseg")
+_STANDARD_PACKAGES = ("keras", "kseg")
 
 
 class Measure(NamedTuple):
-    """What a loss or metric says of itself."""
+    """What a loss or metric says about itself."""
 
     name: str
     origin: str
-    """The package it comes from."""
+    """The package that defines it."""
     from_logits: bool | None
-    """None if it does not say."""
+    """Whether it expects logits; None if it does not say."""
     ignored: int | None
-    """A class index that it leaves out."""
+    """The class index that it ignores."""
 
     @classmethod
     def of(cls, given: Any) -> "Measure":
-        """Of what `compile` takes: an object, a function, a name."""
+        """Describe what was given to `compile`: an object, a function or a name."""
         if isinstance(given, str):
             # Names such as "crossentropy" have no meaning before Keras sees shapes.
             with contextlib.suppress(ValueError):
@@ -37,25 +37,25 @@ class Measure(NamedTuple):
 
     @property
     def sparse(self) -> bool:
-        """Whether it takes class indices for several channels."""
+        """Whether it expects class indices, where the output has several channels."""
         return "sparse" in self.name.lower()
 
     @property
-    def known(self) -> bool:
-        """Whether it is one of Keras or of kseg."""
-        return self.origin in _KNOWN
+    def is_standard(self) -> bool:
+        """Whether Keras or kseg defines it, so that we know how it reads masks."""
+        return self.origin in _STANDARD_PACKAGES
 
     @property
-    def takes_classes(self) -> bool:
-        """Whether it is known to take masks of classes and nothing else."""
-        return self.from_logits is not None and self.known
+    def expects_classes(self) -> bool:
+        """Whether it surely expects masks of classes, and nothing else."""
+        return self.from_logits is not None and self.is_standard
 
 
 _TAKE_PROBABILITIES = (keras.losses.dice, keras.losses.tversky, keras.losses.Dice, keras.losses.Tversky)
 
 
 def _from_logits(given: Any) -> bool | None:
-    """Whether a loss or metric takes logits, None if it does not say."""
+    """Return whether a loss or metric expects logits; None if it does not say."""
     if given in _TAKE_PROBABILITIES or type(given) in _TAKE_PROBABILITIES:
         return False
     if hasattr(given, "from_logits"):

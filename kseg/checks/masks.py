@@ -30,9 +30,9 @@ def check_masks(
         soft_masks(values, counts) if not loss.sparse else None,
         empty_masks(values, number) if unlike_classes is None else None,
         inverted_masks(*_shares_and_borders(masks)) if binary else None,
-        mask_shape(first.y.shape, output, first.images.shape, loss.sparse or not loss.known),
+        mask_shape(first.y.shape, output, first.images.shape, loss.sparse or not loss.is_standard),
     ]
-    return findings if loss.takes_classes else [finding and finding.as_warning() for finding in findings]
+    return findings if loss.expects_classes else [finding and finding.as_warning() for finding in findings]
 
 
 def _shares_and_borders(masks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

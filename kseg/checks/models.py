@@ -1,4 +1,4 @@
-"""A model as it is looked at: its operations, the shapes of its outputs, its values, none of them changed."""
+"""Operations, output shapes and variables of a model. Nothing here changes the model."""
 
 import contextlib
 import functools
@@ -13,14 +13,14 @@ from kseg.keras_private import all_layers
 
 
 class Values(NamedTuple):
-    """The values of a model's variables, with which it is called without being changed."""
+    """Values of a model's variables. A call with them leaves the variables unchanged."""
 
     trainable: list[Any]
     others: list[Any]
 
     @classmethod
     def of(cls, model: keras.Model, state: Sequence[Any] | None = None) -> "Values":
-        """Those of the model, or those in the state that `fit` on JAX has taken from it."""
+        """Take the values from the model, or from the state that `fit` on JAX holds in its place."""
         if state:
             trainable, non_trainable, _, metrics = state
             return cls(trainable, [*non_trainable, *metrics])
@@ -28,17 +28,17 @@ class Values(NamedTuple):
         return cls([variable.value for variable in model.trainable_variables], [variable.value for variable in others])
 
     def scope(self, model: keras.Model) -> keras.StatelessScope:
-        """In it the model has these values, and what it updates (statistics, seeds, metrics) ends with it."""
+        """Return a scope in which the model has these values. Updates (statistics, seeds) end with it."""
         variables = [*model.trainable_variables, *model.non_trainable_variables, *model.metrics_variables]
         state = zip(variables, [*self.trainable, *self.others], strict=True)
         return keras.StatelessScope(state, collect_losses=True)
 
 
 def operations(model: keras.Model) -> list[Any]:
-    """Layers and operations from input to output, nested models unfolded; none if the model's `call` is its own."""
+    """Return layers and operations from input to output, also those of nested models; [] if the user wrote `call`."""
     own = model.layers if isinstance(model, keras.Sequential) else getattr(model, "operations", [])
-    unfolded = ((isinstance(operation, keras.Model) and operations(operation)) or [operation] for operation in own)
-    return list(itertools.chain.from_iterable(unfolded))
+    expanded = ((isinstance(operation, keras.Model) and operations(operation)) or [operation] for operation in own)
+    return list(itertools.chain.from_iterable(expanded))
 
 
 def build(model: keras.Model, x: Any) -> None:
@@ -47,7 +47,7 @@ def build(model: keras.Model, x: Any) -> None:
 
 
 def output_shapes(model: keras.Model, values: Values, x: Any) -> list[tuple[int, ...]]:
-    """The shapes of the model's outputs."""
+    """Return the shapes of the model's outputs."""
 
     def forward(x: Any) -> Any:
         with values.scope(model):
@@ -61,8 +61,8 @@ def output_shapes(model: keras.Model, values: Values, x: Any) -> list[tuple[int,
 
 
 @contextlib.contextmanager
-def native_state_kept(model: keras.Model) -> Iterator[None]:
-    """Put back what a call changes outside of Keras: torch's random numbers, the state of its own modules."""
+def preserve_torch_state(model: keras.Model) -> Iterator[None]:
+    """Restore what a call changes outside of Keras: torch's random state, modes and buffers of modules."""
     if keras.config.backend() != "torch":
         yield
         return

@@ -15,7 +15,7 @@ from kseg.checks.gradient import check_gradient
 from kseg.checks.images import check_images
 from kseg.checks.logits import check_activation
 from kseg.checks.masks import check_masks
-from kseg.checks.models import Values, build, native_state_kept, output_shapes
+from kseg.checks.models import Values, build, output_shapes, preserve_torch_state
 from kseg.errors import KsegError
 from kseg.findings import Finding
 
@@ -119,7 +119,7 @@ def examine(model: keras.Model, values: Values | None, batches: Sequence[Batch],
         raise KsegError("The model is not compiled; expected model.compile(optimizer, loss) before the check.")
     if not batches:
         raise KsegError("The data set is empty; expected at least one batch.")
-    with native_state_kept(model):
+    with preserve_torch_state(model):
         if not model.built:
             build(model, batches[0].x)
         values = values or Values.of(model)

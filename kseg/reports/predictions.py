@@ -10,7 +10,7 @@ from matplotlib.patches import Patch
 from kseg import IGNORE
 from kseg.data.files.bands import to_rgb
 
-# Colours that stay apart for colour-blind eyes (Okabe and Ito).
+# Colours that colour-blind people can tell apart (Okabe and Ito).
 _HIT, _FALSE_ALARM, _MISSED, _IGNORED = (0, 158, 115), (230, 97, 0), (86, 180, 233), (128, 128, 128)
 _LEGEND = {
     "hit": _HIT,
@@ -23,14 +23,14 @@ _LEGEND = {
 def save_predictions(
     path: Path, images: np.ndarray, masks: np.ndarray, probabilities: np.ndarray, threshold: float
 ) -> None:
-    """Draw a row an image: the image, its mask, the probability, and what was hit, missed and raised falsely.
+    """Draw one row per image: the image, its mask, the probability, and which pixels are right and wrong.
 
     Args:
         path: the PNG file to write.
         images: uint8 `(N, H, W, C)`.
         masks: uint8 `(N, H, W, 1)` of 0, 1 and 255.
         probabilities: float `(N, H, W, 1)` in [0, 1].
-        threshold: above it a pixel is predicted foreground.
+        threshold: a pixel is predicted foreground if its probability is higher.
     """
     figure = Figure(figsize=(8, 2 * len(images) + 0.6), layout="compressed")
     FigureCanvasAgg(figure)
@@ -52,7 +52,7 @@ def save_predictions(
 
 
 def _verdict(image: np.ndarray, mask: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, str]:
-    """The image in grey with every pixel that matters coloured, and its F1 in words."""
+    """Return the image in grey with right and wrong pixels coloured, and its F1 as a text."""
     foreground, ignored = mask == 1, mask == IGNORE
     positive = positive & ~ignored
     hit, alarm, missed = foreground & positive, positive & ~foreground, foreground & ~positive

@@ -21,15 +21,15 @@ class RunData:
     validation: Source
     foreground: Foreground
     faults: list[str]
-    """What is wrong with the examples that were left out."""
+    """One message for each example that was left out."""
 
     @property
     def summary(self) -> str:
         """Number and digest of the examples; a run that is resumed must have the same."""
         return f"training on {self.training.summary()}, validating on {self.validation.summary()}"
 
-    def found(self) -> dict[str, object]:
-        """Return the settings that were `auto` and are known now that the data is open."""
+    def resolved_settings(self) -> dict[str, object]:
+        """Return the settings that the data decides where they are `auto`."""
         return {"foreground": self.foreground.setting, "bit_depth": self.training.bit_depth}
 
 

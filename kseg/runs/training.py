@@ -59,7 +59,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
     keep_tensorflow_off_gpu()
     loss = make_loss(model_options)
     data = open_data(data_options)
-    config = config.model_copy(update=data.found())
+    config = config.model_copy(update=data.resolved_settings())
 
     run = open_run(run_options, config.dataset, checkpoint, resume=resume)
     with run.logging(), _compiled_programs_kept():

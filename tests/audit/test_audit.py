@@ -13,7 +13,7 @@ from tests.audit.conftest import scene
 pytestmark = pytest.mark.backend_free
 
 
-def found(report):
+def causes_of(report):
     return {finding.cause: set(finding.files) for finding in report.findings}
 
 
@@ -116,7 +116,7 @@ def test_every_fault_is_found_with_its_files_and_nothing_else(scenes, write, rng
     folder = write({stem: (image, mask) for stem, (image, _), mask in pairs})
     planted = plant_files(write, folder, rng) | plant_masks(write, rng) | plant_images(write, rng)
     report = audit(f"{folder}/")
-    seen = found(report)
+    seen = causes_of(report)
     assert f"train/masks/{next(iter(shuffled))}.png" in seen.pop("shuffled_masks")
     assert seen == planted
     assert report.status == 1
@@ -171,7 +171,7 @@ def test_255_beside_classes_is_ignored_and_counts_neither_way(scenes, write):
     nothing_else = np.where(mask == 255, 255, 0).astype(np.uint8)
     more = {stem: (image, mask) for stem, (image, _) in scenes(3).items()}
     report = audit(f"{write(more | {'a': (image, nothing_else)})}/")
-    assert "mixed_values" not in found(report)
+    assert "mixed_values" not in causes_of(report)
     assert list(report.shares.values()) == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3])
 
 
@@ -187,14 +187,14 @@ def test_instance_numbers_and_common_classes_are_as_they_should_be(write, scenes
         return np.where(mask, 1 + np.arange(64)[None] // 8 + index, 0).astype(np.uint8)
 
     pairs = {s: (image, numbered(mask, i)) for i, (s, (image, mask)) in enumerate(scenes(80).items())}
-    assert found(audit(f"{write(pairs)}/")) == {}
+    assert causes_of(audit(f"{write(pairs)}/")) == {}
 
 
 def test_sixteen_bits_are_told_from_the_header(write, scenes):
     image, mask = next(iter(scenes(1).values()))
     write(scenes(3))
     folder = write({"deep": (image[..., 0].astype(np.uint16) * 257, mask)})
-    assert found(audit(f"{folder}/"))["mixed_depths"] == {"train/images/deep.png"}
+    assert causes_of(audit(f"{folder}/"))["mixed_depths"] == {"train/images/deep.png"}
 
 
 def test_a_mask_that_fits_a_turned_image_as_it_is_shown_is_none(write, rng):
@@ -202,7 +202,7 @@ def test_a_mask_that_fits_a_turned_image_as_it_is_shown_is_none(write, rng):
     exif[0x0112] = 6
     picture, mask = scene(rng, (64, 72))
     folder = write({"turned.jpg": (picture, np.rot90(mask, -1).copy())}, exif=exif, quality=95)
-    assert found(audit(f"{folder}/")) == {}
+    assert causes_of(audit(f"{folder}/")) == {}
 
 
 def test_processes_see_what_one_sees(scenes, write):
@@ -238,7 +238,7 @@ def test_the_built_in_data_set(tmp_path):
     report = audit("shapes", data_dir=tmp_path)
     assert report.facts()["pairs"] == "600 (train 500, val 100)"
     assert {check for check, severity in severities(report).items() if severity != "note"} == set()
-    assert 90 < len(found(report)["empty_masks"]) < 150
+    assert 90 < len(causes_of(report)["empty_masks"]) < 150
     assert report.alignment.better > 0.8
     assert all(report.pictures.values())
 
