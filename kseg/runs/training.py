@@ -62,7 +62,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
     config = config.model_copy(update=data.resolved_settings())
 
     run = open_run(run_options, config.dataset, checkpoint, resume=resume)
-    with run.logging(), _compiled_programs_kept():
+    with run.logging(), _keep_compiled_programs():
         _log.info(f"Run directory: {run.path}  (Keras {keras.__version__} on {keras.config.backend()})")
         saved = RunCheckpoint(
             run.path,
@@ -126,7 +126,7 @@ def _check_backend(options: DataOptions) -> None:
 
 
 @contextlib.contextmanager
-def _compiled_programs_kept() -> Iterator[None]:
+def _keep_compiled_programs() -> Iterator[None]:
     """On JAX, keep compiled programs on disk for the next run: 3 s less in its first epoch.
 
     Each host has its own folder: code compiled for one processor need not run on another that shares the home
