@@ -205,6 +205,7 @@ def test_a_mask_that_fits_a_turned_image_as_it_is_shown_is_none(write, rng):
     assert causes_of(audit(f"{folder}/")) == {}
 
 
+@pytest.mark.slow
 def test_processes_see_what_one_sees(scenes, write):
     folder = f"{write(scenes(70))}/"
     one, two = audit(folder, workers=1), audit(folder, workers=2)
@@ -243,6 +244,7 @@ def test_the_built_in_data_set(tmp_path):
     assert all(report.pictures.values())
 
 
+@pytest.mark.slow
 def test_a_split_of_tfds_is_audited_alone(tmp_path):
     settings = {"data_dir": tmp_path, "train_split": "train[:3]", "val_split": "validation[:2]"}
     assert audit("shapes", **settings).facts()["pairs"] == "5 (train 3, val 2)"

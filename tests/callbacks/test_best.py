@@ -101,6 +101,7 @@ def test_no_validation_at_all_is_warned_about(best, caplog):
     assert "saved no model: there was no validation. Pass validation_data" in caplog.text
 
 
+@pytest.mark.slow
 def test_in_a_fit(tmp_path, rng, capsys):
     x, y = rng.normal(size=(8, 4, 4, 1)).astype(np.float32), rng.integers(0, 2, (8, 4, 4, 1))
     model = small_model()

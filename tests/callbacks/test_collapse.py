@@ -13,6 +13,7 @@ from kseg.metrics import SegmentationMetrics
 from tests.diagnosis.simulation import BLIND, HEALTHY, METRICS, SUNK, causes, simulate, step
 
 
+@pytest.mark.slow
 def test_a_cause_is_named_again_only_after_the_run_was_healthy():
     assert causes([HEALTHY] * 40 + [SUNK] * 80) == ["all_background"]
     assert causes([HEALTHY] * 40 + [SUNK] * 40 + [HEALTHY] * 40 + [SUNK] * 40) == ["all_background"] * 2
@@ -44,6 +45,7 @@ def test_another_backend_is_refused(monkeypatch):
         CollapseDetector()
 
 
+@pytest.mark.slow
 def test_a_resumed_run_that_only_warns_does_not_act_on_what_is_in_its_checkpoint():
     stopped = CollapseDetector(20, "stop")
     with pytest.raises(CollapseError, match="The run was stopped"):
@@ -71,6 +73,7 @@ def test_stop_ends_the_run_and_keeps_every_file(tmp_path):
     assert any((tmp_path / "backup").iterdir())
 
 
+@pytest.mark.slow
 def test_stop_at_the_end_of_an_epoch_comes_after_its_files(tmp_path):
     history = HistoryFile(tmp_path / "history.csv")
     detector = CollapseDetector(50, "stop")
@@ -80,6 +83,7 @@ def test_stop_at_the_end_of_an_epoch_comes_after_its_files(tmp_path):
         assert [row["finding"] for row in csv.DictReader(file)] == ["", "all_background"]
 
 
+@pytest.mark.slow
 def test_stop_does_not_stop_a_model_that_has_learned():
     assert causes([step(0.2, -1.0, -4.0)] * 140, detector=CollapseDetector(20, "stop")) == ["under_confident"]
 
@@ -99,6 +103,7 @@ def test_recover_restores_the_last_healthy_state():
     assert weights[-1] == 1.0
 
 
+@pytest.mark.slow
 def test_recover_gives_up_after_its_attempts():
     detector = CollapseDetector(20, "recover", max_recoveries=2)
     with pytest.raises(CollapseError, match="The run was stopped after 2 recoveries, in epoch 1 at batch"):
@@ -106,12 +111,14 @@ def test_recover_gives_up_after_its_attempts():
     assert [finding.cause for finding in detector.findings] == ["constant_output"] * 3
 
 
+@pytest.mark.slow
 def test_recover_only_warns_of_causes_that_it_cannot_repair():
     detector = simulate([BLIND] * 200, detector=CollapseDetector(20, "recover"))
     assert [finding.cause for finding in detector.findings] == ["not_learning"]
     assert detector.recoveries == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("rate", "lowered"),
     [

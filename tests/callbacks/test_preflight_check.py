@@ -17,6 +17,7 @@ def iter_of(batches):
     yield from batches
 
 
+@pytest.mark.slow
 def test_the_callback_lets_good_data_pass_and_changes_nothing():
     histories = []
     for callbacks in [], [Preflight()]:
@@ -27,6 +28,7 @@ def test_the_callback_lets_good_data_pass_and_changes_nothing():
     assert histories[0] == histories[1]
 
 
+@pytest.mark.slow
 def test_the_callback_refuses_before_the_first_step():
     model = stateful()
     before = state(model)[:-1]
@@ -44,6 +46,7 @@ def test_the_callback_warns_once(caplog):
     assert [record.getMessage().split(":")[0] for record in caplog.records] == ["⚠️  empty_masks"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.config.backend() != "jax", reason="torch takes one step an execution")
 def test_the_callback_and_several_steps_in_one_execution():
     model = compiled(net(), steps_per_execution=3, run_eagerly=False)

@@ -56,6 +56,7 @@ def test_what_is_not_measured_is_left_out(summarize):
     assert summarize({"loss": 0.5}) == ["Epoch 5/50 Complete - Train Loss: 0.5000"]
 
 
+@pytest.mark.slow
 def test_the_lines_follow_the_finished_bar_which_has_f1_and_pred_mean(rng, capsys):
     x, y = rng.normal(size=(6, 4, 4, 1)).astype(np.float32), rng.integers(0, 2, (6, 4, 4, 1))
     model = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(1, 1)])

@@ -80,6 +80,7 @@ def test_a_fit_of_the_old_tree_resumes_as_if_nothing_had_moved(tmp_path):
     assert_same_history(tmp_path / "history.csv", old / "untouched.csv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["last.keras", "best.keras"])
 def test_files_of_the_old_command_open_and_load_compiled(name):
     path = FILES / "command-jax" / name

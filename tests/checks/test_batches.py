@@ -26,6 +26,7 @@ def data_loader():
     return torch.utils.data.DataLoader(data, batch_size=8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", [tf_dataset, Sequence, data_loader, lambda: iter([(images(), 0 * masks())])])
 def test_whatever_fit_takes(model, dataset):
     if dataset is data_loader:

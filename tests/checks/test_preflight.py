@@ -10,6 +10,7 @@ from kseg.metrics import SegmentationMetrics
 from tests.checks.samples import SIZE, causes, compiled, images, masks, net, refused
 
 
+@pytest.mark.slow
 def test_silent_on_our_own_model_and_loss(unet, caplog):
     assert causes(unet, [(images(4), masks(4))] * 2) == []
     assert caplog.records == []
@@ -63,6 +64,7 @@ def test_silent_on_a_single_volume():
     assert causes(volume, (images(1, (8, 8, 8), 1), masks(1, (8, 8, 8)))) == []
 
 
+@pytest.mark.slow
 def test_silent_on_one_hot_masks_of_several_channels():
     one_hot = np.eye(3, dtype=np.uint8)[np.random.default_rng(0).integers(0, 3, (8, *SIZE))]
     one_hot[..., 0] |= 1  # most of the picture
@@ -100,6 +102,7 @@ def test_silent_on_one_loss_of_probabilities():
     assert causes(compiled(net(activation="sigmoid"), "binary_crossentropy", ["accuracy"]), (images(), masks())) == []
 
 
+@pytest.mark.slow
 def test_silent_on_an_output_that_is_smaller_than_the_image(halved):
     assert causes(halved, (images(), masks(size=(8, 8)))) == []
 

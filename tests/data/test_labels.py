@@ -55,6 +55,7 @@ def test_what_was_found_can_be_set(holding, values):
     assert read_as(again, *values) == read_as(found, *values)
 
 
+@pytest.mark.slow
 def test_masks_are_read_until_the_first_thousand_have_foreground(holding):
     source = holding(0, 255)
     assert read_as(find_foreground(source.subset([0] * 1000 + [1])), 0, 255) == [0, 1]

@@ -21,6 +21,7 @@ def audited():
     return audit(str(NUCLEI), workers=2)
 
 
+@pytest.mark.slow
 def test_what_their_readme_says(audited):
     facts = audited.facts()
     assert facts["pairs"] == "581 (train 499, val 82)"
@@ -28,6 +29,7 @@ def test_what_their_readme_says(audited):
     assert (facts["values"], facts["empty"]) == ("0, 255", "0 of 581 masks (0%)")
 
 
+@pytest.mark.slow
 def test_the_audit_finds_what_is_true_of_them(audited):
     # Checked by eye: 95 are stained tissue in colour among grey fluorescence, and 6 show whole embryos.
     assert {finding.cause: (finding.severity, finding.count) for finding in audited.findings} == {

@@ -5,6 +5,9 @@ import pytest
 
 from tests.diagnosis.simulation import ALL_FOREGROUND, BLIND, EMPTY, HEALTHY, SUNK, causes, simulate, step
 
+# Every test simulates a whole run.
+pytestmark = pytest.mark.slow
+
 
 def test_a_model_that_predicts_is_healthy():
     assert causes([HEALTHY] * 100) == []

@@ -10,6 +10,7 @@ from tests.losses import reference
 from tests.losses.examples import NAMES, make_masks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_mask_dtype_and_a_mask_without_channel_axis_change_nothing(name, rng):
     mask, logits = make_masks("ignored", (3, 8, 8, 1), rng), rng.normal(size=(3, 8, 8, 1)).astype(np.float32)
@@ -33,6 +34,7 @@ def test_mismatched_shapes_are_refused(name):
         getattr(losses, name)(np.zeros((2, 8, 8)), np.zeros((2, 8, 8, 3), np.float32))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_ignored_pixels_have_no_effect(name, rng):
     mask, logits = make_masks("random", (2, 60, 1), rng), rng.normal(0, 3, (2, 60, 1)).astype(np.float32)
@@ -47,6 +49,7 @@ def test_ignored_pixels_have_no_effect(name, rng):
     assert (gradient(lambda x: loss(ignored, x), poisoned)[:, 40:] == 0).all()
 
 
+@pytest.mark.slow
 def test_sums_are_float32_with_half_precision_logits(rng):
     # 512 x 512 pixels are more than float16 can count, and bfloat16 stops at 256.
     mask = np.ones((1, 512, 512, 1), np.uint8)
@@ -57,6 +60,7 @@ def test_sums_are_float32_with_half_precision_logits(rng):
             np.testing.assert_allclose(to_numpy(getattr(losses, name)(mask, logits)), expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_one_value_per_image_so_that_sample_weight_weighs_images(name, rng):
     # Width equals batch size: a loss of shape (B, H, W) would broadcast (B,) against the width.
@@ -95,6 +99,7 @@ def test_config_round_trip(name, rng):
     assert float(loss(mask, probabilities)) != float(losses.get(name)(mask, probabilities))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_compiled_model_is_saved_and_loaded(name, rng, tmp_path):
     images, mask = rng.random((4, 8, 8, 3)).astype(np.float32), make_masks("random", (4, 8, 8, 1), rng)

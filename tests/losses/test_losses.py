@@ -19,6 +19,7 @@ def test_loss_equals_the_float64_reference(name, kind, shape, rng):
     np.testing.assert_allclose(to_numpy(getattr(losses, name)(mask, logits)), expected, rtol=1e-5, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_loss_equals_the_float64_reference_on_large_images(name, rng):
     mask = (rng.random((2, 512, 512, 1)) < 0.01).astype(np.uint8)
@@ -37,6 +38,7 @@ def test_probabilities_cost_the_same_as_their_logits(name, kind, rng):
     np.testing.assert_allclose(loss, getattr(reference, name)(mask, logits), rtol=1e-5, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kind", ["random", "empty", "full", "one pixel"])
 def test_a_perfect_prediction_costs_almost_nothing(name, kind, rng):
@@ -45,6 +47,7 @@ def test_a_perfect_prediction_costs_almost_nothing(name, kind, rng):
     assert (to_numpy(getattr(losses, name)(mask, logits)) < 1e-3).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_false_positive_on_an_empty_mask_costs_and_has_a_gradient(name):
     mask, logits = np.zeros((1, 32, 32, 1), np.uint8), np.full((1, 32, 32, 1), -20, np.float32)
@@ -54,6 +57,7 @@ def test_a_false_positive_on_an_empty_mask_costs_and_has_a_gradient(name):
     assert gradient(lambda x: getattr(losses, name)(mask, x), logits)[0, 5, 5, 0] > 1e-4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("kind", ["random", "empty", "full", "ignored", "one pixel"])
 def test_gradient_equals_finite_differences(name, kind, rng):
@@ -70,6 +74,7 @@ def test_gradient_equals_finite_differences(name, kind, rng):
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("kind", ["random", "empty", "full", "ignored"])
@@ -81,6 +86,7 @@ def test_loss_and_gradient_are_finite_at_any_logit(name, dtype, kind, rng):
     assert np.isfinite(gradient(lambda x: loss(mask, x), logits, dtype)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_gradient_is_finite_at_any_probability(name, rng):
     mask = make_masks("random", (2, 16, 16, 1), rng)
@@ -90,6 +96,7 @@ def test_gradient_is_finite_at_any_probability(name, rng):
     assert np.isfinite(gradient(lambda x: loss(mask, x, from_logits=False), probabilities)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bce", "combined", "focal"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("size", [20.0, 80.0])

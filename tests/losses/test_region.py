@@ -25,6 +25,7 @@ def test_tversky_alpha_weighs_false_positives_and_beta_false_negatives():
         np.testing.assert_allclose(miss_loss, beta / (beta + 1), rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["dice", "iou", "tversky"])
 def test_region_losses_have_no_gradient_when_confidently_wrong_and_their_docstrings_say_so(name):
     mask, logits = np.ones((1, 32, 32, 1), np.uint8), np.full((1, 32, 32, 1), -80.0)

@@ -12,6 +12,7 @@ def make_sums(size):
     return ExactSums(keras.metrics.Metric(), size)
 
 
+@pytest.mark.slow
 @given(
     batches=st.lists(
         st.lists(st.tuples(st.integers(0, 2**31 - 1), st.integers(0, 2**31 - 1)), min_size=1, max_size=6),

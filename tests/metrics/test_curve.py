@@ -66,6 +66,7 @@ def test_best_f1_is_that_of_the_exact_curve(case, rng):
         assert f1_at(masks, logits, result["best_threshold"]) == pytest.approx(result["best_f1"], abs=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_the_gap_equals_numpy(case, rng):
     masks, logits = stream(case, rng)
@@ -87,6 +88,7 @@ def test_ties_go_to_the_threshold_nearest_0_5():
     assert read(curve)["best_threshold"] == pytest.approx(sigmoid(-2.0), abs=0.01)
 
 
+@pytest.mark.slow
 @given(
     # No subnormal numbers: XLA takes them for 0.
     st.lists(
@@ -149,6 +151,7 @@ def test_no_pixels_and_constant_logits_have_no_gap():
     assert read(curve)["gap"] == pytest.approx(0, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_ignored_pixels_and_images_of_weight_0_are_not_counted(rng):
     masks, logits = stream("separate", rng, 4000)
     marked = masks.copy()
@@ -200,6 +203,7 @@ def test_config_round_trip():
     assert not again.from_logits
 
 
+@pytest.mark.slow
 def test_fit_logs_each_value_in_training_and_validation(rng):
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 1)])
     model.compile("sgd", "mse", metrics=[ThresholdCurve()])

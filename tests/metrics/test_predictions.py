@@ -5,6 +5,7 @@ import pytest
 from kseg.metrics import PredictionMonitor
 
 
+@pytest.mark.slow
 def test_means_equal_numpy_without_the_ignored_pixels(rng):
     mask = rng.choice(np.uint8([0, 0, 0, 1, 255]), (9, 32, 32, 1))
     logits = rng.normal(-3, 3, mask.shape).astype(np.float32)
@@ -22,6 +23,7 @@ def test_means_equal_numpy_without_the_ignored_pixels(rng):
     assert logged == pytest.approx({"pred_mean": counts.pred_mean, "target_mean": counts.target_mean}, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_mean_of_tiny_probabilities_is_exact(rng):
     monitor = PredictionMonitor()
     for _ in range(50):
@@ -29,6 +31,7 @@ def test_the_mean_of_tiny_probabilities_is_exact(rng):
     assert monitor.counts().pred_mean == pytest.approx(1 / (1 + np.exp(14.0)), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_difference_of_two_counts_is_that_of_the_batches_between():
     monitor = PredictionMonitor()
     monitor.update_state(np.ones((1, 4)), np.full((1, 4, 1), 3.0))
@@ -48,6 +51,7 @@ def test_predictions_that_are_not_finite_are_counted_and_make_the_mean_nan():
     assert np.isnan(float(monitor.result()["pred_mean"]))
 
 
+@pytest.mark.slow
 def test_sample_weight_zero_leaves_an_image_out():
     monitor = PredictionMonitor(from_logits=False)
     monitor.update_state(np.ones((2, 4)), np.float32([[0.25] * 4, [1.0] * 4])[..., None], sample_weight=[1, 0])
@@ -62,6 +66,7 @@ def count_constant(*images):
     return counts.constant, counts.images
 
 
+@pytest.mark.slow
 def test_predictions_that_do_not_depend_on_the_image_are_counted():
     flat, border = [[-2.0] * 4] * 4, [[-1.0] * 4, [-1.0, -2, -2, -1], [-1.0, -2, -2, -1], [-1.0] * 4]
     other = [[-2.0, 3.0, -2.0, -2.0]] * 4

@@ -80,6 +80,7 @@ def test_counts_equal_the_confusion_matrix(rng):
     assert counts == {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("metric", "score"), [(metrics.ImageF1, "f1"), (metrics.ImageIoU, "iou")])
 def test_means_over_images_leave_out_empty_masks_and_count_them(metric, score, rng):
     mask, logits = stream(rng)
@@ -93,6 +94,7 @@ def test_means_over_images_leave_out_empty_masks_and_count_them(metric, score, r
     assert (counts["images"], counts["empty"]) == (len(with_foreground), empty)
 
 
+@pytest.mark.slow
 def test_false_alarm_rate_counts_the_empty_masks(rng):
     mask = np.zeros((6, 4, 4, 1), np.uint8)
     mask[0, 0, 0] = 1
@@ -105,6 +107,7 @@ def test_false_alarm_rate_counts_the_empty_masks(rng):
     assert result(instance) == pytest.approx(1 / 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ALL)
 @pytest.mark.parametrize("sizes", [[23], [1] * 23, [8, 8, 7], [20, 3]])
 def test_batch_size_and_order_do_not_change_the_result(metric, sizes, rng):
@@ -114,6 +117,7 @@ def test_batch_size_and_order_do_not_change_the_result(metric, sizes, rng):
     assert result(update(metric(), mask[order], logits[order], sizes)) == expected
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(1, 22), unique=True, max_size=5))
 @settings(max_examples=4, deadline=None)
 def test_any_batch_sizes_give_the_same_result(seed, cuts):
@@ -137,6 +141,7 @@ def test_no_result_is_nan_without_pixels_or_foreground(metric):
         assert values.get("f1", 0) == 0  # 0/0, as in scikit-learn
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ALL)
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64, np.float32, np.float64])
 def test_mask_dtype_and_channel_axis_do_not_change_the_result(metric, dtype, rng):
@@ -177,6 +182,7 @@ def test_nan_is_background():
     assert instance.counts() == {"tp": 0, "fp": 0, "fn": 1, "tn": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ALL)
 def test_sample_weight_zero_leaves_an_image_out(metric, rng):
     # As many images as columns: weights (B,) must not broadcast over the width.
@@ -218,6 +224,7 @@ def test_keras_knows_whether_higher_is_better(metric):
     assert metric()._direction == ("down" if metric is metrics.FalseAlarmRate else "up")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ALL)
 def test_reset_sets_all_counts_to_0(metric, rng):
     mask, logits = stream(rng)
@@ -226,6 +233,7 @@ def test_reset_sets_all_counts_to_0(metric, rng):
     assert set(instance.counts().values()) == {0}
 
 
+@pytest.mark.slow
 def test_a_short_last_batch_is_counted_once(rng):
     mask, logits = stream(rng)
     model = keras.Sequential([keras.Input((9, 7, 1)), keras.layers.Identity()])
@@ -236,6 +244,7 @@ def test_a_short_last_batch_is_counted_once(rng):
     assert logs["mean_f1"] == float(result(update(metrics.ImageF1(), mask, logits, [23])))
 
 
+@pytest.mark.slow
 def test_a_compiled_model_with_all_metrics_is_saved_and_loaded(rng, tmp_path):
     mask, logits = stream(rng)
     model = keras.Sequential([keras.Input((9, 7, 1)), keras.layers.Conv2D(1, 1)])
@@ -264,6 +273,7 @@ def test_files_name_the_new_classes_and_may_name_the_old_ones(old, new):
     assert again.get_config() == new(0.3).get_config()
 
 
+@pytest.mark.slow
 def test_a_model_saved_with_the_old_names_is_loaded():
     # Written by commit a602027 on each backend, with MeanF1 and MeanIoU among the metrics.
     path = Path(__file__).parents[1] / f"checkpoints/a602027/own-{keras.config.backend()}/last.keras"

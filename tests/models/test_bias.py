@@ -93,6 +93,7 @@ LOGITS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [*PROBABILITIES, *LOGITS])
 def test_a_model_with_a_zero_kernel_predicts_the_share(form, rng):
     model = (PROBABILITIES | LOGITS)[form]()
@@ -100,6 +101,7 @@ def test_a_model_with_a_zero_kernel_predicts_the_share(form, rng):
     np.testing.assert_allclose(mean_prediction(model, form in LOGITS, rng), SHARE, rtol=3e-7)
 
 
+@pytest.mark.slow
 def test_each_channel_may_have_its_own_share(rng):
     model = functional(logits, channels=3)
     set_output_bias(model, [0.5, 0.1, 1e-4])
@@ -108,6 +110,7 @@ def test_each_channel_may_have_its_own_share(rng):
     np.testing.assert_allclose(mean_prediction(model, True, rng), [0.2] * 3, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_a_new_unet_predicts_about_the_share(dtype, rng):
     keras.utils.set_random_seed(0)
@@ -120,6 +123,7 @@ def test_a_new_unet_predicts_about_the_share(dtype, rng):
     assert SHARE / 6 < after < SHARE * 6 < before
 
 
+@pytest.mark.slow
 def test_only_the_bias_changes():
     model = unet(filters=8, levels=2)
     before = {weight.path: weight.numpy() for weight in model.weights}
@@ -128,6 +132,7 @@ def test_only_the_bias_changes():
     assert changed == ["logits/bias"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["nested models", "subclassed"])
 def test_the_model_still_trains(form, rng):
     model = PROBABILITIES[form]()

@@ -383,6 +383,7 @@ def test_nothing_left_is_refused(tmp_path, refused):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_data_that_cannot_work_is_refused_before_the_first_step(tmp_path, capsys):
     for kind, value in (("images", 40), ("masks", 255)):
         (tmp_path / kind).mkdir()
@@ -410,6 +411,7 @@ def test_several_steps_an_execution_and_mixed_precision(folder, tmp_path):
     assert model.get_layer("bottoma_conv").compute_dtype == "bfloat16"
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_not_overwritten(finished, folder):
     with pytest.raises(
         KsegError, match="holds a run already. To resume it, add --resume: --run-dir .* --resume. To start another"
@@ -417,6 +419,7 @@ def test_a_finished_run_is_not_overwritten(finished, folder):
         train(TrainConfig(**settings(folder, finished.run.path)))
 
 
+@pytest.mark.slow
 def test_a_finished_checkpoint_has_to_be_given_more_epochs(finished, folder):
     with pytest.raises(KsegError, match="has 2 epochs done; --epochs is 2, the number in all. Give more to continue"):
         train(TrainConfig(**settings(folder, finished.run.path)), finished.run.last)

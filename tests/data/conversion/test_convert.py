@@ -163,6 +163,7 @@ def test_tfds_reads_it(folder, out):
     assert info.splits["train"].num_bytes == sum(sizes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shard_format", FORMATS)
 def test_a_conversion_can_be_converted(shard_format, folder, out):
     convert(str(folder), out / "first", shard_format=shard_format)
@@ -173,6 +174,7 @@ def test_a_conversion_can_be_converted(shard_format, folder, out):
         np.testing.assert_array_equal(pair[1], expected[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache", ["none", "memory"])
 def test_batches_are_those_of_the_folder(cache, folder, out):
     convert(str(folder), out / "set", shard_bytes=SHARD_BYTES)
@@ -193,6 +195,7 @@ class Killed(BaseException):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shard_format", FORMATS)
 def test_what_ends_at_any_file_goes_on_to_the_same_bytes(shard_format, folder, out, monkeypatch):
     convert(str(folder), out / "whole/set", shard_format=shard_format, shard_bytes=SHARD_BYTES)

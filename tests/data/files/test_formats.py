@@ -88,6 +88,7 @@ def damaged_files(draw):
     return name, sample, draw(st.none() | st.integers(0, 300)), draw(st.lists(writes, max_size=4))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Pillow warns of damage before it raises
 @settings(max_examples=400, deadline=None)
 @given(damaged_files(), st.sampled_from([(), COLOURS]), st.sampled_from([8, 16]))

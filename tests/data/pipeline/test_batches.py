@@ -39,6 +39,7 @@ def same(some, others):
     return all(np.array_equal(x, u) and np.array_equal(y, v) for (x, y), (u, v) in zip(some, others, strict=True))
 
 
+@pytest.mark.slow
 def test_batches_are_uint8_and_every_epoch_sees_every_image_in_another_order(source):
     batches = batches_of(source, 9, augment="none")
     for images, masks in batches:
@@ -54,6 +55,7 @@ def test_a_run_that_starts_at_an_epoch_sees_what_a_whole_run_sees_in_it(source):
     assert same(batches_of(source, 9)[6:], batches_of(source, 3, start=(2, 0)))
 
 
+@pytest.mark.slow
 def test_a_run_that_starts_inside_an_epoch_sees_blanks_and_then_what_a_whole_run_sees(source):
     whole, started = batches_of(source, 9), batches_of(source, 6, start=(1, 2))
     assert same(started[2:], whole[5:])
@@ -94,6 +96,7 @@ def test_contents_change_with_the_files(make_folder, pairs):
     assert training.summary() != said
 
 
+@pytest.mark.slow
 def test_order_and_augmentation_follow_the_seed(source):
     assert same(batches_of(source, 4), batches_of(source, 4))
     assert not same(batches_of(source, 4), batches_of(source, 4, seed=6))
@@ -135,6 +138,7 @@ def test_images_of_many_channels_come_as_they_are(tmp_path, rng):
         assert batches_of(source, 1, augment=augment)[0][0].shape == (3, 16, 24, 5)
 
 
+@pytest.mark.slow
 def test_python_ends_while_batches_are_being_read(make_folder, pairs):
     """What TensorFlow's threads have Python do when it ends would end the process with an abort."""
     code = f"""
@@ -155,6 +159,7 @@ def changed(batches, others):
     ]
 
 
+@pytest.mark.slow
 def test_without_foreground_crops_every_example_is_augmented_at_its_address(source):
     batches = batches_of(source, 6, foreground_crops=0.0)
     assert same(batches, batches_of(source, 6))
@@ -171,6 +176,7 @@ def test_without_foreground_crops_every_example_is_augmented_at_its_address(sour
 MOSAICS = Augmentation(turns=True, blur=2, mosaic=0.5)
 
 
+@pytest.mark.slow
 def test_mosaics_are_made_at_the_address_of_their_batch(source):
     plain, batches = (
         batches_of(source, 6, augment=dataclasses.replace(MOSAICS, mosaic=0)),
@@ -183,6 +189,7 @@ def test_mosaics_are_made_at_the_address_of_their_batch(source):
     assert same(spared, batches_of(source, 6, augment=dataclasses.replace(MOSAICS, mosaic=0), foreground_crops=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augment", ["medium", "heavy", MOSAICS], ids=str)
 def test_no_augmentation_depends_on_where_a_run_starts(augment, source):
     whole = batches_of(source, 9, augment=augment)
@@ -191,6 +198,7 @@ def test_no_augmentation_depends_on_where_a_run_starts(augment, source):
         assert same(batches_of(source, 9 - done + start[1], augment=augment, start=start)[start[1] :], whole[done:])
 
 
+@pytest.mark.slow
 def test_no_augmentation_depends_on_how_many_threads_there_are(source):
     def with_threads(count):
         options = tf.data.Options()
@@ -211,6 +219,7 @@ def test_a_negative_seed_is_refused(source):
         batches_of(source, 1, seed=-1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augment", ["none", "light"])
 @pytest.mark.parametrize(("share", "count"), [(0.25, 1), (0.5, 2), (0.7, 3), (1.0, 4)])
 def test_the_share_of_every_batch_is_cropped_around_foreground_and_no_more(share, count, augment, source):
@@ -220,6 +229,7 @@ def test_the_share_of_every_batch_is_cropped_around_foreground_and_no_more(share
     assert changed(batches, batches_of(source, 6, **settings)) == [[True] * count + [False] * (4 - count)] * 6
 
 
+@pytest.mark.slow
 def test_foreground_crops_follow_the_seed_and_not_where_training_starts(source):
     settings = {"foreground_crops": 0.6, "augment": "none"}
     batches = batches_of(source, 9, **settings)
@@ -228,6 +238,7 @@ def test_foreground_crops_follow_the_seed_and_not_where_training_starts(source):
     assert not same(batches, batches_of(source, 9, **settings, seed=6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augment", ["none", "light"])
 def test_a_crop_around_foreground_has_foreground_if_the_image_has_any(make_folder, augment):
     pairs = {}
@@ -259,6 +270,7 @@ def test_foreground_crops_of_less_than_an_image_are_refused(source):
         batches_of(source, 1, foreground_crops=0.1)
 
 
+@pytest.mark.slow
 def test_training_batches_have_one_size(source):
     batches = training_batches(source, find_foreground(source), image_size=(16, 16), batch_size=4, seed=0)
     assert batches.steps == 2
@@ -267,6 +279,7 @@ def test_training_batches_have_one_size(source):
     assert (whole.steps, len(next(iter(whole.dataset))[0])) == (1, 9)
 
 
+@pytest.mark.slow
 def test_an_epoch_has_whole_executions(source):
     rule = find_foreground(source)
     settings = {"image_size": (16, 16), "batch_size": 2, "seed": 0}

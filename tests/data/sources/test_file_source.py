@@ -13,6 +13,7 @@ def source(make_folder, pairs):
     return open_sources(str(make_folder(pairs)), val_fraction=0.01)[0]  # nine images
 
 
+@pytest.mark.slow
 def test_every_pair_of_a_large_source_is_checked_in_order(source):
     bad = {0, 4, 8}
     for index in bad:

@@ -8,6 +8,7 @@ from tests.data.reading import decoded
 pytestmark = pytest.mark.backend_free
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", ["standard", "rare"])
 def test_shapes_are_what_their_description_says(config):
     masks = np.stack([shapes.draw(config, "train", index)[1] for index in range(200)])

@@ -85,6 +85,7 @@ def photos(source, key=None):
     return [int(image[0, 0, 0]) // 10 for _, image, _ in decoded(source, key)]
 
 
+@pytest.mark.slow
 def test_it_is_read_without_a_warning_and_its_length_is_known(sources, caplog):
     for source in sources:
         for dataset in (source.examples(), source.indices(), source.examples((0, 1)), source.indices((0, 1))):
@@ -106,6 +107,7 @@ def test_take_and_indices(sources):
     assert indices(validation) == [0, 1, 2, 3, 4]
 
 
+@pytest.mark.slow
 def test_streamed_order_follows_seed_and_epoch_and_indices_follow_examples(sources):
     training, _ = sources
     orders = {(seed, epoch): photos(training, (seed, epoch)) for seed in (0, 1) for epoch in (0, 1)}
@@ -118,6 +120,7 @@ def test_streamed_order_follows_seed_and_epoch_and_indices_follow_examples(sourc
         assert indices(training, key) == [index for index, _, _ in decoded(training, key)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cache", ["none", "memory"])
 def test_batches_start_at_any_epoch(sources, cache):
     settings = {"image_size": (16, 16), "batch_size": 5, "seed": 3, "cache": cache}
@@ -156,6 +159,7 @@ def test_an_image_that_is_not_the_size_of_its_mask_is_refused(data_dir):
 # Slices, other forms, other places
 
 
+@pytest.mark.slow
 def test_slices_of_two_splits_are_one_source(data_dir):
     TwentyPictures(data_dir=data_dir).download_and_prepare()
     training, validation = open_sources(
@@ -235,6 +239,7 @@ def test_without_the_package_array_records_are_refused(array_records, monkeypatc
         open_sources(str(array_records.data_path))
 
 
+@pytest.mark.slow
 def test_a_prepared_folder_is_opened_where_it_lies(sources, data_dir, tmp_path):
     shutil.copytree(data_dir / "twenty_pictures/1.0.0", tmp_path / "copied")
     for here, there in zip(open_sources(str(tmp_path / "copied"), val_fraction=0.25), sources, strict=True):

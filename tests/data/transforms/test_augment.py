@@ -51,6 +51,7 @@ def changed(image, mask, how, count, around_foreground=False):
     return [augment_example(image, mask, how, (0, 0, index), around_foreground) for index in range(count)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("around_foreground", [False, True])
 @pytest.mark.parametrize("name", [*MOVES, *PRESETS])
 @pytest.mark.parametrize("size", [(64, 64), (32, 96)])

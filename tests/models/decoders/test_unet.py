@@ -5,6 +5,9 @@ import pytest
 from kseg.models import unet
 from tests.gradients import to_numpy
 
+# Every test compiles a U-Net.
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("size", [(32, 32), (32, 48), (8, 16)])
 def test_logits_have_the_size_of_the_image(size, rng):

@@ -142,6 +142,7 @@ def test_ignored_pixels_are_no_foreground_in_the_audit(tmp_path):
     assert shares == {0: 0, 1: 36 / (HEIGHT * WIDTH)}
 
 
+@pytest.mark.slow
 @given(
     st.integers(0, 2000),
     st.integers(0, 7),

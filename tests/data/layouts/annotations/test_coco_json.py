@@ -105,6 +105,7 @@ def test_any_coco_json_is_read_or_refused_by_name(tmp_path_factory, path, value)
     )
 
 
+@pytest.mark.slow
 @given(PATHS, JSON)
 @FUZZED
 def test_any_panoptic_json_is_read_or_refused_by_name(tmp_path_factory, path, value):

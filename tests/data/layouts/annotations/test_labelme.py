@@ -140,6 +140,7 @@ def test_other_json_beside_images_is_not_read(tmp_path):
     assert layout.rule == "images/ and masks/ by stem"
 
 
+@pytest.mark.slow
 @given(PATHS, JSON)
 @FUZZED
 def test_any_shapes_are_read_or_refused_by_name(tmp_path_factory, path, value):
