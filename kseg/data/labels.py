@@ -1,17 +1,16 @@
 """The meaning of the values in a data set's masks: background, foreground or ignored."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from kseg import IGNORE
-from kseg.data.bridge import call_python, explain_read_errors
 from kseg.data.sources.base import Source
+from kseg.data.survey import MaskValues, describe_masks, refuse_two_ways_of_writing, survey_masks, values_in
 from kseg.errors import KsegError
 
-_MASKS_TO_READ = 1000
 _VALUES = 65536  # masks have 8 or 16 bits
 
 NOT_COVERED = 2
@@ -88,8 +87,8 @@ def find_foreground(source: Source, setting: Sequence[int] | Literal["auto", "an
               names its classes.
 
     Raises:
-        KsegError: `auto` finds no rule: no mask has foreground, no mask has background, or the masks have soft edges.
-            Also if a mask cannot be read.
+        KsegError: `auto` finds no rule: no mask has foreground, no mask has background, the masks have soft edges, or
+            some write foreground as 255 and others as 1. Also if a mask cannot be read.
 
     Example::
 
@@ -98,14 +97,45 @@ def find_foreground(source: Source, setting: Sequence[int] | Literal["auto", "an
     """
     if setting != "auto":
         return foreground_as_set(setting)
-    counts = np.zeros(_VALUES, int)
-    for number, mask in enumerate(stored_masks(source), start=1):
-        counts += np.bincount(mask.ravel(), minlength=_VALUES)
-        if source.classes and counts[0] and counts[list(source.classes)].any():
-            break
-        if number >= _MASKS_TO_READ and counts[1:].any():
-            break
-    return read_foreground(np.flatnonzero(counts).tolist(), source.name, named=bool(source.classes))
+    return decide_foreground(survey_masks(source, until_foreground=True), source.name, named=bool(source.classes))
+
+
+def find_foreground_of_splits(
+    training: Source, validation: Source, setting: Sequence[int] | Literal["auto", "any", "classes"]
+) -> tuple[Foreground, str]:
+    """Return the rule for the masks of both splits, and what it finds in them, as text.
+
+    Arguments and errors are those of `find_foreground`; the training masks decide, and the validation masks must follow
+    the same rule.
+    """
+    surveys = survey_masks(training, until_foreground=True), survey_masks(validation)
+    named = bool(training.classes)
+    if setting == "auto":
+        rule = decide_foreground(surveys[0], training.name, named=named)
+        if not named:
+            refuse_two_ways_of_writing(f"{training.name} and {validation.name}", [*surveys[0], *surveys[1]])
+    else:
+        rule = foreground_as_set(setting)
+    table = rule.table()
+    uncovered = [value for value in values_in(surveys[1]) if table[value] == NOT_COVERED]
+    if uncovered:
+        raise KsegError(
+            f"The validation masks of {validation.name} hold {list_values(uncovered)}; expected 0 and 255, as in the "
+            f"training masks. {_HELP}"
+        )
+    if not (table[values_in(surveys[0])] == 1).any():
+        raise KsegError(
+            f"No training mask of {training.name} has any foreground by --foreground {setting}: they hold "
+            f"{list_values(values_in(surveys[0]))}. Give other values, or auto."
+        )
+    return rule, f"training: {describe_masks(surveys[0], table)}; validation: {describe_masks(surveys[1], table)}"
+
+
+def decide_foreground(survey: Sequence[MaskValues], name: str, *, named: bool) -> Foreground:
+    """Return the rule that `auto` finds in masks; see `find_foreground` and `read_foreground`."""
+    if not named:
+        refuse_two_ways_of_writing(name, survey)
+    return read_foreground(values_in(survey), name, named=named)
 
 
 def foreground_as_set(setting: Sequence[int] | Literal["any", "classes"]) -> Foreground:
@@ -158,18 +188,3 @@ def list_values(found: Sequence[int]) -> str:
     """
     more = f" and {len(found) - 8} more" if len(found) > 8 else ""
     return ", ".join(map(str, found[:8])) + more
-
-
-def stored_masks(source: Source) -> Iterator[np.ndarray]:
-    """Yield the masks of a source with their stored values, uint16 `(H, W, 1)`, in order; they are read in parallel.
-
-    Raises:
-        KsegError: a mask cannot be read.
-    """
-    import tensorflow as tf
-
-    masks = source.examples().map(
-        lambda *example: call_python(source.read_mask, tf.uint16, *example), num_parallel_calls=tf.data.AUTOTUNE
-    )
-    with explain_read_errors(source.name):
-        yield from masks.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()

@@ -4,7 +4,8 @@ import logging
 from dataclasses import dataclass
 
 from kseg.config.train import DataOptions
-from kseg.data import Batches, Foreground, find_foreground, open_sources, training_batches, validation_batches
+from kseg.data import Batches, Foreground, open_sources, training_batches, validation_batches
+from kseg.data.labels import find_foreground_of_splits
 from kseg.data.sources.base import Source
 from kseg.data.transforms.strengths import find_augmentation
 from kseg.errors import KsegError
@@ -20,6 +21,8 @@ class RunData:
     training: Source
     validation: Source
     foreground: Foreground
+    masks: str
+    """What the masks of both hold, for the log."""
     faults: list[str]
     """One message for each example that was left out."""
 
@@ -50,7 +53,7 @@ def open_data(options: DataOptions) -> RunData:
             raise KsegError(
                 f"Too much of {options.dataset} cannot be read; nothing is left. The first fault: {faults[0]}"
             )
-    return RunData(training, validation, find_foreground(training, options.foreground), faults)
+    return RunData(training, validation, *find_foreground_of_splits(training, validation, options.foreground), faults)
 
 
 def log_data(data: RunData, options: DataOptions, run: RunDirectory) -> None:
@@ -69,6 +72,7 @@ def log_data(data: RunData, options: DataOptions, run: RunDirectory) -> None:
     if training.bit_depth > 8:
         _log.info(f"Images: 16 bits a channel, where 0 to {2**training.bit_depth - 1} become 0 to 255")
     _log.info(f"Foreground: {data.foreground}")
+    _log.info(f"Masks, {data.masks}")
     _log.info(f"Augmentation: {options.augment}: {find_augmentation(options.augment)}")
 
 

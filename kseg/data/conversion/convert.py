@@ -15,10 +15,10 @@ from typing import Any, Literal
 
 from kseg.data.conversion.plan import TEMPORARY_FILE, Conversion, Plan, ShardFormat, describe_origin, read_plan
 from kseg.data.conversion.shards import mean_example_size, plan_shards, write_metadata, write_shards
-from kseg.data.labels import stored_masks
 from kseg.data.sources.base import Source
 from kseg.data.sources.open import open_sources
 from kseg.data.sources.tfds import PLAN_FILE
+from kseg.data.survey import stored_masks
 from kseg.errors import KsegError
 from kseg.storage.atomic import explain_write_errors, write_atomically
 from kseg.storage.lock import only_writer

@@ -17,7 +17,7 @@ ORIENTATION = 0x0112
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ALPHA = (1, 2)  # values of TIFF's ExtraSamples; 0 is a channel of unspecified meaning
-_CMYK = 5  # a value of TIFF's PhotometricInterpretation
+_WHITE_IS_ZERO, _CMYK = 0, 5  # values of TIFF's PhotometricInterpretation
 
 # How pixels are turned upright, by EXIF orientation.
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -107,9 +107,11 @@ def _open_tiff(file: BinaryIO) -> BandImage | None:
 
     def decode() -> np.ndarray:
         if is_stack:
-            return np.stack([_read_page(one) for one in series[0].pages], axis=-1)
-        pixels = _read_page(page)
-        return np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels  # SYX: planar, channels first
+            pixels = np.stack([_read_page(one) for one in series[0].pages], axis=-1)
+        else:
+            pixels = _read_page(page)
+            pixels = np.moveaxis(pixels, 0, -1) if page.axes == "SYX" else pixels  # SYX: planar, channels first
+        return ~pixels if page.photometric == _WHITE_IS_ZERO and pixels.dtype.kind == "u" else pixels
 
     dtype = page.dtype.newbyteorder("=") if page.dtype else np.dtype("V")
     orientation = page.tags.valueof(ORIENTATION, 1)

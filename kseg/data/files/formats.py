@@ -10,6 +10,7 @@ from typing import BinaryIO, TypeGuard
 import numpy as np
 from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile as PillowFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from kseg.data.files.bands import MAX_CHANNELS, ORIENTATION, BandImage, find_band_image
 from kseg.errors import KsegError
@@ -18,6 +19,9 @@ EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".png", ".tif",
 
 MODES_OF_16_BITS = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 """Modes of Pillow. Pillow would clip their values to 8 bits, not scale them."""
+
+_BMP_BITS = 28  # where a BMP states its bits a pixel
+_PHOTOMETRIC = 0x0106  # a TIFF tag: 0 is WhiteIsZero
 
 # Pillow tells these by content, not by extension. For other formats it may start a program such as Ghostscript.
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
@@ -69,6 +73,11 @@ def open_image(path: ImageFile) -> Iterator[BandImage | PillowFile]:
         file.seek(0)
         with Image.open(file, formats=_FORMATS) as picture:
             _check_header(path, picture)
+            if _is_misread_bmp(picture, file):
+                raise KsegError(
+                    f"{path} is a BMP of 8 bits with a palette of black and white, which Pillow misreads; expected no "
+                    "palette, or 1 bit. Save it as PNG."
+                )
             if isinstance(path, EmbeddedFile) and path.is_upright:
                 picture.getexif().pop(ORIENTATION, None)
             yield picture
@@ -93,6 +102,17 @@ def _check_header(path: ImageFile, picture: PillowFile) -> None:
         raise KsegError(
             f"{path} has 16 bits a channel, and Pillow reads 8 of them; expected RGB or grey. Convert it first."
         )
+
+
+def _is_misread_bmp(picture: PillowFile, file: BinaryIO) -> bool:
+    """Return whether Pillow takes a BMP of 8 bits, with black and white as its palette, for one of 1 bit."""
+    if picture.format != "BMP" or picture.mode != "1":
+        return False
+    place = file.tell()
+    file.seek(_BMP_BITS)
+    bits = int.from_bytes(file.read(2), "little")
+    file.seek(place)
+    return bits != 1
 
 
 def upright_pixels(picture: Image.Image) -> np.ndarray:
@@ -122,6 +142,11 @@ def pixel_layout(picture: PillowFile) -> str:
     """Return Pillow's name for the stored layout of a pixel, such as `L;4`; empty if the header does not say."""
     arguments = picture.tile[0].args if picture.tile else ""
     return arguments if isinstance(arguments, str) else str(next(iter(arguments or ()), ""))
+
+
+def is_white_zero(picture: PillowFile) -> bool:
+    """Return whether this is a grey TIFF in which 0 is white (PhotometricInterpretation 0)."""
+    return isinstance(picture, TiffImageFile) and picture.tag_v2.get(_PHOTOMETRIC) == 0
 
 
 def is_npy(path: ImageFile) -> TypeGuard[str]:

@@ -13,6 +13,7 @@ from kseg.data.files.formats import (
     ImageFile,
     file_errors,
     is_npy,
+    is_white_zero,
     open_image,
     open_npy,
     upright_pixels,
@@ -129,7 +130,9 @@ def image_values(path: ImageFile) -> np.ndarray:
             if isinstance(picture, BandImage):
                 return picture.read()
             if picture.mode in MODES_OF_16_BITS:
-                return upright_pixels(picture).astype(np.uint16)[..., None]
+                is_inverted = is_white_zero(picture)  # Pillow inverts such files of 8 bits itself
+                values = upright_pixels(picture).astype(np.uint16)[..., None]
+                return ~values if is_inverted else values
             ImageOps.exif_transpose(picture, in_place=True)
             mode = "L" if picture.mode in _GREY_MODES else "RGB"
             values = np.asarray(picture if picture.mode == mode else picture.convert(mode))

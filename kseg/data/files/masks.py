@@ -19,11 +19,10 @@ from kseg.data.files.formats import (
     is_npy,
     open_image,
     open_npy,
-    pixel_layout,
-    upright_pixels,
     upright_shape,
 )
 from kseg.data.files.images import image_values
+from kseg.data.files.mask_pixels import mask_pixels
 from kseg.errors import KsegError
 
 IGNORE_PREFIX = "ignore="
@@ -33,9 +32,6 @@ _MAX_SAMPLES = 20
 _MAX_COLOURS = 64  # a mask with more was interpolated, or saved as JPEG
 
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I"}) | MODES_OF_16_BITS
-
-# Pillow scales grey of 2 and 4 bits to 0 … 255; in a mask the stored values are class indices.
-_SCALES = {"L;2": 85, "L;4": 17}
 
 
 @runtime_checkable
@@ -55,7 +51,7 @@ class MaskAnnotation(Protocol):
 
 
 def read_mask(path: ImageFile | MaskAnnotation, colours: Sequence[str] = ()) -> np.ndarray:
-    """Read a mask as uint16 `(H, W, 1)`, turned upright: its stored values; of a palette image, the indices.
+    """Read a mask as uint16 `(H, W, 1)`, turned upright: its stored values, or those that `mask_pixels` gives.
 
     Stored values above 65535, which only instance ids reach, become 65535.
 
@@ -128,10 +124,7 @@ def _stored_values(path: ImageFile) -> np.ndarray:
         if is_npy(path):
             return _open_npy_mask(path)
         with _open_supported(path) as picture:
-            scale = _SCALES.get(pixel_layout(picture))
-            values = upright_pixels(picture)
-    values = values // scale if scale else values
-    return values if values.ndim == 3 else values[..., None]
+            return mask_pixels(picture)
 
 
 @contextlib.contextmanager

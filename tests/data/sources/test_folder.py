@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from kseg.data import find_foreground, open_sources
-from kseg.data.labels import stored_masks
+from kseg.data.survey import stored_masks
 from kseg.errors import KsegError
 from tests.data.reading import decoded
 

@@ -1,0 +1,123 @@
+"""The values in the masks of a data set, read before training: they decide how masks are read, and go into the log."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from kseg import IGNORE
+from kseg.data.bridge import call_python, explain_read_errors
+from kseg.data.quality import foreground_share, is_black_and_white
+from kseg.data.sources.base import Source
+from kseg.errors import KsegError
+
+_MASKS_TO_READ = 1000
+
+
+@dataclass(frozen=True)
+class MaskValues:
+    """The stored values of one mask."""
+
+    values: np.ndarray
+    """Each value once, ascending, uint16 `(N,)`."""
+    counts: np.ndarray
+    """The number of pixels with each, int64 `(N,)`."""
+
+    @property
+    def is_white(self) -> bool:
+        """Whether the mask holds 0 and 255, and nothing else; a mask of 255 alone may be ignored as a whole."""
+        return is_black_and_white(self.values) and self.values[0] == 0
+
+    @property
+    def classes(self) -> np.ndarray:
+        """The values besides 0 and 255."""
+        return self.values[(self.values != 0) & (self.values != IGNORE)]
+
+
+def survey_masks(source: Source, *, until_foreground: bool = False) -> list[MaskValues]:
+    """Return the values of each of the first 1000 masks of a source.
+
+    Args:
+        source: the data set.
+        until_foreground: if these masks are all empty, read on until one is not.
+
+    Raises:
+        KsegError: a mask cannot be read.
+    """
+    masks = (MaskValues(*np.unique(mask, return_counts=True)) for mask in stored_masks(source))
+    survey = list(islice(masks, _MASKS_TO_READ))
+    if until_foreground and not any(mask.values.any() for mask in survey):
+        for mask in masks:
+            survey.append(mask)
+            if mask.values.any():
+                break
+    return survey
+
+
+def stored_masks(source: Source) -> Iterator[np.ndarray]:
+    """Yield the masks of a source with their stored values, uint16 `(H, W, 1)`, in order; they are read in parallel.
+
+    Raises:
+        KsegError: a mask cannot be read.
+    """
+    import tensorflow as tf
+
+    masks = source.examples().map(
+        lambda *example: call_python(source.read_mask, tf.uint16, *example), num_parallel_calls=tf.data.AUTOTUNE
+    )
+    with explain_read_errors(source.name):
+        yield from masks.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+
+
+def values_in(survey: Sequence[MaskValues]) -> list[int]:
+    """Return all values in the masks, ascending."""
+    return np.unique(np.concatenate([mask.values for mask in survey])).tolist() if survey else []
+
+
+def refuse_two_ways_of_writing(name: str, survey: Sequence[MaskValues]) -> None:
+    """Refuse masks of which some write foreground as 255, and others as 1 or as class indices.
+
+    If any mask has 255 beside classes, 255 means ignored, and a mask may have no other value.
+
+    Args:
+        name: the data set, for the message.
+        survey: the masks of all splits.
+
+    Raises:
+        KsegError: both ways occur.
+    """
+    white = sum(mask.is_white for mask in survey)
+    with_classes = [mask for mask in survey if len(mask.classes)]
+    if not white or not with_classes or any((mask.values == IGNORE).any() for mask in with_classes):
+        return
+    classes = values_in(with_classes)
+    example = ", ".join(map(str, classes[:4])) + (" …" if len(classes) > 4 else "")
+    raise KsegError(
+        f"The masks of {name} are written in two ways: of {len(survey)}, {white} hold nothing but 0 and 255, and "
+        f"{len(with_classes)} hold {example} and no 255. Either 255 is foreground as well: --foreground any. Or 255 is "
+        "ignored: --foreground classes. kseg audit names the files."
+    )
+
+
+def describe_masks(survey: Sequence[MaskValues], table: np.ndarray) -> str:
+    """Return what masks hold, as text.
+
+    Args:
+        survey: the masks.
+        table: the new value of each stored value, uint8 `(65536,)`: 0, 1 or 255; see `Foreground.table`.
+
+    >>> survey = [MaskValues(np.array([0, 1]), np.array([3, 1])), MaskValues(np.array([0, 255]), np.array([3, 1]))]
+    >>> table = np.eye(1, 65536, 1, np.uint8)[0]
+    >>> table[255] = 255
+    >>> describe_masks(survey, table)
+    'foreground 14.3%, ignored 12.5%, 1 of 2 masks empty, 1 class'
+    """
+    kinds = [table[mask.values] for mask in survey]
+    kind, count = np.concatenate(kinds), np.concatenate([mask.counts for mask in survey])
+    empty = sum(not (of_mask == 1).any() for of_mask in kinds)
+    classes = int((table[values_in(survey)] == 1).sum())
+    return (
+        f"foreground {foreground_share(kind, count):.1%}, ignored {count[kind == IGNORE].sum() / count.sum():.1%}, "
+        f"{empty} of {len(survey)} masks empty, {classes} {'class' if classes == 1 else 'classes'}"
+    )
