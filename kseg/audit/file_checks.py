@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import PurePath
 
 from kseg.audit.inspection import Header, InspectedFile, InspectedPair
+from kseg.data.files.formats import ON_ITS_SIDE
 from kseg.findings import Finding, Severity
 
 # Pillow's formats by extension. MPO is a JPEG followed by more pictures.
 _FORMATS = {
     ".bmp": {"BMP"},
     ".gif": {"GIF"},
+    ".jfif": {"JPEG"},
     ".jpeg": {"JPEG", "MPO"},
     ".jpg": {"JPEG", "MPO"},
     ".png": {"PNG"},
@@ -19,7 +21,6 @@ _FORMATS = {
     ".webp": {"WEBP"},
 }
 _CHANNELS = {"1": 1, "L": 1, "I": 1, "F": 1, "I;16": 1, "LA": 2, "PA": 4, "RGBA": 4, "CMYK": 4}  # else 3
-_ON_ITS_SIDE = range(5, 9)  # EXIF orientations
 
 
 def findings_of(
@@ -121,7 +122,7 @@ def exif_rotation(pairs: Sequence[InspectedPair]) -> list[Finding]:
         if image == mask or not (shown and stored):
             continue
         height, width = shown.size
-        quarter = (image in _ON_ITS_SIDE) != (mask in _ON_ITS_SIDE) and height != width
+        quarter = (image in ON_ITS_SIDE) != (mask in ON_ITS_SIDE) and height != width
         if not (quarter and shown.size == stored.size):
             files.append((pair.name, f"EXIF orientation {image}, its mask {mask}"))
             sure = sure or quarter

@@ -15,7 +15,10 @@ from PIL.TiffImagePlugin import TiffImageFile
 from kseg.data.files.bands import MAX_CHANNELS, ORIENTATION, BandImage, find_band_image
 from kseg.errors import KsegError
 
-EXTENSIONS = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".npy", ".png", ".tif", ".tiff", ".webp"})
+EXTENSIONS = frozenset({".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".npy", ".png", ".tif", ".tiff", ".webp"})
+
+ON_ITS_SIDE = range(5, 9)
+"""EXIF orientations that turn an image by a quarter."""
 
 MODES_OF_16_BITS = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
 """Modes of Pillow. Pillow would clip their values to 8 bits, not scale them."""
@@ -128,7 +131,7 @@ def upright_shape(picture: BandImage | PillowFile) -> tuple[int, int, int]:
     else:
         channels, orientation = 3, header_orientation(picture)
     height, width = picture.height, picture.width
-    return (width, height, channels) if 5 <= orientation <= 8 else (height, width, channels)
+    return (width, height, channels) if orientation in ON_ITS_SIDE else (height, width, channels)
 
 
 def header_orientation(picture: Image.Image) -> int:

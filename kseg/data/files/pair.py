@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kseg.data.files.formats import ImageFile
-from kseg.data.files.images import check_same_channels, image_shape, image_values, read_image
+from kseg.data.files.formats import ON_ITS_SIDE, ImageFile
+from kseg.data.files.images import check_same_channels, image_shape, image_values, read_image, read_size
 from kseg.data.files.masks import MaskAnnotation, mask_shape, read_mask
 from kseg.errors import KsegError
 
@@ -50,8 +50,15 @@ def check_headers(image_path: ImageFile, mask_path: ImageFile | MaskAnnotation, 
 def _check_same_size(
     image_path: ImageFile, image: Sequence[int], mask_path: ImageFile | MaskAnnotation, mask: Sequence[int]
 ) -> None:
-    if image[:2] != mask[:2]:
+    if image[:2] == mask[:2]:
+        return
+    sizes = (
+        f"{image_path} is {image[1]} x {image[0]} and its mask {mask[1]} x {mask[0]} (width x height), {mask_path}; "
+        "expected one size."
+    )
+    if (mask[1], mask[0]) == tuple(image[:2]) and read_size(image_path)[2] in ON_ITS_SIDE:
         raise KsegError(
-            f"{image_path} is {image[1]} x {image[0]} and its mask {mask[1]} x {mask[0]} (width x height), "
-            f"{mask_path}; expected one size. Make a new mask, or remove the pair."
+            f"{sizes} An EXIF tag turns the image by a quarter, and the mask was made for the stored pixels. Save the "
+            "image with its pixels turned and without the tag (PIL.ImageOps.exif_transpose), and turn the mask."
         )
+    raise KsegError(f"{sizes} Make a new mask, or remove the pair.")

@@ -12,7 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from kseg.data.files.formats import EXTENSIONS
-from kseg.data.layouts.annotations import find_coco, find_yolo, is_labelme, labelme_layout
+from kseg.data.layouts.annotations import (
+    describes_data_set,
+    find_coco,
+    find_yolo,
+    is_labelme,
+    labelme_layout,
+    yolo_lists,
+)
 from kseg.data.layouts.lists import find_lists
 from kseg.data.layouts.pairing import (
     MASK_SUFFIX,
@@ -57,12 +64,20 @@ def find_layout(folder: Path) -> Layout:
 
 def _find_reader(folder: Path) -> Callable[[Path], Layout]:
     """Return the reader of the one layout that a folder has."""
-    lists, splits = find_lists(folder, _folder_pairs), _split_readers(folder)
-    annotations = find_coco(folder) | find_yolo(folder)
+    annotations, splits = find_coco(folder) | find_yolo(folder), _split_readers(folder)
+    lists_of_yolo = yolo_lists(folder) if annotations else set()
+    lists = {path: read for path, read in find_lists(folder, _folder_pairs).items() if path not in lists_of_yolo}
     # Annotated data sets have folders of images, too; they are a second layout only if they have masks.
     folders = _first_masks(folder) if annotations else [*splits, *([] if lists else _pair_places(folder))]
     matches = [*lists, *annotations, *folders]
     if not matches:
+        described = next((path for path in sorted(folder.glob("*.y*ml")) if describes_data_set(path)), None)
+        if described:
+            raise KsegError(
+                f"{described} describes a data set of YOLO, but no text file with outlines belongs to the images under "
+                "its train. Expected train (and path, if there is one) to lead to images in this folder, such as "
+                "images/train, and their text files in labels/train."
+            )
         raise KsegError(f"There is no folder {folder / 'images'}. Expected {folder} to hold {_EXPECTED}.")
     refuse_two(matches)
     return (lists | splits | annotations).get(matches[0], _read_folders)
@@ -137,7 +152,8 @@ def _city_stem(path: Path, ending: str) -> str:
 
 def _folder_layout(folder: Path, training: SplitPairs[Path], validation: SplitPairs[Path] | None) -> Layout:
     """Return the layout of pairs that were found by folder; its rule names the folders and the suffixes of masks."""
-    suffixes = sorted({mask.stem.removeprefix(image.stem) for image, mask in training.pairs} - {""})
+    pairs = (tuple(stem(path, path.parent) for path in pair) for pair in training.pairs)
+    suffixes = sorted({mask.removeprefix(image) for image, mask in pairs} - {""})
     ending = f", masks ending in {', '.join(suffixes)}" if suffixes else ""
     images_and_masks = zip(*training.pairs, strict=True)
     tops = [Path(os.path.commonpath([path.parent for path in paths])) for paths in images_and_masks]

@@ -4,8 +4,10 @@ import csv
 import functools
 import io
 import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 from kseg.data.layouts.pairing import (
     VALIDATION_NAMES,
@@ -14,8 +16,9 @@ from kseg.data.layouts.pairing import (
     SplitPairs,
     find_validation,
     refuse_repeats,
+    stem,
 )
-from kseg.data.layouts.paths import image_in_folder, is_file
+from kseg.data.layouts.paths import find_file, image_in_folder
 from kseg.data.layouts.text_files import read_text
 from kseg.errors import KsegError
 
@@ -68,18 +71,19 @@ def _read_split(folder: Path, path: Path, folder_pairs: FolderPairs) -> SplitPai
 
 def _listed_stem(image: Path, folder: Path) -> str:
     """Return the stem by which a list names an image: its path in `images/`, without extension."""
-    return Path(*image.relative_to(folder).parts[1:]).with_suffix("").as_posix()
+    return stem(image, folder / image.relative_to(folder).parts[0])
 
 
 def _read_line(folder: Path, line: str, where: str, pair_of: Callable[[], Mapping[str | Path, FilePair]]) -> FilePair:
     """Return the pair that a line names. Paths may have blanks, so the files in the folder decide where a path ends."""
     splits = _split_line(line)
-    two_files = [names for names in splits if all(is_file(folder / name) for name in names)]
-    is_image = is_file(folder / line)
+    two_files = [names for names in splits if all(find_file(folder, name) for name in names)]
+    is_image = find_file(folder, line) is not None
     if len(two_files) + is_image > 1:
         raise KsegError(f"{where}: {line!r} can be read in two ways; expected a tab between image and mask.")
     if not two_files:
-        pair = pair_of().get(image_in_folder(folder, line, where).resolve() if is_image else line)
+        name = unicodedata.normalize("NFC", line.replace("\\", "/"))
+        pair = pair_of().get(image_in_folder(folder, line, where).resolve() if is_image else name)
         if pair:
             return pair
     if len(splits) == 1 or two_files:
@@ -92,8 +96,9 @@ def _read_line(folder: Path, line: str, where: str, pair_of: Callable[[], Mappin
 
 
 def _split_line(line: str) -> list[tuple[str, str]]:
-    """Return the texts before and after the tab or, without a tab, before and after each gap between words."""
-    gaps = re.finditer(r"\t+" if "\t" in line else " +", line[:_MAX_LINE])
+    """Return the texts before and after the tab, else each semicolon, else each gap between words."""
+    separator = next((mark for mark in ("\t", ";") if mark in line), " ")
+    gaps = re.finditer(f"{separator}+", line[:_MAX_LINE])
     return [(line[: gap.start()].strip(), line[gap.end() :].strip()) for gap in gaps]
 
 
@@ -122,14 +127,22 @@ def _columns(path: Path) -> list[str]:
     """Return the column names of a CSV; none if the file cannot be opened or parsed: then it is no list."""
     try:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            return [name.strip().lower() for name in next(csv.reader(file), [])]
+            return [name.strip().lower() for name in next(csv.reader(file, delimiter=_delimiter(file)), [])]
     except (OSError, csv.Error):
         return []
 
 
+def _delimiter(file: TextIO) -> str:
+    """Return what separates the columns of a CSV: spreadsheets write semicolons where the comma is a decimal mark."""
+    names = file.readline(_MAX_LINE)
+    file.seek(0)
+    return ";" if ";" in names and "," not in names else ","
+
+
 def _rows(path: Path) -> Iterator[tuple[str, dict[str, str | None]]]:
     """Yield each row of a CSV, with its place for messages."""
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), _columns(path))
+    file = io.StringIO(read_text(path), newline="")
+    reader = csv.DictReader(file, _columns(path), delimiter=_delimiter(file))
     next(reader)  # the column names
     try:
         for row in reader:

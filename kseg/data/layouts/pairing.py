@@ -4,6 +4,7 @@ Nothing is opened here; `kseg.data.files.pair` reads a pair.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,8 +78,11 @@ def find_validation(folder: Path, suffix: str = "") -> Path | None:
 
 
 def stem(path: Path, folder: Path) -> str:
-    """Return the path from the folder to a file, without extension; an image and its mask share it."""
-    return path.relative_to(folder).with_suffix("").as_posix()
+    """Return the path from the folder to a file, without extension; an image and its mask share it.
+
+    It is in Unicode's form NFC: macOS writes é as two characters, Windows and Linux as one.
+    """
+    return unicodedata.normalize("NFC", path.relative_to(folder).with_suffix("").as_posix())
 
 
 def files_by_stem(files: Iterable[Path], folder: Path) -> dict[str, Path]:

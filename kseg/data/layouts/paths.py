@@ -1,6 +1,8 @@
 """Files of a folder, and paths that must not lead out of it."""
 
-from collections.abc import Iterable
+import functools
+import unicodedata
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from kseg.data.files.formats import EXTENSIONS
@@ -8,14 +10,14 @@ from kseg.errors import KsegError
 
 
 def files_in(folder: Path, extensions: Iterable[str] = EXTENSIONS, *, recursive: bool = True) -> list[Path]:
-    """Return the files of a folder with these extensions, sorted; hidden files and folders are skipped.
+    """Return the files of a folder with these extensions, sorted; `is_hidden` ones are skipped.
 
     Raises:
         KsegError: a subfolder is a link, which may lead anywhere.
     """
     files = []
     for entry in folder.iterdir() if folder.is_dir() else ():
-        if entry.name.startswith("."):
+        if is_hidden(entry.name):
             continue
         if entry.suffix.lower() in extensions:
             files.append(entry)
@@ -26,6 +28,58 @@ def files_in(folder: Path, extensions: Iterable[str] = EXTENSIONS, *, recursive:
                 )
             files += files_in(entry, extensions)
     return sorted(files)
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is no data: hidden, or made by a Synology disk station or by macOS's archives."""
+    return name.startswith(".") or name in ("@eaDir", "__MACOSX")
+
+
+def find_file(folder: Path, name: str) -> Path | None:
+    """Return the file that a list or an annotation names; None if there is none.
+
+    A name may have been written on another system: with backslashes, in another form of Unicode (é as one character or
+    as two), with another case of the extension.
+
+    Args:
+        folder: where a relative name begins.
+        name: as it was written.
+    """
+    if is_file(folder / name):
+        return folder / name
+    path = folder
+    for part in Path(name.replace("\\", "/")).parts:
+        if not _exists(path / part):
+            if _key(part) not in _entries(path):
+                return None
+            part = _entries(path)[_key(part)]
+        path = path / part
+    return path if is_file(path) else None
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _entries(folder: Path) -> Mapping[str, str]:
+    """Return the names in a folder by their key."""
+    try:
+        return _list_entries(folder, folder.stat().st_mtime_ns)
+    except (OSError, ValueError):
+        return {}
+
+
+@functools.lru_cache(maxsize=64)
+def _list_entries(folder: Path, changed: int) -> Mapping[str, str]:
+    return {_key(path.name): path.name for path in sorted(folder.iterdir(), reverse=True)}
+
+
+def _key(name: str) -> str:
+    stem, dot, suffix = unicodedata.normalize("NFC", name).rpartition(".")
+    return f"{stem}{dot}{suffix.lower()}"
 
 
 def is_file(path: Path) -> bool:
@@ -47,7 +101,7 @@ def image_in_folder(folder: Path, name: str, where: str) -> Path:
     Raises:
         KsegError: the path leads out of the folder, or is not that of an image file.
     """
-    path = folder / name
+    path = find_file(folder, name) or folder / name
     try:
         is_inside, exists = path.resolve().is_relative_to(folder.resolve()), path.is_file()
     except (OSError, ValueError, RuntimeError) as error:

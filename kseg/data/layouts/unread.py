@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kseg.data.files.formats import EXTENSIONS
 from kseg.data.layouts.pairing import ImageMaskPair
-from kseg.data.layouts.paths import files_in
+from kseg.data.layouts.paths import files_in, is_hidden
 
 _MAX_NAMED = 3  # folders in the text
 
@@ -31,10 +31,10 @@ def _count_unread(
     """Yield each folder with its number of unread images; a folder without any file of a pair counts as a whole."""
     for where, folders, names in os.walk(folder):
         here = Path(where)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in folders if not is_hidden(name)]
         if here not in with_images | with_masks:
             folders.clear()
             yield here, len(files_in(here))
         elif here in with_images:
-            pictures = (here / name for name in names if not name.startswith("."))
+            pictures = (here / name for name in names if not is_hidden(name))
             yield here, sum(path.suffix.lower() in EXTENSIONS and path not in files for path in pictures)

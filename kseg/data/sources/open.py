@@ -31,7 +31,7 @@ def open_sources(
             - a parquet file,
             - the Python file of a TFDS builder, which is run,
             - the built-in `shapes` or `shapes/rare`, or the name of another TFDS data set. If there is a folder of the
-              same name, the name means the data set, and `./shapes` the folder.
+              same name, the folder is meant.
         data_dir: where TFDS keeps its data sets; None: `~/tensorflow_datasets`. For parquet: where `datasets` keeps its
             cache.
         train_split: training split or slice of a TFDS or Hugging Face data set, as TFDS writes them: `train[:10%]`,
@@ -57,12 +57,12 @@ def open_sources(
     """
     from kseg.data.sources.folder import open_folder
     from kseg.data.sources.huggingface import is_huggingface, open_huggingface
-    from kseg.data.sources.tfds import find_builder, is_tfds, is_unfinished, open_tfds
+    from kseg.data.sources.tfds import find_builder, is_prepared, is_tfds, is_unfinished, open_tfds
 
     path = Path(dataset)
     if is_unfinished(path):
         raise KsegError(f"{dataset} is a conversion that was not finished. Give kseg convert the same command again.")
-    if is_tfds(dataset):
+    if is_prepared(path) or (not path.is_dir() and is_tfds(dataset)):
         _refuse_file_rules(dataset, bit_depth, colours)
         training, validation = open_tfds(
             dataset, data_dir=data_dir, val_fraction=val_fraction, train_split=train_split, val_split=val_split

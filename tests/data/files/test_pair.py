@@ -46,3 +46,14 @@ def test_the_exif_tag_of_a_png_may_follow_its_pixels(write_file):
             read_pair(image, lying)
     with pytest.raises(KsegError, match=r"is 2 x 3 and its mask 3 x 2"):
         check_headers(tagged, lying)
+
+
+@pytest.mark.parametrize("read", [read_pair, check_headers])
+def test_a_mask_of_the_stored_pixels_of_a_turned_photograph_is_refused_by_the_tag(tmp_path, read):
+    image, mask = tmp_path / "a.jpg", tmp_path / "a.png"
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((8, 12, 3), np.uint8)).save(image, exif=exif)
+    Image.fromarray(np.zeros((8, 12), np.uint8)).save(mask)
+    with pytest.raises(KsegError, match=r"8 x 12 and its mask 12 x 8 .* An EXIF tag turns the image by a quarter"):
+        read(str(image), str(mask))

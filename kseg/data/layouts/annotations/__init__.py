@@ -6,6 +6,6 @@ background, and 255, which is ignored, is no class.
 
 from kseg.data.layouts.annotations.coco import find_coco
 from kseg.data.layouts.annotations.labelme import is_labelme, labelme_layout
-from kseg.data.layouts.annotations.yolo import find_yolo
+from kseg.data.layouts.annotations.yolo import describes_data_set, find_yolo, yolo_lists
 
-__all__ = ["find_coco", "find_yolo", "is_labelme", "labelme_layout"]
+__all__ = ["describes_data_set", "find_coco", "find_yolo", "is_labelme", "labelme_layout", "yolo_lists"]

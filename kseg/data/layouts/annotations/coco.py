@@ -3,7 +3,9 @@
 The rules, from https://cocodataset.org/#format-data and https://github.com/cocodataset/cocoapi:
 
 - An object is polygons, `[[x1, y1, x2, y2, …], …]` in pixels, or runs of pixels, `{"size": [height, width], "counts":
-  …}`, as numbers or compressed. A region with `iscrowd: 1`, many objects in one outline, is ignored: 255.
+  …}`, as numbers or compressed. A region with `iscrowd: 1`, many objects in one outline, is ignored: 255. But if all
+  runs have it, no polygon, and more than a fifth of the annotations, they are objects that CVAT's brush drew.
+- Coordinates of which none is above 1 are shares of width and height. The log tells of both.
 - Class indices are the categories in the order of their ids, from 1 on, without gaps.
 - An image without objects has an empty mask. Where objects overlap, the smaller one is on top.
 - Panoptic: each image has a picture whose colours are segment ids, `R + 256 G + 65536 B`. Pixels of id 0 are void:
@@ -11,20 +13,22 @@ The rules, from https://cocodataset.org/#format-data and https://github.com/coco
 
 A file is any JSON with images, annotations and categories in the folder, in `annotations/`, or in `train/`. Its name or
 its folder states the split: `annotations/instances_train2017.json`, `train/_annotations.coco.json`. Images are in
-`train2017/`, `images/train2017/`, `images/`, or beside the file; panoptic pictures in a folder of the file's name.
+`train2017/`, `images/train2017/`, `images/`, beside the file, or in another folder in `images/`, which CVAT names by
+the task; panoptic pictures in a folder of the file's name.
 """
 
 import mmap
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from kseg import IGNORE
 from kseg.data.layouts.annotations.classes import class_indices, describe_classes
-from kseg.data.layouts.annotations.coco_json import Content, Id, ImageEntry, read_content
-from kseg.data.layouts.annotations.coco_masks import InstanceMask, PanopticMask, Region
+from kseg.data.layouts.annotations.coco_json import Content, Id, ImageEntry, Instance, Reading, is_crowd, read_content
+from kseg.data.layouts.annotations.coco_masks import InstanceMask, PanopticMask, Region, Runs
+from kseg.data.layouts.annotations.coco_units import are_shares
 from kseg.data.layouts.pairing import (
     VALIDATION_NAMES,
     ImageMaskPair,
@@ -33,11 +37,14 @@ from kseg.data.layouts.pairing import (
     refuse_repeats,
     refuse_two,
 )
-from kseg.data.layouts.paths import image_in_folder, is_file
+from kseg.data.layouts.paths import find_file, image_in_folder, is_hidden
 from kseg.errors import KsegError
 
 _SPLITS = ("train", *VALIDATION_NAMES, "test")
 _SPLIT = re.compile(rf"(?<![a-z])({'|'.join(sorted(_SPLITS, key=len, reverse=True))})\d*(?![a-z0-9])", re.IGNORECASE)
+# In COCO 1% of the annotations are crowds. CVAT exports all that its brush drew with iscrowd 1.
+_MOST_CROWDS = 0.2
+
 _KEYS = (b'"images"', b'"annotations"', b'"categories"')
 
 # Files that come with COCO's instances, and have no outlines, or fewer.
@@ -85,16 +92,34 @@ def _reader(training: _CocoFile, files: Sequence[_CocoFile]) -> Callable[[Path],
         contents = {file: read_content(file.path) for file in (training, *validation)}
         names = _category_names(list(contents.values()))
         index_of = class_indices(list(names), training.path)
+        instances = [instance for content in contents.values() for instance in content.instances]
+        reading = Reading(_are_brush_strokes(instances), are_shares(contents.values()))
         splits = [
-            SplitPairs(str(file.path), _pairs(folder, file, content, index_of)) for file, content in contents.items()
+            SplitPairs(str(file.path), _pairs(folder, file, content, index_of, reading))
+            for file, content in contents.items()
         ]
         validation_split = splits[1] if validation else None
         refuse_repeats(splits[0], validation_split)
         classes = {index: names[number] for number, index in index_of.items()}
         rule = f"COCO, {training.path.relative_to(folder)}: {describe_classes(classes)}"
-        return Layout(rule, splits[0], validation_split, classes)
+        return Layout(rule + _describe_reading(instances, reading), splits[0], validation_split, classes)
 
     return read
+
+
+def _are_brush_strokes(instances: Sequence[Instance]) -> bool:
+    """Return whether `iscrowd` 1 marks objects that CVAT's brush drew: all runs have it, no polygon, and many do."""
+    crowds = [instance for instance in instances if is_crowd(instance.iscrowd)]
+    runs = [instance for instance in instances if isinstance(instance.outline, Runs)]
+    return crowds == runs and len(crowds) > _MOST_CROWDS * len(instances)
+
+
+def _describe_reading(instances: Sequence[Instance], reading: Reading) -> str:
+    """Return how crowds and coordinates are read, for the log; empty if there is nothing special."""
+    crowds = sum(is_crowd(instance.iscrowd) for instance in instances)
+    meaning = "objects, as CVAT exports what its brush drew" if reading.crowds_are_objects else "ignored pixels"
+    text = f"; {crowds} of {len(instances)} annotations have iscrowd 1: {meaning}" if crowds else ""
+    return text + ("; coordinates are shares of width and height" if reading.are_shares else "")
 
 
 def _category_names(contents: Sequence[Content]) -> dict[Id, str]:
@@ -110,13 +135,15 @@ def _category_names(contents: Sequence[Content]) -> dict[Id, str]:
     return {number: names[number] for number in sorted(names, key=lambda number: (isinstance(number, str), number))}
 
 
-def _pairs(folder: Path, file: _CocoFile, content: Content, index_of: Mapping[Id, int]) -> Sequence[ImageMaskPair]:
+def _pairs(
+    folder: Path, file: _CocoFile, content: Content, index_of: Mapping[Id, int], reading: Reading
+) -> Sequence[ImageMaskPair]:
     images = _image_files(folder, file, content.images)
     if content.panoptic:
         return [(images[number], mask) for number, mask in _panoptic_masks(folder, content, index_of).items()]
     regions: dict[Id, list[Region]] = defaultdict(list)
     for instance in content.instances:
-        regions[instance.image_id].append(instance.region(index_of))
+        regions[instance.image_id].append(instance.region(index_of, reading))
     return [
         (images[number], InstanceMask(file.path, images[number], number, entry.size, tuple(regions[number])))
         for number, entry in content.images.items()
@@ -133,7 +160,9 @@ def _panoptic_masks(folder: Path, content: Content, index_of: Mapping[Id, int]) 
         if unknown or entry.image_id in masks:
             fault = f"there is no category {unknown[0].category_id!r}" if unknown else "it is annotated twice"
             raise KsegError(f"{where}: {fault}. Export the file again.")
-        values = [(part.id, IGNORE if part.iscrowd else index_of[part.category_id]) for part in entry.segments]
+        values = [
+            (part.id, IGNORE if is_crowd(part.iscrowd) else index_of[part.category_id]) for part in entry.segments
+        ]
         path = image_in_folder(folder, str(pictures / entry.name), where)
         masks[entry.image_id] = PanopticMask(path, content.path, ((0, void), *values))
     alone = content.images.keys() - masks.keys()
@@ -145,14 +174,31 @@ def _panoptic_masks(folder: Path, content: Content, index_of: Mapping[Id, int]) 
     return masks
 
 
+def _find_place(places: Iterable[Path], name: str) -> Path | None:
+    """Return the one folder that has a file; None if none has."""
+    matches = {path.resolve(): place for place in places if (path := find_file(place, name))}
+    refuse_two([place / name for place in matches.values()])
+    return next(iter(matches.values()), None)
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    entries = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in entries if path.is_dir() and not is_hidden(path.name)]
+
+
 def _image_files(folder: Path, file: _CocoFile, entries: Mapping[Id, ImageEntry]) -> dict[Id, Path]:
     """Return the file of each image; all are in the folder where the first one is."""
     places = [folder / file.split, folder / "images" / file.split, folder / "images", file.path.parent, folder]
     first = next(iter(entries.values()))
-    matches = {(place / first.name).resolve(): place for place in places if is_file(place / first.name)}
-    refuse_two([place / first.name for place in matches.values()])
-    place = next(iter(matches.values()), folder)
-    missing = [number for number, entry in entries.items() if not is_file(place / entry.name)]
+    # CVAT names the folder by the task or the subset, and the JSON as well: instances_default.json.
+    own = [place for place in _folders_in(folder / "images") if file.path.stem.endswith(f"_{place.name}")]
+    place = (
+        _find_place(own, first.name)
+        or _find_place(places, first.name)
+        or _find_place(_folders_in(folder / "images"), first.name)
+        or folder
+    )
+    missing = [number for number, entry in entries.items() if not find_file(place, entry.name)]
     if missing:
         searched = ", ".join(dict.fromkeys(f"{place.relative_to(folder)}/" for place in places if place.is_dir()))
         raise KsegError(

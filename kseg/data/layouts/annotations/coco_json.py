@@ -12,6 +12,9 @@ from kseg.errors import KsegError
 
 _BYTES = 8  # of a float64
 
+_CROWDS = {"none": 0, "": 0, "0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1}
+"""The values of `iscrowd`, as text."""
+
 Id = int | str
 
 
@@ -26,7 +29,16 @@ class ImageEntry(NamedTuple):
     @property
     def size(self) -> tuple[Any, Any] | None:
         """Height and width; None if one is missing."""
-        return None if self.height is None or self.width is None else (self.height, self.width)
+        return None if self.height is None or self.width is None else (_number(self.height), _number(self.width))
+
+
+class Reading(NamedTuple):
+    """What the annotations of a data set mean where tools differ."""
+
+    crowds_are_objects: bool
+    """Whether `iscrowd` 1 marks objects, in place of pixels to ignore."""
+    are_shares: bool
+    """Whether coordinates are shares of width and height, in place of pixels."""
 
 
 class Instance(NamedTuple):
@@ -38,11 +50,15 @@ class Instance(NamedTuple):
     iscrowd: Any
     outline: Outline
 
-    def region(self, index_of: Mapping[Id, int]) -> Region:
+    def region(self, index_of: Mapping[Id, int], reading: "Reading") -> Region:
         """Return the object with its class index in place of its category."""
         if self.category_id not in index_of:
             return Region(self.id, 0, Fault(f"there is no category {self.category_id!r}. Export it again."))
-        return Region(self.id, IGNORE if self.iscrowd else index_of[self.category_id], self.outline)
+        outline = self.outline
+        if isinstance(outline, Polygons) and reading.are_shares:
+            outline = outline._replace(are_shares=True)
+        is_ignored = is_crowd(self.iscrowd) and not reading.crowds_are_objects
+        return Region(self.id, IGNORE if is_ignored else index_of[self.category_id], outline)
 
 
 class Segment(NamedTuple):
@@ -72,6 +88,11 @@ class Content(NamedTuple):
     """The name of each category."""
     has_stuff: bool
     """Whether some categories are stuff, not things: then the background is labelled, too."""
+
+
+def is_crowd(value: Any) -> bool:
+    """Return whether `iscrowd` is set; some tools write it as text, such as `"0"` or `"false"`."""
+    return bool(_CROWDS[str(value).lower()])
 
 
 def read_content(path: Path) -> Content:
@@ -113,6 +134,11 @@ def _compact(entry: dict[str, Any]) -> Any:
     return entry
 
 
+def _number(value: Any) -> Any:
+    """Return a size that some tools write as text as a number."""
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 10 else value
+
+
 def _slashes(path: Any) -> str:
     """Return a path that may have been written on Windows."""
     return str(path).replace("\\", "/")
@@ -122,7 +148,9 @@ def _outline(segmentation: Any) -> Outline:
     try:
         if isinstance(segmentation, dict):
             (height, width), counts = segmentation["size"], segmentation["counts"]
-            return Runs(height, width, counts if isinstance(counts, str) else array("q", counts).tobytes())
+            return Runs(
+                _number(height), _number(width), counts if isinstance(counts, str) else array("q", counts).tobytes()
+            )
         parts = tuple(array("d", part).tobytes() for part in segmentation or ())
     except (TypeError, KeyError, OverflowError, ValueError):
         return Fault(
@@ -156,13 +184,13 @@ def _check(path: Path, key: str, entries: list[Any], is_valid: Callable[[Any], b
 
 def _is_annotation(entry: Instance | Panoptic) -> bool:
     if isinstance(entry, Instance):
-        return _is_id(entry.image_id) and _is_id(entry.category_id)
+        return _is_id(entry.image_id) and _is_id(entry.category_id) and str(entry.iscrowd).lower() in _CROWDS
     segments = entry.segments if isinstance(entry.segments, list) else [None]
     return _is_id(entry.image_id) and all(isinstance(part, Segment) and _is_segment(part) for part in segments)
 
 
 def _is_segment(part: Segment) -> bool:
-    return isinstance(part.id, int) and _is_id(part.category_id)
+    return isinstance(part.id, int) and _is_id(part.category_id) and str(part.iscrowd).lower() in _CROWDS
 
 
 def _is_id(value: Any) -> bool:

@@ -25,10 +25,13 @@ class Polygons(NamedTuple):
     """The polygons of an object, each as the bytes of float64 x1, y1, x2, y2, …: small in memory."""
 
     parts: tuple[bytes, ...]
+    are_shares: bool = False
+    """Whether coordinates are shares of width and height, not pixels."""
 
     def draw(self, canvas: Canvas) -> Patch:
         """Return the pixels of the object."""
-        return draw_polygons([np.frombuffer(part) for part in self.parts], canvas)
+        scale = [canvas.width, canvas.height] if self.are_shares else [1, 1]
+        return draw_polygons([(np.frombuffer(part).reshape(-1, 2) * scale).ravel() for part in self.parts], canvas)
 
 
 class Runs(NamedTuple):

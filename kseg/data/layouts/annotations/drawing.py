@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kseg.data.files.bands import turn_upright
+from kseg.data.files.formats import ON_ITS_SIDE
 from kseg.data.files.images import read_size
 from kseg.errors import KsegError
 
@@ -21,7 +22,6 @@ _STEPS_PER_PIXEL = 5  # pycocotools walks along an outline in fifths of a pixel
 _MAX_STEPS = 2**24  # 128 MiB in pycocotools
 _BITS = 5  # in a character of compressed runs
 _NUMBERS = re.compile("(?:[P-o]{0,6}[0-O])+")  # numbers of up to seven characters; P to o: another one follows
-_ON_ITS_SIDE = range(5, 9)  # EXIF orientations
 _NO_AREA = np.iinfo(np.int32).max
 
 
@@ -63,7 +63,7 @@ def find_canvas(image: Path, size: tuple[Any, Any] | None = None) -> Canvas:
         KsegError: the image cannot be read, or has another size.
     """
     height, width, orientation = read_size(str(image))
-    upright = (width, height) if orientation in _ON_ITS_SIDE else (height, width)
+    upright = (width, height) if orientation in ON_ITS_SIDE else (height, width)
     if size is None or size == upright:
         return Canvas(*upright)
     if size == (height, width):

@@ -2,8 +2,9 @@
 
 The rules, from https://github.com/wkentaro/labelme:
 
-- A shape is a polygon, a rectangle or a circle (its centre, and a point of its edge), in pixels of the upright image,
-  or a mask, PNG in Base64, with its box. Lines and points have no area: they are refused.
+- A shape is a polygon, a rectangle (two opposite corners, or from X-AnyLabeling four, which may be turned: `rotation`)
+  or a circle (its centre, and a point of its edge), in pixels of the upright image, or a mask, PNG in Base64, with its
+  box. Lines and points have no area: they are refused.
 - Class indices are the labels of the whole data set in alphabetical order, from 1 on; `_background_` is 0, and
   `__ignore__` is 255. Where shapes overlap, the later one is on top.
 - The image is the file of the same stem. The copy in the JSON (`imageData`) is not read. `imagePath` often keeps the
@@ -132,7 +133,7 @@ def _draw(shape: dict[str, Any], canvas: Canvas) -> Patch:
     kind = shape.get("shape_type") or "polygon"
     points = _points(shape.get("points"))
     count = len(points)
-    if kind == "polygon" and count >= 3:
+    if (kind == "polygon" and count >= 3) or (kind in ("rectangle", "rotation") and count == 4):
         return draw_polygons([points.ravel()], canvas)
     if kind == "rectangle" and count == 2:
         (x1, y1), (x2, y2) = points
@@ -144,8 +145,8 @@ def _draw(shape: dict[str, Any], canvas: Canvas) -> Patch:
     if kind == "mask" and count == 2:
         return _draw_mask(shape.get("mask"), points, canvas)
     raise KsegError(
-        f"{kind!r:.80} of {count} points; expected a polygon of three or more, or a rectangle, circle or mask of two. "
-        "Lines and points have no area: remove them."
+        f"{kind!r:.80} of {count} points; expected a polygon of three or more, a rectangle of two or four, "
+        "or a circle or mask of two. Lines and points have no area: remove them."
     )
 
 

@@ -4,6 +4,7 @@ The rules, from https://docs.ultralytics.com/datasets/segment/:
 
 - `data.yaml`, or another YAML file in the folder, has the `names` of the classes, and the image folders of the splits,
   `train` and `val`.
+- A split is a folder of images, a list of folders, or a text file that lists the images, as CVAT exports it.
 - The text of `images/train/a.jpg` is `labels/train/a.txt`: the last `images` of the path is replaced. Without such a
   part the text is beside the image. An image whose text is empty or missing has no objects.
 - A line is an object: its class, from 0 on, and x and y of three points or more, as fractions of width and height of
@@ -11,7 +12,7 @@ The rules, from https://docs.ultralytics.com/datasets/segment/:
   Ultralytics' own masks. A line of a class and four numbers is a box, not an outline: it is refused.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from kseg.data.files.formats import EXTENSIONS
 from kseg.data.layouts.annotations.classes import class_indices, describe_classes
 from kseg.data.layouts.annotations.drawing import Canvas, Patch, draw_polygons, draw_smaller_on_top, find_canvas
 from kseg.data.layouts.pairing import Layout, SplitPairs, files_by_stem, refuse_repeats, stem
-from kseg.data.layouts.paths import files_in
+from kseg.data.layouts.paths import files_in, image_in_folder
 from kseg.data.layouts.text_files import read_text
 from kseg.errors import KsegError
 
@@ -43,6 +44,11 @@ def find_yolo(folder: Path) -> dict[Path, Callable[[Path], Layout]]:
     }
 
 
+def describes_data_set(path: Path) -> bool:
+    """Return whether a YAML file is one of YOLO's."""
+    return path.stat().st_size <= _MAX_BYTES and _read_settings(path) is not None
+
+
 def _read_settings(path: Path) -> Settings | None:
     """Return the content of a YAML file if it describes a data set."""
     try:
@@ -54,8 +60,20 @@ def _read_settings(path: Path) -> Settings | None:
 
 def _has_text(folder: Path, settings: Settings) -> bool:
     """Whether the training images have text files; if not, the folder may have masks, and the YAML file is not used."""
-    places = (_text_folder(images, folder) for images in _image_folders(folder, settings, "train"))
-    return any(files_in(place, {".txt"}) for place in places)
+    images = _images(folder, settings, "train") or {}
+    return any(_text_of(path, folder).is_file() for path in images.values())
+
+
+def yolo_lists(folder: Path) -> set[Path]:
+    """Return the text files that a YAML file names as the list of a split; they are no lists of images and masks."""
+    return {
+        path
+        for yaml_file in sorted(folder.glob("*.y*ml"))
+        if yaml_file.stat().st_size <= _MAX_BYTES and (settings := _read_settings(yaml_file))
+        for key in ("train", "val", "test")
+        for name in _names(settings, key)
+        if (path := _find(folder, settings, name)) and path.suffix == ".txt"
+    }
 
 
 def _reader(path: Path, settings: Settings) -> Callable[[Path], Layout]:
@@ -86,55 +104,84 @@ def _class_names(path: Path, names: Any) -> list[str]:
 def _read_split(
     folder: Path, path: Path, settings: Settings, key: str, values: tuple[int, ...]
 ) -> SplitPairs["YoloMask"]:
-    places = _image_folders(folder, settings, key)
-    if not places:
+    image_of = _images(folder, settings, key)
+    if image_of is None:
         raise KsegError(
             f"{path}: {key} is {settings[key]!r:.200}; expected a folder of images in {folder}, such as images/{key}, "
-            "or a list of such folders."
+            "a list of such folders, or a text file that lists the images."
         )
-    return SplitPairs(f"{path} ({key})", [pair for place in places for pair in _pairs(folder, place, values)])
+    if not image_of:
+        raise KsegError(
+            f"{path}: {key} has no image files in {settings[key]!r:.200}; expected any of "
+            f"{', '.join(sorted(EXTENSIONS))}."
+        )
+    _refuse_texts_alone(folder, settings, key, image_of)
+    pairs = [(image, YoloMask(_text_of(image, folder), image, values)) for image in image_of.values()]
+    return SplitPairs(f"{path} ({key})", pairs)
 
 
-def _image_folders(folder: Path, settings: Settings, key: str) -> Sequence[Path]:
-    """Return the image folders of a split, all inside the folder of the data set; none if one of them is missing."""
-    names = settings[key] if isinstance(settings[key], list) else [settings[key]]
-    places = [_image_folder(folder, str(settings.get("path") or "."), str(name)) for name in names]
-    existing = [place for place in places if place]
-    return existing if len(existing) == len(places) else []
+def _names(settings: Settings, key: str) -> list[str]:
+    """Return what a split names."""
+    names = settings.get(key) or []
+    return [str(name) for name in (names if isinstance(names, list) else [names])]
 
 
-def _image_folder(folder: Path, root: str, name: str) -> Path | None:
-    """Return an image folder: its path begins at `path`, at the YAML file or, from Roboflow, beside the YAML file."""
+def _images(folder: Path, settings: Settings, key: str) -> dict[str, Path] | None:
+    """Return the images of a split by their path without extension; None if something that it names is missing."""
+    places = [_find(folder, settings, name) for name in _names(settings, key)]
+    files = [file for place in places if place for file in _listed(folder, settings, place)]
+    return files_by_stem(files, folder) if places and None not in places else None
+
+
+def _listed(folder: Path, settings: Settings, place: Path) -> list[Path]:
+    """Return the images in a folder, or those that a text file lists."""
+    if place.is_dir():
+        return sorted(files_in(place), key=lambda path: stem(path, place))
+    lines = enumerate(read_text(place).splitlines(), start=1)
+    return [_listed_image(folder, settings, line.strip(), f"{place}, line {n}") for n, line in lines if line.strip()]
+
+
+def _listed_image(folder: Path, settings: Settings, line: str, where: str) -> Path:
+    """Return the image that a line names; CVAT writes `data/` before its path."""
+    for name in (line, line.removeprefix("data/")):
+        if path := _find(folder, settings, name):
+            return image_in_folder(folder, str(path.relative_to(folder)), where)
+    return image_in_folder(folder, line, where)
+
+
+def _find(folder: Path, settings: Settings, name: str) -> Path | None:
+    """Return a path that begins at `path`, at the YAML file or, from Roboflow, beside the YAML file; None: no such."""
+    root = str(settings.get("path") or ".")
     for place in (folder / root / name, folder / name, folder / name.removeprefix("../")):
         try:
-            if place.is_dir() and place.resolve().is_relative_to(folder.resolve()):
+            if place.exists() and place.resolve().is_relative_to(folder.resolve()):
                 return folder / place.resolve().relative_to(folder.resolve())
         except (OSError, ValueError, RuntimeError):
             continue
     return None
 
 
-def _text_folder(images: Path, folder: Path) -> Path:
-    """Return the folder of the text files for a folder of images."""
-    parts = list(images.relative_to(folder).parts)
-    if "images" in parts:
-        parts[len(parts) - 1 - parts[::-1].index("images")] = "labels"
-    return folder.joinpath(*parts)
+def _text_of(image: Path, folder: Path) -> Path:
+    """Return the text file of an image."""
+    *parents, name = image.relative_to(folder).with_suffix(".txt").parts
+    if "images" in parents:
+        parents[len(parents) - 1 - parents[::-1].index("images")] = "labels"
+    return folder.joinpath(*parents, name)
 
 
-def _pairs(folder: Path, images: Path, values: tuple[int, ...]) -> list[tuple[Path, "YoloMask"]]:
-    image_of = files_by_stem(files_in(images), images)
-    texts = _text_folder(images, folder)
-    if not image_of:
-        raise KsegError(f"{images} has no image files; expected any of {', '.join(sorted(EXTENSIONS))}.")
-    files = [path for path in files_in(texts, {".txt"}) if path.name not in _NO_OBJECTS]
-    alone = [path for path in files if stem(path, texts) not in image_of]
-    if alone:
-        raise KsegError(
-            f"{len(alone)} files have no image: {alone[0]}. Expected one of the same stem in {images}. Add it, or "
-            "remove the text file."
-        )
-    return [(path, YoloMask(texts / f"{name}.txt", path, values)) for name, path in sorted(image_of.items())]
+def _refuse_texts_alone(folder: Path, settings: Settings, key: str, image_of: dict[str, Path]) -> None:
+    """Refuse text files without an image, beside those of the split."""
+    lists = yolo_lists(folder)
+    expected = {_text_of(image, folder) for image in image_of.values()}
+    folders = [place for name in _names(settings, key) if (place := _find(folder, settings, name)) and place.is_dir()]
+    for images in folders:
+        texts = files_in(_text_of(images / "any.txt", folder).parent, {".txt"})
+        alone = [path for path in texts if path not in expected | lists and path.name not in _NO_OBJECTS]
+        if alone:
+            raise KsegError(
+                f"{len(alone)} files have no image: {alone[0]}. Expected one of the same stem in {images}. Add it, or "
+                "remove the text file."
+            )
 
 
 @dataclass(frozen=True)
