@@ -152,3 +152,16 @@ def test_a_faulty_list_is_refused(make_files, names, texts, message):
     folder = make_files(*names, **texts)
     with pytest.raises(KsegError, match=message):
         find_layout(folder)
+
+
+def test_paths_of_windows_and_semicolons_are_read(make_files):
+    names = ("images/a.png", "masks/a.png", "images/b.png", "masks/b.png")
+    pairs = ["images/a.png masks/a.png", "images/b.png masks/b.png"]
+    text = "images\\a.png;masks\\a.png\nimages\\b.png\n"
+    check_layout(make_files(*names, train_txt=text), pairs, None, "listed in train.txt")
+    for separator in ",;":
+        rows = [("image", "mask"), ("images\\a.png", "masks\\a.png"), ("images/b.png", "masks/b.png")]
+        folder = make_files(*(f"{separator == ','}/{name}" for name in names))
+        table = folder / f"{separator == ','}/pairs.csv"
+        table.write_text("\n".join(separator.join(row) for row in rows))
+        check_layout(table.parent, pairs, None, "listed in pairs.csv")

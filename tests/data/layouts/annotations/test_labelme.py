@@ -45,6 +45,18 @@ def test_shapes_of_every_type_are_drawn(tmp_path):
     assert layout.classes == {1: "ant", 2: "cat"}
 
 
+@pytest.mark.parametrize("kind", ["rectangle", "rotation"])
+def test_a_rectangle_of_four_corners_is_drawn_as_its_polygon(tmp_path, kind):
+    for number, points in enumerate(([[2, 3], [9, 3], [9, 8], [2, 8]], [[8, 1], [14, 5], [11, 10], [5, 6]])):
+        folder = tmp_path / str(number)
+        polygon = polygon_shape([value for point in points for value in point])
+        shapes = {"a": polygon, "b": {"points": points, "shape_type": kind}}
+        files = {f"{name}.json": labelme_json(("cat", shape)) for name, shape in shapes.items()}
+        masks = read_masks(find_layout(write_files(folder, files | {"a.png": None, "b.png": None})).training)
+        assert masks[0] == masks[1]
+        assert np.any(masks)
+
+
 def test_a_circle_is_drawn_as_pillow_does(tmp_path):
     content = labelme_json(("cat", {"points": [[30.5, 25.5], [45.5, 25.5]], "shape_type": "circle"}))
     Image.new("RGB", (60, 50)).save(tmp_path / "a.png")

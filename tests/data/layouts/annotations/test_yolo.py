@@ -121,3 +121,26 @@ def test_a_yaml_bomb_is_not_expanded(tmp_path):
     )
     files = LAYOUTS["YOLO"] | {"data.yaml": f"{bomb}\nnames: [cat]\ntrain: images/train\n"}
     assert read_masks(find_layout(write_files(tmp_path, files)).training) == [square_mask().tolist()]
+
+
+@pytest.mark.parametrize("prefix", ["", "./", "data/"])
+def test_a_split_may_be_a_list_of_images_as_cvat_exports_it(tmp_path, prefix):
+    listed = "".join(f"{prefix}images/train/{name}.png\n" for name in "ba")
+    files = LAYOUTS["YOLO"] | {"images/train/b.png": None, "images/train/c.png": None, "train.txt": listed}
+    settings = {"path": ".", "names": {0: "cat", 1: "dog"}, "train": "train.txt"}
+    layout = find_layout(write_files(tmp_path, files | {"data.yaml": yaml.safe_dump(settings)}))
+    assert [image.name for image, _ in layout.training.pairs] == ["b.png", "a.png"]
+    assert read_masks(layout.training) == [square_mask(0).tolist(), square_mask().tolist()]
+
+
+def test_a_list_that_names_a_missing_image_is_refused(tmp_path):
+    files = LAYOUTS["YOLO"] | {"train.txt": "images/train/a.png\nimages/train/z.png\n"}
+    settings = yaml.safe_dump({"names": ["cat"], "train": "train.txt"})
+    with pytest.raises(KsegError, match=r"train.txt, line 2: 'images/train/z.png' is not an image file in"):
+        find_layout(write_files(tmp_path, files | {"data.yaml": settings}))
+
+
+def test_a_yaml_file_that_leads_nowhere_is_what_the_message_names(tmp_path):
+    settings = yaml.safe_dump({"names": ["cat"], "train": "../elsewhere/images"})
+    with pytest.raises(KsegError, match=r"data.yaml describes a data set of YOLO, but no text file .* under its train"):
+        find_layout(write_files(tmp_path, {"pictures/a.png": None, "data.yaml": settings}))
