@@ -19,6 +19,7 @@ _log = logging.getLogger("kseg")
 
 _MIN_BATCHES = 10  # of an observation; shorter epochs are added up
 _LOWER = 0.1  # a recovery multiplies the learning rate by this
+_MOST_RECOVERIES = 1000  # in a checkpoint; the learning rate is 0 long before
 _AS_GOOD = 0.8  # a state is kept for recovery if it has this share of the best skill so far
 
 # The names of the counters in checkpoints, and their attributes.
@@ -194,6 +195,8 @@ class CollapseDetector(keras.callbacks.Callback):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Remember what `get_state` returned, and lower the learning rate as often as it was lowered."""
+        if not 0 <= state["recoveries"] <= _MOST_RECOVERIES:
+            raise ValueError(f"{state['recoveries']} recoveries")
         for _ in range(self.recoveries, state["recoveries"]):
             lower_learning_rate(self.model, _LOWER)
         for name, attribute in _COUNTERS.items():

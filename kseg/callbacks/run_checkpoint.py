@@ -5,6 +5,7 @@ import logging
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,8 +30,10 @@ from kseg.checkpoints import (
     read_checkpoint,
     read_extras,
     set_aside_damaged,
+    wait_for_writes,
     write_checkpoint,
 )
+from kseg.errors import KsegError
 from kseg.interval import Interval
 from kseg.keras_private import (
     calling_callback_list,
@@ -49,6 +52,10 @@ _log = logging.getLogger("kseg")
 # device busy.
 _STEPS_AHEAD = 2
 _LONGEST_WAIT = 60.0  # seconds, for the end of a step: after an error Keras may not report it
+
+
+# The newest RunCheckpoint of each run directory in this process; only that one writes.
+_newest: weakref.WeakValueDictionary[Path, "RunCheckpoint"] = weakref.WeakValueDictionary()
 
 
 class RunCheckpoint(keras.callbacks.Callback):
@@ -89,8 +96,9 @@ class RunCheckpoint(keras.callbacks.Callback):
         print_fn: called with each line of text.
 
     Raises:
-        KsegError: another process has locked the run directory; it cannot be written to; no checkpoint in it is intact;
-            in `fit`, the checkpoint does not fit the model, or one cannot be written.
+        KsegError: another process has locked the run directory; it cannot be written to; no checkpoint in it is intact,
+            or the newest compares epochs by another score; in `fit`, the checkpoint does not fit the model, one cannot
+            be written, or a newer RunCheckpoint of this process has the directory.
         ValueError: `every` is no interval, or `keep` is below 1; in `fit`, it is not the last callback (not checked
             with `remember`), or validation did not measure the score.
 
@@ -139,6 +147,8 @@ class RunCheckpoint(keras.callbacks.Callback):
         self._signal: int | None = None
         self._restorer: Restorer | None = None
         lock(self.run_dir)
+        _newest[self.run_dir.resolve()] = self
+        wait_for_writes(self.run_dir)
         self._checkpoint = self._find(checkpoint)
         self.found = self._checkpoint and self._checkpoint.state
         """The state from which the run resumes; None at its start."""
@@ -173,6 +183,18 @@ class RunCheckpoint(keras.callbacks.Callback):
         if self._used:
             raise ValueError("This RunCheckpoint was used in a fit; make another one, which resumes where that ended.")
         self._used = True
+        self._refuse_if_replaced()
+        lock(self.run_dir)
+        if self.found and self._keeps_best and self.state.score != self.found.score:
+            raise KsegError(
+                f"{self.origin} compares epochs by {self.found.score}, and score is {self.state.score}: best.keras "
+                f"would be the best by another value. Keep score={self.found.score!r}, or start another run."
+            )
+        if self.params["steps"] and self.state.batch > self.params["steps"]:
+            raise KsegError(
+                f"{self.origin} has {self.state.batch} finished batches of an epoch, and an epoch has "
+                f"{self.params['steps']}. Give the data set and the batch size of that run."
+            )
         # Only here: on JAX, `self.model` fetches the model's state from the device.
         self._fitted = self.model
         self._steps_per_execution = self._fitted.steps_per_execution
@@ -322,6 +344,7 @@ class RunCheckpoint(keras.callbacks.Callback):
     ) -> None:
         # On JAX, `self.model` fetches its state from the device, and reading a value waits for the batch.
         keras.ops.convert_to_numpy(self.model.optimizer.iterations)
+        self._refuse_if_replaced()
         began = time.monotonic()
         self._writer.wait()
         temporary = temporary_path(self.run_dir / "last.keras")
@@ -331,6 +354,13 @@ class RunCheckpoint(keras.callbacks.Callback):
         self._writer.start(lambda: publish(temporary, self.keep, best), self.run_dir)
         self._batches_since, self._epochs_since, self._at = 0, 0, time.monotonic()
         self.stalls.append(self._at - began)
+
+    def _refuse_if_replaced(self) -> None:
+        if _newest.get(self.run_dir.resolve()) is not self:
+            raise KsegError(
+                f"A newer RunCheckpoint of this process has the run directory {self.run_dir}, and this one would "
+                "replace its files. Use the newer one, or another directory."
+            )
 
     def _asked_to_stop(self, number: int, frame: FrameType | None) -> None:
         """Remember a signal. The former handlers take the next one."""

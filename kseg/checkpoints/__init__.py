@@ -13,7 +13,7 @@ from kseg.checkpoints.folder import checkpoints_in, newest_checkpoint, publish, 
 from kseg.checkpoints.memory import Memory
 from kseg.checkpoints.restorer import Restorer
 from kseg.checkpoints.state import Logs, TrainingState, score
-from kseg.checkpoints.writer import Writer
+from kseg.checkpoints.writer import Writer, wait_for_writes
 
 __all__ = [
     "Checkpoint",
@@ -34,6 +34,7 @@ __all__ = [
     "save_checkpoint",
     "score",
     "set_aside_damaged",
+    "wait_for_writes",
     "write_checkpoint",
     "write_extras",
 ]

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -36,10 +37,12 @@ _EXPECTED = "Expected the last.keras or best.keras of a run."
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds besides the weights of model and optimizer."""
+    """What a checkpoint file holds."""
 
     path: Path
     state: TrainingState
+    weights: bytes = field(repr=False)
+    """The HDF5 file of the weights of model and optimizer: the bytes that were checked, whatever becomes of `path`."""
     extras: Extras = field(default_factory=dict)
     memories: list[dict[str, Any]] = field(default_factory=list)
     """What callbacks remember; see `Memory`."""
@@ -68,14 +71,15 @@ def write_checkpoint(
         extras = read_extras(model)
     arrays: list[np.ndarray] = []
     content = {"format": _FORMAT, "state": asdict(state), "extras": extras, "memories": list(memories)}
-    text = json.dumps(encode(content, arrays))
+    content = encode(content, arrays)
     try:
         model.save(path)
         with zipfile.ZipFile(path, "a") as archive:
             for index, array in enumerate(arrays):
                 with archive.open(_ARRAY.format(index), "w", force_zip64=True) as entry:
                     np.lib.format.write_array(entry, _as_storable(array), allow_pickle=False)
-            archive.writestr(_STATE, text)
+            content["entries"] = {entry.filename: entry.CRC for entry in archive.infolist()}
+            archive.writestr(_STATE, json.dumps(content))
     except OSError:
         path.unlink(missing_ok=True)
         raise
@@ -111,7 +115,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
     def read(archive: zipfile.ZipFile) -> Checkpoint:
         _check_entries(archive, path.stat().st_size)
-        _check_weights(archive)
+        weights = archive.read(_WEIGHTS)
+        _check_weights(weights)
         content = _content(path, archive)
         arrays = [_array(archive, name) for name in sorted(archive.namelist()) if name.endswith(".npy")]
         try:
@@ -120,7 +125,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
             _MEMORIES.validate_python(memories)
         except (LookupError, TypeError) as error:
             raise ValueError(f"{_STATE} does not fit the arrays: {error!r}") from error
-        return Checkpoint(path, _state(path, content), extras, memories)
+        _check_binding(archive, content)
+        return Checkpoint(path, _state(path, content), weights, extras, memories)
 
     return _open(path, read)
 
@@ -134,17 +140,21 @@ def load_weights(model: keras.Model, checkpoint: Checkpoint) -> None:
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
     before = [tuple(variable.shape) for variable in model.optimizer.variables]
-    with zipfile.ZipFile(checkpoint.path) as archive, h5py.File(io.BytesIO(archive.read(_WEIGHTS))) as file:
+    with h5py.File(io.BytesIO(checkpoint.weights)) as file:
         saved = _optimizer_shapes(file)
     if saved is not None and sorted(saved) != sorted(before):
         raise KsegError(
             f"{checkpoint.path} does not fit the optimizer: it has {len(saved)} optimizer variables, the optimizer has "
             f"{len(before)}, or their shapes differ. Compile the model with the optimizer of the checkpoint."
         )
-    try:
-        model.load_weights(checkpoint.path)
-    except ValueError as error:
-        raise KsegError(f"{checkpoint.path} does not fit the model: {str(error).splitlines()[0]}") from error
+    # A file of its own: the one at `path` may have been replaced since it was checked.
+    with tempfile.TemporaryDirectory(prefix="kseg-") as folder:
+        copy = Path(folder) / _WEIGHTS
+        copy.write_bytes(checkpoint.weights)
+        try:
+            model.load_weights(copy)
+        except ValueError as error:
+            raise KsegError(f"{checkpoint.path} does not fit the model: {str(error).splitlines()[0]}") from error
 
 
 def _optimizer_shapes(file: h5py.File) -> list[tuple[int, ...]] | None:
@@ -160,6 +170,8 @@ _TRAINING_STATE = TypeAdapter(TrainingState)
 
 
 def _open(path: str | os.PathLike[str], read: Callable[[zipfile.ZipFile], Any]) -> Any:
+    if Path(path).exists() and not (Path(path).is_file() or Path(path).is_dir()):
+        raise KsegError(f"{path} is a pipe or a device, not a checkpoint. {_EXPECTED}")
     try:
         with zipfile.ZipFile(path) as archive:
             return read(archive)
@@ -167,7 +179,9 @@ def _open(path: str | os.PathLike[str], read: Callable[[zipfile.ZipFile], Any]) 
         raise KsegError(f"There is no checkpoint {path}. {_EXPECTED}") from None
     except IsADirectoryError:
         raise KsegError(f"{path} is a folder, not a checkpoint. {_EXPECTED}") from None
-    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, KeyError, ValueError) as error:
+    except KsegError:
+        raise
+    except Exception as error:  # a damaged file can raise anything in a parser
         reason = error.args[0] if isinstance(error, KeyError) else error
         raise KsegError(f"{path} is damaged, or no checkpoint of kseg ({reason}). {_EXPECTED}") from error
 
@@ -209,24 +223,39 @@ def _check_entries(archive: zipfile.ZipFile, size: int) -> None:
         raise ValueError(f"entry {broken!r} has a wrong checksum")
 
 
-def _check_weights(archive: zipfile.ZipFile) -> None:
+def _check_binding(archive: zipfile.ZipFile, content: dict[str, Any]) -> None:
+    """Check that the entries were written together. Files of older versions do not say."""
+    if "entries" not in content:
+        return
+    written = {entry.filename: entry.CRC for entry in archive.infolist() if entry.filename != _STATE}
+    if content["entries"] != written:
+        other = sorted(name for name in written if content["entries"].get(name) != written[name])
+        raise ValueError(f"entries of another file: {', '.join(other) or 'some are missing'}")
+
+
+def _check_weights(weights: bytes) -> None:
     """Check that the weights are plain arrays in this file, not larger than it."""
-    entry = archive.getinfo(_WEIGHTS)
-    with archive.open(entry) as stream, h5py.File(stream) as file:
-        total, groups = 0, [file]
+    with h5py.File(io.BytesIO(weights)) as file:
+        total, groups, seen = 0, [file], set()
         while groups:
             group = groups.pop()
             for name in group:
                 if not isinstance(group.get(name, getlink=True), h5py.HardLink):
                     raise ValueError(f"{_WEIGHTS}: {name} is a link")
                 item = group[name]
+                address = h5py.h5o.get_info(item.id).addr
+                if address in seen:
+                    raise ValueError(f"{_WEIGHTS}: {item.name} is in it twice")
+                seen.add(address)
                 if isinstance(item, h5py.Group):
                     groups.append(item)
                     continue
+                if not isinstance(item, h5py.Dataset):
+                    raise ValueError(f"{_WEIGHTS}: {item.name} is no array")
                 if item.external or item.is_virtual or item.chunks:
                     raise ValueError(f"{_WEIGHTS}: {item.name} is not stored as a plain array")
                 total += item.nbytes
-                if total > entry.file_size:
+                if total > len(weights):
                     raise ValueError(f"{_WEIGHTS}: {item.name} says it is larger than the file")
 
 

@@ -105,7 +105,9 @@ class Memory:
             elif _has_state_methods(callback):
                 try:
                     callback.set_state(stored[key])
-                except (LookupError, TypeError, ValueError, AttributeError) as error:
+                except KsegError:
+                    raise
+                except Exception as error:  # what the file holds may have any shape
                     raise KsegError(f"The checkpoint's memory of {key[0]} does not fit it ({error!r}).") from error
             else:
                 for name, value in initial.items():

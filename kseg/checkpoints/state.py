@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 Logs = dict[str, Any]
 
@@ -17,7 +19,7 @@ class TrainingState:
     """The settings of the run, as plain values."""
     score: str = "val_f1"
     """The value by which epochs are compared: `val_f1`, or `val_best_f1` for the F1 at the best threshold."""
-    batch: int = 0
+    batch: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Finished batches of the epoch after those in `history`."""
     validating: bool = False
     """Whether all batches of that epoch are finished, so its validation comes next."""

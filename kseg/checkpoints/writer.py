@@ -6,6 +6,14 @@ from pathlib import Path
 
 from kseg.storage.atomic import explain_write_errors
 
+_threads: dict[Path, threading.Thread] = {}  # the last one that wrote to each run directory
+
+
+def wait_for_writes(run_dir: Path) -> None:
+    """Wait until an earlier `fit` of this process, which an error may have ended, has written to a run directory."""
+    if thread := _threads.get(run_dir.resolve()):
+        thread.join()
+
 
 class Writer:
     """Runs one piece of work at a time in the background, and raises its error in the foreground."""
@@ -25,6 +33,7 @@ class Writer:
                 self._error = error
 
         self._thread = threading.Thread(target=run, name="kseg-checkpoint")
+        _threads[run_dir.resolve()] = self._thread
         self._thread.start()
 
     def wait(self) -> None:

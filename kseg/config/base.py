@@ -2,14 +2,15 @@
 
 import difflib
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from kseg.errors import KsegError
+from kseg.storage.strict_yaml import load_yaml
 
 # Given to a field as `json_schema_extra`. A field without either must keep its value for the whole run.
 MAY_CHANGE: dict[str, Any] = {"mid_run": "may change"}
@@ -25,7 +26,7 @@ class Settings(BaseModel):
         KsegError: a value is not allowed, or a name is unknown; names each of them, one a line.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -34,6 +35,17 @@ class Settings(BaseModel):
             names = list(type(self).model_fields)
             lines = dict.fromkeys(_explain(fault, names) for fault in error.errors(include_url=False))
             raise KsegError("\n".join(lines)) from None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_is_no_number(cls, values: dict[str, Any]) -> dict[str, Any]:
+        for name, value in values.items():
+            field = cls.model_fields.get(name)
+            entries = value if isinstance(value, list | tuple) else [value]
+            is_number = field and field.annotation is not bool and get_origin(field.annotation) is not Literal
+            if is_number and any(isinstance(entry, bool) for entry in entries):
+                raise ValueError(f"{name}: {value!r:.80} is not allowed; expected no true or false here.")
+        return values
 
     @classmethod
     def of(cls, settings: "Settings") -> Self:
@@ -58,10 +70,10 @@ class Settings(BaseModel):
         different = {
             name: f"{name} {before[name]} -> {value}"
             for name, value in self.settings().items()
-            if name in before and before[name] != value and not _is_marked(type(self).model_fields[name], PLACE)
+            if name in before and before[name] != value and not is_marked(type(self).model_fields[name], PLACE)
         }
         refused = [
-            change for name, change in different.items() if not _is_marked(type(self).model_fields[name], MAY_CHANGE)
+            change for name, change in different.items() if not is_marked(type(self).model_fields[name], MAY_CHANGE)
         ]
         if refused:
             raise KsegError(
@@ -71,6 +83,18 @@ class Settings(BaseModel):
         return list(different.values())
 
 
+def refuse_long_names(place: Any) -> Any:
+    """Return a path, unless it is one that no file system has.
+
+    Raises:
+        ValueError: a part of it is longer than 255 bytes, or the whole longer than 4095.
+    """
+    parts = str(place).encode(errors="surrogateescape").split(b"/")
+    if max(map(len, parts)) > 255 or len(b"/".join(parts)) > 4095:
+        raise ValueError(f"{str(place)[:40]!r} … of {len(str(place))} characters is too long for a path.")
+    return place
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the settings in a YAML file, not yet checked.
 
@@ -78,13 +102,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
         KsegError: the file cannot be read, or does not hold names and values.
     """
     try:
-        settings = yaml.safe_load(path.read_text())
+        settings = load_yaml(path.read_text())
     except OSError as error:
         raise KsegError(f"{path} cannot be read: {error.strerror}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except ValueError as error:  # also UnicodeDecodeError
         raise KsegError(f"{path} is not YAML: {error}") from error
     if not isinstance(settings, dict):
-        raise KsegError(f"{path} holds {settings!r}; expected lines such as 'epochs: 50'.")
+        raise KsegError(f"{path} holds {settings!r:.200}; expected lines such as 'epochs: 50'.")
+    unnamed = [key for key in settings if not isinstance(key, str)]
+    if unnamed:
+        raise KsegError(
+            f"{path} has {unnamed[0]!r:.200} as the name of a setting; expected text, such as 'epochs: 50'."
+        )
     return settings
 
 
@@ -93,14 +122,15 @@ def write_yaml(settings: Settings, path: Path) -> None:
     path.write_text(yaml.safe_dump(settings.settings(), sort_keys=False))
 
 
-def _is_marked(field: FieldInfo, mark: dict[str, Any]) -> bool:
+def is_marked(field: FieldInfo, mark: dict[str, Any]) -> bool:
+    """Return whether a field has `MAY_CHANGE` or `PLACE`."""
     extra = field.json_schema_extra
     return isinstance(extra, dict) and extra.get("mid_run") == mark["mid_run"]
 
 
 # What pydantic's own message does not say in words that fit the flag.
 _ALLOWED = {
-    "foreground": "auto, any, classes, or whole numbers",
+    "foreground": "auto, any, classes, or whole numbers from 0 to 65535",
     "colours": "auto, or colours such as '#000000' '#ff0000'",
     "image_size": "a whole number of pixels, or two",
     "threshold": "auto, or a probability above 0 and below 1",
@@ -117,4 +147,4 @@ def _explain(fault: ErrorDetails, names: list[str]) -> str:
     if fault["type"] == "value_error":
         return str(fault["ctx"]["error"])
     allowed = _ALLOWED.get(key, fault["msg"].removeprefix("Input should be "))
-    return f"{key}: {fault['input']!r} is not allowed; expected {allowed}."
+    return f"{key}: {fault['input']!r:.200} is not allowed; expected {allowed}."

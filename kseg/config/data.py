@@ -2,12 +2,12 @@
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from kseg import IGNORE
-from kseg.config.base import MAY_CHANGE, PLACE, Settings
+from kseg.config.base import MAY_CHANGE, PLACE, Settings, refuse_long_names
 
 
 class SourceOptions(Settings):
@@ -46,7 +46,14 @@ class SourceOptions(Settings):
         description="Number of bits that the largest value of 16-bit images needs, for scaling them to 8 bits; auto: "
         "found in 64 training images.",
     )
-    seed: int = Field(0, ge=0, description="Decides all that is random: split, order, augmentation, initial weights.")
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="Decides all that is random: split, order, augmentation, initial weights."
+    )
+
+    @field_validator("dataset", "data_dir")
+    @classmethod
+    def _is_not_too_long(cls, place: str | Path | None) -> str | Path | None:
+        return refuse_long_names(place)
 
     @field_validator("colours")
     @classmethod
@@ -77,7 +84,10 @@ class SourceOptions(Settings):
 class ForegroundOptions(SourceOptions):
     """A data set, and which mask values are foreground."""
 
-    foreground: Literal["auto", "any", "classes"] | tuple[int, ...] = Field(
+    foreground: (
+        Literal["auto", "any", "classes"]
+        | Annotated[tuple[Annotated[int, Field(ge=0, le=65535)], ...], Field(min_length=1)]
+    ) = Field(
         "auto",
         description="Mask values that are foreground. any: every value but 0; classes: every value but 0, and 255 is "
         "ignored; auto: 255 if the masks hold only 0 and 255, else classes.",

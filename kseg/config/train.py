@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from kseg.config.base import MAY_CHANGE, PLACE, Settings
+from kseg.config.base import MAY_CHANGE, PLACE, Settings, refuse_long_names
 from kseg.config.data import ForegroundOptions, UnreadableOptions
 from kseg.interval import Interval
 
@@ -79,7 +79,6 @@ class ModelOptions(Settings):
     )
     threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] = Field(
         0.5,
-        json_schema_extra=MAY_CHANGE,
         description="A pixel is predicted foreground if its probability is above this. auto: the best model is the one "
         "with the best F1 over all thresholds, and keeps that threshold.",
     )
@@ -94,6 +93,11 @@ class ModelOptions(Settings):
     def fixed_threshold(self) -> float:
         """The threshold of the metrics: the one that was set, or 0.5 if the best one is looked for."""
         return 0.5 if self.threshold == "auto" else self.threshold
+
+    @property
+    def least_step_bytes(self) -> int:
+        """No step needs less for the weights: float32 weights, gradients and two moments of AdamW, at four levels."""
+        return 4 * 4 * 1700 * self.filters**2
 
     @property
     def least_bytes(self) -> int:
@@ -165,6 +169,11 @@ class RunOptions(Settings):
         json_schema_extra=PLACE,
         description="Folder of the run; None: runs/<dataset>-<time>, or the folder of --checkpoint.",
     )
+
+    @field_validator("run_dir")
+    @classmethod
+    def _run_dir_is_not_too_long(cls, place: Path | None) -> Path | None:
+        return refuse_long_names(place)
 
     @field_validator("checkpoint_every")
     @classmethod

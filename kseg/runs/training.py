@@ -22,9 +22,11 @@ from kseg.metrics import PredictionMonitor, SegmentationMetrics, ThresholdCurve
 from kseg.reports.predictions import save_predictions
 from kseg.runs.data import log_data, make_batches, open_data
 from kseg.runs.directory import RunDirectory, open_run
+from kseg.runs.memory import check_memory
 from kseg.runs.messages import format_best, log_result, log_resumed, resume_command
 from kseg.runs.model import make_loss, make_model, start_at_prior
 from kseg.runs.optimizer import make_optimizer
+from kseg.runs.places import remember_places
 from kseg.runs.result import TrainingResult
 from kseg.storage.atomic import explain_write_errors
 
@@ -57,6 +59,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
     optimizer_options, run_options = OptimizerOptions.of(config), RunOptions.of(config)
     _check_backend(data_options)
     keep_tensorflow_off_gpu()
+    check_memory(model_options, data_options)
     loss = make_loss(model_options)
     data = open_data(data_options)
     config = config.model_copy(update=data.resolved_settings())
@@ -78,6 +81,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
         if _is_finished(saved, optimizer_options.epochs, checkpoint):
             return TrainingResult(run, saved.state)
         run.write_settings(config)
+        remember_places(run.path, config)
         log_data(data, data_options, run)
 
         keras.utils.set_random_seed(data_options.seed)

@@ -460,7 +460,9 @@ def test_misuse_is_named(tmp_path):
     with pytest.raises(ValueError, match="RunCheckpoint stands before EarlyStopping; expected it last"):
         model.fit(subject.x, subject.y, verbose=0, callbacks=early)
     with pytest.raises(ValueError, match=r"RunCheckpoint found no val_dice among .*, or another score"):
-        subject.fit(epochs=2, score="val_dice")
+        Subject(tmp_path / "d").fit(epochs=2, score="val_dice")
+    with pytest.raises(KsegError, match=r"last.keras compares epochs by val_f1, and score is val_best_f1: best.keras"):
+        subject.fit(epochs=2, score="val_best_f1")
     with pytest.raises(ValueError, match="'often' is not allowed; expected auto"):
         RunCheckpoint(tmp_path / "c", every="often")
     with pytest.raises(ValueError, match="keep is 0; expected 1 checkpoint or more"):
@@ -510,3 +512,47 @@ def test_only_the_callbacks_to_remember_are_remembered(tmp_path, monkeypatch):
     stopping = fit(epochs=3)
     assert np.isfinite(stopping.best)
     assert read_checkpoint(tmp_path / "last.keras").state.epoch == 3
+
+
+@pytest.mark.slow
+def test_of_two_on_one_directory_the_newer_writes(tmp_path):
+    subject = Subject(tmp_path)
+    older = RunCheckpoint(tmp_path, every="1 epoch")
+    newer = RunCheckpoint(tmp_path, every="1 epoch")
+    data = {"verbose": 0, "validation_data": (subject.x, subject.y)}
+    with pytest.raises(KsegError, match="A newer RunCheckpoint of this process has the run directory .* Use the newer"):
+        subject.model().fit(subject.x, subject.y, callbacks=[older], **data)
+    subject.model().fit(subject.x, subject.y, epochs=2, callbacks=[newer], **data)
+    assert read_checkpoint(tmp_path / "last.keras").state.epoch == 2
+    assert RunCheckpoint(tmp_path).start == (2, 0)
+
+
+@pytest.mark.slow
+def test_after_an_error_the_next_one_waits_for_what_is_still_written(tmp_path, monkeypatch):
+    subject, wanted, publish = Subject(tmp_path), threading.Event(), run_checkpoint.publish
+
+    def slow(*arguments):
+        wanted.wait(10)
+        publish(*arguments)
+
+    monkeypatch.setattr(run_checkpoint, "publish", slow)
+    with pytest.raises(Killed):
+        subject.fit(Killer(3))
+    threading.Timer(0.5, wanted.set).start()
+    assert RunCheckpoint(tmp_path).start == (0, 2)
+    assert [path.name for path in tmp_path.glob("*.damaged")] == []
+
+
+@pytest.mark.slow
+def test_more_finished_batches_than_an_epoch_has_are_refused(tmp_path):
+    subject = Subject(tmp_path)
+    with pytest.raises(Killed):
+        subject.fit(Killer(5))
+    with pytest.raises(KsegError, match=r"has 4 finished batches of an epoch, and an epoch has 2. Give the data set"):
+        subject.fit(data=(subject.x[:8], subject.y[:8]))
+
+
+@pytest.mark.parametrize("recoveries", [-1, 10**9])
+def test_recoveries_that_cannot_be_are_refused(recoveries):
+    with pytest.raises(ValueError, match=f"{recoveries} recoveries"):
+        CollapseDetector().set_state({"recoveries": recoveries})

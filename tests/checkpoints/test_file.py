@@ -226,6 +226,9 @@ def weights(make):
         (lambda file: file.create_dataset("x", (1024, 1024, 1024), "f8", chunks=True), "not stored as a plain array"),
         (lambda file: file.create_dataset("x", (2**40,), "f8"), "says it is larger than the file"),
         (lambda file: file.update({"x": h5py.ExternalLink("/etc/other.h5", "/")}), "x is a link"),
+        (lambda file: file.create_group("x").update({"y": file["x"]}), "y is in it twice"),
+        (lambda file: file.update({"x": file["/"]}), "x is in it twice"),
+        (lambda file: file.update({"x": np.dtype("f8")}), "x is no array"),
         (
             lambda file: file.create_dataset("x", (8,), "u1", external=[("/etc/passwd", 0, 8)]),
             "not stored as a plain array",
@@ -237,3 +240,45 @@ def test_weights_that_are_elsewhere_or_too_large_are_refused(saved, make, messag
     rewrite(saved, lambda name, content: made if name == "model.weights.h5" else content)
     with pytest.raises(KsegError, match=message):
         read_checkpoint(saved)
+
+
+def test_entries_of_two_checkpoints_are_not_one(saved, tmp_path):
+    other = tmp_path / "other.keras"
+    model = small_model()
+    model.layers[0].bias.assign([7.0])
+    save_checkpoint(model, other, STATE)
+    with zipfile.ZipFile(other) as archive:
+        weights = archive.read("model.weights.h5")
+    rewrite(saved, lambda name, content: weights if name == "model.weights.h5" else content)
+    with pytest.raises(KsegError, match=r"entries of another file: model.weights.h5"):
+        read_checkpoint(saved)
+    rewrite(other, lambda name, content: None if name.endswith("00000.npy") else content)
+    with pytest.raises(KsegError, match="other.keras is damaged, or no checkpoint of kseg"):
+        read_checkpoint(other)
+
+
+@pytest.mark.parametrize("batch", [-5, 10**12])
+def test_a_batch_that_cannot_be_is_refused(saved, batch):
+    def change(name, content):
+        return content.replace(b'"batch": 3', f'"batch": {batch}'.encode()) if name == "kseg.json" else content
+
+    rewrite(saved, change)
+    for read in (read_state, read_checkpoint):
+        with pytest.raises(KsegError, match=r"kseg.json: batch: Input should be (greater|less) than"):
+            read(saved)
+
+
+def test_a_pipe_is_refused_without_opening_it(tmp_path):
+    os.mkfifo(tmp_path / "last.keras")
+    for read in (read_state, read_checkpoint):
+        with pytest.raises(KsegError, match="last.keras is a pipe or a device, not a checkpoint"):
+            read(tmp_path / "last.keras")
+
+
+def test_the_weights_are_those_that_were_checked_though_the_file_was_replaced(saved):
+    checkpoint = read_checkpoint(saved)
+    other = small_model()
+    other.layers[0].bias.assign([7.0])
+    save_checkpoint(other, saved, STATE)
+    load_weights(other, checkpoint)
+    np.testing.assert_array_equal(other.layers[0].bias.numpy(), small_model().layers[0].bias.numpy())

@@ -119,7 +119,16 @@ def test_the_parts_have_every_setting_once_and_the_same_values():
 
 
 FIXED = {"train_split", "val_split", "val_fraction", "foreground", "colours", "bit_depth", "image_size", "resize"}
-FIXED |= {"dev_mode", "dev_samples", "filters", "mixed_precision", "batch_size", "steps_per_execution", "seed"}
+FIXED |= {
+    "dev_mode",
+    "dev_samples",
+    "filters",
+    "mixed_precision",
+    "threshold",
+    "batch_size",
+    "steps_per_execution",
+    "seed",
+}
 PLACES = {"dataset", "data_dir", "run_dir"}
 
 

@@ -213,7 +213,7 @@ def test_what_changed_is_said(finished, folder, tmp_path, capsys):
     copied = tmp_path / "elsewhere.keras"
     shutil.copy(finished.run.last, copied)
     flags = ["--checkpoint", str(copied), "--run-dir", str(tmp_path / "on"), "--epochs", "4", "--weight-decay", "0"]
-    assert command.main(flags) == 0
+    assert command.main([*flags, "--dataset", str(folder)]) == 0
     said = capsys.readouterr().out
     assert f"Resuming from {copied}: 2 epochs done" in said
     assert "Changed since: epochs 2 -> 4\n" in said
@@ -248,9 +248,33 @@ def test_a_strangers_settings_neither_choose_the_folder_nor_fill_the_memory(fini
     path = tmp_path / "gift/best.keras"
     path.parent.mkdir()
     save_checkpoint(keras.models.load_model(finished.run.last), path, dataclasses.replace(state, settings=hostile))
-    assert command.parse(["--checkpoint", str(path)]).settings.run_dir is None
-    assert "best.keras is too small a file for a U-Net of 8000000 filters" in refused("--checkpoint", str(path))
+    flags = ["--checkpoint", str(path), "--dataset", state.settings["dataset"]]
+    assert command.parse(flags).settings.run_dir is None
+    assert "best.keras is too small a file for a U-Net of 8000000 filters" in refused(*flags)
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flag", ["--checkpoint", "--resume"])
+def test_a_strangers_run_runs_no_code_and_opens_no_place(finished, tmp_path, refused, flag):
+    gift = tmp_path / "gift"
+    gift.mkdir()
+    (gift / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    state = dataclasses.replace(read_state(finished.run.last), batch=0)
+    origin = (
+        ["--checkpoint", str(gift / "last.keras")] if flag == "--checkpoint" else ["--resume", "--run-dir", str(gift)]
+    )
+    for places in ({"dataset": str(gift / "evil.py")}, {"dataset": "voc"}, {"dataset": str(gift), "data_dir": "/mnt"}):
+        settings = state.settings | places
+        model = keras.models.load_model(finished.run.last)
+        save_checkpoint(model, gift / "last.keras", dataclasses.replace(state, settings=settings))
+        (gift / "config.yaml").write_text(f"dataset: {places['dataset']}\n")
+        message = refused(*origin, "--epochs", "9")
+        assert f"names the data set {places['dataset']}, and the run in" in message
+        assert "add --dataset" in message
+    assert not (tmp_path / "ran").exists()
+    # A data set that the command names is opened.
+    assert command.parse([*origin, "--dataset", "shapes"]).settings.dataset == "shapes"
 
 
 @pytest.mark.slow
@@ -261,7 +285,8 @@ def test_the_newest_run_is_found(finished, folder, tmp_path, monkeypatch, refuse
         shutil.copytree(finished.run.path, tmp_path / "runs" / name)
         seconds = time.time() - age
         os.utime(tmp_path / "runs" / name / "config.yaml", (seconds, seconds))
-    assert command.main(["--resume"]) == 0
+    assert f"names the data set {folder}, and the run in runs/newer was not started here" in refused("--resume")
+    assert command.main(["--resume", "--dataset", str(folder)]) == 0
     assert "Run directory: runs/newer" in capsys.readouterr().out
     assert "--resume finds the checkpoint itself" in refused("--resume", "--checkpoint", "x.keras")
 

@@ -12,13 +12,13 @@ The rules, from https://docs.ultralytics.com/datasets/segment/:
   Ultralytics' own masks. A line of a class and four numbers is a box, not an outline: it is refused.
 """
 
+import reprlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from kseg.data.files.formats import EXTENSIONS
 from kseg.data.layouts.annotations.classes import class_indices, describe_classes
@@ -27,6 +27,7 @@ from kseg.data.layouts.pairing import Layout, SplitPairs, files_by_stem, refuse_
 from kseg.data.layouts.paths import files_in, image_in_folder
 from kseg.data.layouts.text_files import read_text
 from kseg.errors import KsegError
+from kseg.storage.strict_yaml import load_yaml
 
 _MAX_BYTES = 2**20  # of a YAML file; those of the largest data sets have 50 KB
 _TOLERANCE = 0.01  # how far outside the image a rounded fraction may be
@@ -52,8 +53,8 @@ def describes_data_set(path: Path) -> bool:
 def _read_settings(path: Path) -> Settings | None:
     """Return the content of a YAML file if it describes a data set."""
     try:
-        settings = yaml.safe_load(read_text(path))
-    except (KsegError, yaml.YAMLError, ValueError, RecursionError, TypeError):
+        settings = load_yaml(read_text(path), aliases=True)
+    except (KsegError, ValueError, TypeError):
         return None
     return settings if isinstance(settings, dict) and {"names", "train"} <= settings.keys() else None
 
@@ -96,7 +97,7 @@ def _class_names(path: Path, names: Any) -> list[str]:
         names = [names[number] for number in range(len(names))]
     if not isinstance(names, list) or not all(isinstance(name, str | int) for name in names):
         raise KsegError(
-            f"{path}: names are {names!r:.200}; expected a list of names, or 0, 1, … with the name of each."
+            f"{path}: names are {reprlib.repr(names)}; expected a list of names, or 0, 1, … with the name of each."
         )
     return [str(name) for name in names]
 
@@ -107,12 +108,12 @@ def _read_split(
     image_of = _images(folder, settings, key)
     if image_of is None:
         raise KsegError(
-            f"{path}: {key} is {settings[key]!r:.200}; expected a folder of images in {folder}, such as images/{key}, "
-            "a list of such folders, or a text file that lists the images."
+            f"{path}: {key} is {reprlib.repr(settings[key])}; expected a folder of images in {folder}, such as "
+            f"images/{key}, a list of such folders, or a text file that lists the images."
         )
     if not image_of:
         raise KsegError(
-            f"{path}: {key} has no image files in {settings[key]!r:.200}; expected any of "
+            f"{path}: {key} has no image files in {reprlib.repr(settings[key])}; expected any of "
             f"{', '.join(sorted(EXTENSIONS))}."
         )
     _refuse_texts_alone(folder, settings, key, image_of)
@@ -123,7 +124,7 @@ def _read_split(
 def _names(settings: Settings, key: str) -> list[str]:
     """Return what a split names."""
     names = settings.get(key) or []
-    return [str(name) for name in (names if isinstance(names, list) else [names])]
+    return [name for name in (names if isinstance(names, list) else [names]) if isinstance(name, str)]
 
 
 def _images(folder: Path, settings: Settings, key: str) -> dict[str, Path] | None:
@@ -151,7 +152,7 @@ def _listed_image(folder: Path, settings: Settings, line: str, where: str) -> Pa
 
 def _find(folder: Path, settings: Settings, name: str) -> Path | None:
     """Return a path that begins at `path`, at the YAML file or, from Roboflow, beside the YAML file; None: no such."""
-    root = str(settings.get("path") or ".")
+    root = settings["path"] if isinstance(settings.get("path"), str) else "."
     for place in (folder / root / name, folder / name, folder / name.removeprefix("../")):
         try:
             if place.exists() and place.resolve().is_relative_to(folder.resolve()):
