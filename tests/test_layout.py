@@ -30,6 +30,7 @@ DATA_FLOORS = [
     {"bridge", "files", "quality", "transforms"},
     {"layouts"},
     {"sources"},
+    {"survey"},
     {"labels"},
     {"pipeline", "conversion"},
 ]
