@@ -70,7 +70,8 @@ class RunCheckpoint(keras.callbacks.Callback):
     The run directory holds `last.keras`, the checkpoints before it (`last-1.keras`, …), and `best.keras`, the model
     with the best validation F1; NaN is never best. Each is a plain `.keras` file, complete or absent. Files are synced
     in the background. SIGTERM and Ctrl-C finish the batch, write a checkpoint and end `fit` with `SystemExit(143)` or
-    `KeyboardInterrupt`; a second signal ends it at once. A finished `fit` does nothing when it is started again.
+    `KeyboardInterrupt`; a second signal ends it at once. A finished `fit` does nothing when it is
+    started again; one that `EarlyStopping` ended goes on with more epochs, or with more patience.
 
     With `kseg.data.training_batches(…, start=checkpoint.start)`, on the same machine with the same versions, a resumed
     run ends with the same bits as an uninterrupted one. The same holds for your own pipeline if every epoch gives the
@@ -209,6 +210,8 @@ class RunCheckpoint(keras.callbacks.Callback):
         if self._skipping:
             self._logs = self._fitted.get_metrics_result()
             self._train_function = replace_train_function(self._fitted, self._skip_step)
+        if self.state.stopped:
+            self.state = replace(self.state, stopped=not self._goes_on(callbacks))
         set_initial_epoch(self._fitted, self.params["epochs"] if self.state.stopped else self.state.epoch)
         self._signals = Signals(self._asked_to_stop)
         self._at = time.monotonic()
@@ -265,7 +268,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         if self._keeps_best:
             check_score("RunCheckpoint", self.state.score, logs)
         stopped = bool(self._fitted.stop_training)
-        self.state = replace(self.state.after(epoch, logs), stopped=stopped)
+        self.state = replace(self.state.after(epoch, logs), stopped=stopped, planned=self.params["epochs"])
         best = self._keeps_best and self.state.best_epoch != former
         self._epochs_since += 1
         if best or stopped or epoch + 1 == self.params["epochs"] or self._is_time():
@@ -294,6 +297,26 @@ class RunCheckpoint(keras.callbacks.Callback):
             self._end_skipping()
 
     # Resuming
+
+    def _goes_on(self, callbacks: Sequence[keras.callbacks.Callback]) -> bool:
+        """Return whether a run that a callback ended goes on: with more epochs, or with more patience; and say so."""
+        was = f"A callback ended this run after {self.state.epoch} epochs"
+        if self.params["epochs"] <= self.state.epoch:
+            return False
+        if 0 < self.state.planned < self.params["epochs"]:
+            self.print_fn(
+                f"{was}. It goes on, since epochs is now {self.params['epochs']} instead of {self.state.planned}."
+            )
+            return True
+        for callback in callbacks:
+            if isinstance(callback, keras.callbacks.EarlyStopping) and callback.wait < callback.patience:
+                self.print_fn(
+                    f"{was}. It goes on, since {callback.wait} epochs without improvement are within the patience of "
+                    f"{callback.patience}."
+                )
+                return True
+        self.print_fn(f"{was}. To go on, give more epochs than {self.params['epochs']}, or more patience.")
+        return False
 
     def _skip_step(self, *arguments: Any) -> Any:
         """Skip a finished step. Arguments and result are those of `replace_train_function`."""

@@ -25,6 +25,8 @@ class TrainingState:
     """Whether all batches of that epoch are finished, so its validation comes next."""
     stopped: bool = False
     """Whether a callback ended training before its last epoch."""
+    planned: int = 0
+    """The number of epochs that `fit` was asked for; 0 in files of older versions."""
     data: str = ""
     """A description of the training and validation examples, which changes if they do."""
     made_with: dict[str, str] = field(default_factory=dict)

@@ -407,6 +407,22 @@ def test_a_finished_run_stays_unchanged(tmp_path):
     assert stopping.checkpoint.state.epoch == epoch < 9
     assert model.history.epoch == []
     assert (tmp_path / "last.keras").read_bytes() == before
+    assert f"A callback ended this run after {epoch} epochs. To go on, give more epochs than 9, or" in stopping.said[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("epochs", "patience", "why"), [(18, 0, "since epochs is now 18"), (9, 50, "patience of 50")])
+def test_a_run_that_early_stopping_ended_goes_on_with_more_epochs_or_patience(tmp_path, epochs, patience, why):
+    subject = Subject(tmp_path, callbacks=lambda: [keras.callbacks.EarlyStopping("val_f1", mode="min", patience=0)])
+    subject.fit(epochs=9)
+    ended = subject.checkpoint.state.epoch
+    assert subject.checkpoint.state.stopped
+    assert ended < 9
+    subject.callbacks = lambda: [keras.callbacks.EarlyStopping("val_f1", mode="min", patience=patience)]
+    model = subject.fit(epochs=epochs)
+    assert model.history.epoch[0] == ended
+    assert why in subject.said[0]
+    assert subject.checkpoint.state.stopped == (patience == 0)
 
 
 @pytest.mark.slow
