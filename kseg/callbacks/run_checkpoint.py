@@ -43,7 +43,7 @@ from kseg.keras_private import (
     replace_train_function,
     set_initial_epoch,
 )
-from kseg.storage.atomic import explain_write_errors, temporary_path
+from kseg.storage.atomic import explain_write_errors, make_anew, temporary_path
 from kseg.storage.lock import lock, unlock
 
 _log = logging.getLogger("kseg")
@@ -373,6 +373,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         temporary = temporary_path(self.run_dir / "last.keras")
         memories = self._memory.read() if memories is None else memories
         with explain_write_errors(self.run_dir):
+            make_anew(temporary)
             write_checkpoint(self._fitted, temporary, state, extras, memories)
         self._writer.start(lambda: publish(temporary, self.keep, best), self.run_dir)
         self._batches_since, self._epochs_since, self._at = 0, 0, time.monotonic()

@@ -49,6 +49,16 @@ class RunDirectory:
         """The file of the best model, or of the last one if none was best."""
         return self.best if self.best.exists() else self.last
 
+    def refuse_links(self) -> None:
+        """Refuse links in place of the files that are appended to or overwritten: they may lead anywhere.
+
+        Raises:
+            KsegError: there is one.
+        """
+        for file in (self.log, self.pictures, self.skipped):
+            if file.is_symlink():
+                raise KsegError(f"{file} is a link, and a run writes no file through one. Remove it.")
+
     def write_settings(self, config: TrainConfig) -> None:
         """Write `config.yaml`; a reader sees the whole old file or the whole new one.
 
@@ -105,6 +115,7 @@ def open_run(
             f"{path} holds a run already. To resume it, add --resume: --run-dir {path} --resume. To start another "
             "run, choose another --run-dir."
         )
+    run.refuse_links()
     lock(path)
     return run
 

@@ -22,6 +22,7 @@ def write_atomically(path: Path, write: Callable[[Path], Any], temporary: Path |
     """
     temporary = temporary or temporary_path(path)
     try:
+        make_anew(temporary)
         write(temporary)
         move_into_place(temporary, path)
     finally:
@@ -35,6 +36,17 @@ def temporary_path(path: Path) -> Path:
     'run/.last.part.keras'
     """
     return path.with_name(f".{path.stem}.part{path.suffix}")
+
+
+def make_anew(path: Path) -> None:
+    """Make an empty file in place of whatever has this name: a link that someone put there is not followed.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    path.unlink(missing_ok=True)
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
+    os.close(os.open(path, flags, 0o666))
 
 
 def move_into_place(temporary: Path, path: Path) -> None:

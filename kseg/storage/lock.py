@@ -60,6 +60,8 @@ def _acquire(folder: Path) -> FileLock:
     text in the file only tells others who has the lock.
     """
     path = folder / LOCK_FILE
+    if path.is_symlink():
+        raise KsegError(f"{path} is a link, and a lock is not written through one. Remove it.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         path.touch()

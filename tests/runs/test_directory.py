@@ -1,6 +1,10 @@
 import logging
 
-from kseg.runs.directory import RunDirectory
+import pytest
+
+from kseg.config.train import RunOptions
+from kseg.errors import KsegError
+from kseg.runs.directory import RunDirectory, open_run
 
 
 def test_a_run_leaves_the_logger_as_it_was(tmp_path, capsys):
@@ -15,3 +19,11 @@ def test_a_run_leaves_the_logger_as_it_was(tmp_path, capsys):
         "an epoch",
         "a warning",
     ]
+
+
+@pytest.mark.parametrize("name", ["train.log", "predictions.png", "skipped.txt"])
+def test_a_link_in_place_of_a_file_of_the_run_is_refused(tmp_path, name):
+    (tmp_path / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(KsegError, match=f"{name} is a link, and a run writes no file through one. Remove it."):
+        open_run(RunOptions(run_dir=tmp_path), "shapes")
+    assert not (tmp_path / "elsewhere").exists()

@@ -92,3 +92,12 @@ def test_an_error_says_what_to_do(tmp_path, error, reason):
 def test_other_errors_stay_what_they_are(tmp_path):
     with pytest.raises(RuntimeError, match="bug"), explain_write_errors(tmp_path):
         raise RuntimeError("bug")
+
+
+def test_a_link_in_place_of_the_temporary_file_is_not_followed(tmp_path):
+    other = tmp_path / "other"
+    other.write_text("untouched")
+    path = tmp_path / "file.txt"
+    temporary_path(path).symlink_to(other)
+    write_atomically(path, lambda temporary: temporary.write_text("new"))
+    assert (other.read_text(), path.read_text(), path.is_symlink()) == ("untouched", "new", False)

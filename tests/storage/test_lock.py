@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from kseg.errors import KsegError
-from kseg.storage.lock import lock, only_writer, unlock
+from kseg.storage.lock import LOCK_FILE, lock, only_writer, unlock
 
 pytestmark = pytest.mark.backend_free
 
@@ -117,3 +117,12 @@ def test_a_file_system_without_locks_gives_a_warning(tmp_path, monkeypatch, capl
     lock(tmp_path)
     assert "cannot be locked (Operation not supported): make sure that no other process" in caplog.text
     unlock(tmp_path)
+
+
+def test_a_link_in_place_of_the_lock_is_refused(tmp_path):
+    other = tmp_path / "other"
+    other.write_text("untouched")
+    (tmp_path / LOCK_FILE).symlink_to(other)
+    with pytest.raises(KsegError, match=r".lock is a link, and a lock is not written through one"):
+        lock(tmp_path)
+    assert other.read_text() == "untouched"
