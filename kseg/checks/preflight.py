@@ -24,7 +24,9 @@ _log = logging.getLogger("kseg")
 _MORE = 9  # times as many batches are searched for foreground if the first have none
 
 
-def preflight(model: keras.Model, dataset: Any, batches: int = 4) -> list[Finding]:
+def preflight(
+    model: keras.Model, x: Any, y: Any = None, sample_weight: Any = None, *, batches: int = 4
+) -> list[Finding]:
     """Check a few batches and one gradient before any time is spent on training.
 
     Errors are raised. Warnings are logged to the logger `kseg`, and returned. The causes; those with a star can be
@@ -54,9 +56,11 @@ def preflight(model: keras.Model, dataset: Any, batches: int = 4) -> list[Findin
 
     Args:
         model: compiled.
-        dataset: batches `(images, masks)` or `(images, masks, sample_weights)`: a tf.data.Dataset, a PyDataset, a
-            DataLoader, any other iterable; or a tuple of arrays. From a generator the checked batches are missing
-            afterwards.
+        x: what `fit` takes: images; or batches `(images, masks)` or `(images, masks, sample_weights)`: a
+            tf.data.Dataset, a PyDataset, a DataLoader, any other iterable. Also a tuple of such arrays. From a
+            generator the checked batches are missing afterwards.
+        y: the masks, if `x` is images.
+        sample_weight: the weights, if `x` is images.
         batches: number of batches to check, at least 1. If none of them has foreground, the masks of up to nine
             times as many more are checked.
 
@@ -74,7 +78,7 @@ def preflight(model: keras.Model, dataset: Any, batches: int = 4) -> list[Findin
     >>> images, masks = np.random.default_rng(0).random((8, 16, 16, 1)), np.zeros((8, 16, 16, 1))
     >>> [finding.cause for finding in preflight(model, (images, masks))]
     ['empty_masks']
-    >>> preflight(model, (images, masks + 255))
+    >>> preflight(model, images, masks + 255)
     Traceback (most recent call last):
     kseg.errors.KsegError: Training cannot work.
     mask_values: all 8 masks hold nothing but 255, which means ignored. Divide the masks by 255.
@@ -82,6 +86,7 @@ def preflight(model: keras.Model, dataset: Any, batches: int = 4) -> list[Findin
     if batches < 1:
         raise ValueError(f"preflight checks {batches} batches; expected 1 or more.")
     check_backend()
+    dataset = x if y is None else (x, y, sample_weight)
     rest = map(Batch.of, batches_of(dataset))
     first = list(itertools.islice(rest, batches))
     masks = masks_of(first, itertools.islice(rest, _MORE * batches))

@@ -134,3 +134,15 @@ def test_every_refusal_is_named():
     model = compiled(net(activation="sigmoid"), run_eagerly=False)
     lines = refused("Training cannot work", model, (np.full_like(images(), 3), 255 * masks()))
     assert [line.split(":")[0] for line in lines] == ["constant_images", "mask_values", "sigmoid_twice"]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_it_takes_the_arguments_of_fit(weighted):
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 3, padding="same")])
+    model.compile("adam", loss=DiceLoss())
+    images, masks = np.random.default_rng(0).random((8, 8, 8, 1)), np.full((8, 8, 8, 1), 255)
+    arguments = {"sample_weight": np.ones(8)} if weighted else {}
+    with pytest.raises(KsegError, match="mask_values: all 8 masks hold nothing but 255"):
+        kseg.preflight(model, images, masks, **arguments)
+    with pytest.raises(KsegError, match="mask_values: all 8 masks hold nothing but 255"):
+        kseg.preflight(model, x=images, y=masks, batches=2)
