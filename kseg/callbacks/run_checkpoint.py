@@ -153,7 +153,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         self._checkpoint = self._find(checkpoint)
         self.found = self._checkpoint and self._checkpoint.state
         """The state from which the run resumes; None at its start."""
-        self.origin = self._checkpoint and self._checkpoint.path
+        self.origin = self._checkpoint.path if self._checkpoint else None
         """The file that holds this state."""
         state = self.found or TrainingState()
         self.start = (state.epoch, state.batch)

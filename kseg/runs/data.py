@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 from kseg.config.train import DataOptions
 from kseg.data import Batches, Foreground, open_sources, training_batches, validation_batches
@@ -30,6 +31,10 @@ class RunData:
     def summary(self) -> str:
         """Number and digest of the examples; a run that is resumed must have the same."""
         return f"training on {self.training.summary()}, validating on {self.validation.summary()}"
+
+    def data_files(self) -> list[Path]:
+        """Return the files that both sources read, each once."""
+        return list(dict.fromkeys([*self.training.data_files(), *self.validation.data_files()]))
 
     def resolved_settings(self) -> dict[str, object]:
         """Return the settings that the data decides where they are `auto`."""

@@ -27,8 +27,8 @@ class _OwnLineFormatter(logging.Formatter):
 
 
 class RunDirectory:
-    """The files of one run: `config.yaml`, `history.csv`, `best.keras`, `last.keras`, `train.log`, `predictions.png`,
-    and `skipped.txt` if examples were left out.
+    """The files of one run: `config.yaml`, `data.json`, `history.csv`, `best.keras`, `last.keras`, `train.log`,
+    `predictions.png`, and `skipped.txt` if examples were left out.
 
     Args:
         path: the folder.

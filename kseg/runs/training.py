@@ -21,6 +21,7 @@ from kseg.errors import KsegError
 from kseg.metrics import PredictionMonitor, SegmentationMetrics, ThresholdCurve
 from kseg.reports.predictions import save_predictions
 from kseg.runs.data import log_data, make_batches, open_data
+from kseg.runs.data_files import check_data_files
 from kseg.runs.directory import RunDirectory, open_run
 from kseg.runs.memory import check_memory
 from kseg.runs.messages import format_best, log_result, log_resumed, resume_command
@@ -80,6 +81,8 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
         changes = _check_resumable(saved, config, model_options, data.summary)
         if _is_finished(saved, optimizer_options.epochs, checkpoint):
             return TrainingResult(run, saved.state)
+        with explain_write_errors(run.path):
+            check_data_files(data.data_files(), run.path, saved.origin)
         run.write_settings(config)
         remember_places(run.path, config)
         log_data(data, data_options, run)

@@ -54,7 +54,7 @@ def finished(folder, tmp_path_factory):
 @pytest.mark.slow
 def test_what_a_run_leaves(finished, folder):
     run = finished.run
-    names = [".lock", "best.keras", "config.yaml", "history.csv", "last-1.keras", "last.keras"]
+    names = [".lock", "best.keras", "config.yaml", "data.json", "history.csv", "last-1.keras", "last.keras"]
     names += ["predictions.png", "train.log"]
     assert sorted(path.name for path in run.path.iterdir()) == names
     config = yaml.safe_load(run.config.read_text())
@@ -239,18 +239,23 @@ def test_what_cannot_change_is_refused_with_both_values(finished, folder, refuse
     assert "The data cannot be changed in mid-run: training on 10 images (" in message
     assert ") -> training on 9 images (" in message
     assert not (tmp_path / "more/config.yaml").exists()
+    shutil.copytree(folder, tmp_path / "changed")
+    mask = tmp_path / "changed/masks/3.png"
+    mask.write_bytes(mask.read_bytes()[:-4] + bytes(4))
+    message = refused(*checkpoint[:-1], str(tmp_path / "more"), "--dataset", str(tmp_path / "changed"))
+    assert "files, 1 have another content than when the run began: masks/3.png." in message
 
 
 @pytest.mark.slow
 def test_a_strangers_settings_neither_choose_the_folder_nor_fill_the_memory(finished, tmp_path, refused):
     state = dataclasses.replace(read_state(finished.run.last), batch=0)
-    hostile = {**state.settings, "run_dir": str(tmp_path / "elsewhere"), "filters": 8 * 10**6, "epochs": 9}
+    hostile = {**state.settings, "run_dir": str(tmp_path / "elsewhere"), "filters": 480, "epochs": 9}
     path = tmp_path / "gift/best.keras"
     path.parent.mkdir()
     save_checkpoint(keras.models.load_model(finished.run.last), path, dataclasses.replace(state, settings=hostile))
     flags = ["--checkpoint", str(path), "--dataset", state.settings["dataset"]]
     assert command.parse(flags).settings.run_dir is None
-    assert "best.keras is too small a file for a U-Net of 8000000 filters" in refused(*flags)
+    assert "best.keras is too small a file for a U-Net of 480 filters" in refused(*flags)
     assert not (tmp_path / "elsewhere").exists()
 
 

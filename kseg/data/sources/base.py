@@ -3,6 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
@@ -52,6 +53,10 @@ class Source(Protocol):
 
     def summary(self) -> str:
         """Return the number of examples, and a digest that changes when the examples do."""
+        ...
+
+    def data_files(self) -> list[Path]:
+        """Return the files that the examples are in, each once, in the source's order."""
         ...
 
     def take(self, count: int) -> Self:

@@ -35,6 +35,10 @@ class FolderSource(FileSource):
         files = [path for path in (*self.images, *self.masks) if path.exists()]  # YOLO has no file for an empty mask
         return summarise(len(self), ((path.parent.name, path.name, path.stat().st_size) for path in files))
 
+    def data_files(self) -> list[Path]:
+        """See `kseg.data.Source`."""
+        return [path for path in dict.fromkeys((*self.images, *self.masks)) if path.exists()]
+
 
 def open_folder(
     folder: Path,

@@ -41,8 +41,11 @@ class HuggingFaceSource(FileSource):
 
     def summary(self) -> str:
         """See `kseg.data.Source`; the digest is of rows, file names and sizes."""
-        files = [Path(file["filename"]) for table in self.tables.values() for file in table.cache_files]
-        return summarise(len(self), (*self.pairs, *((path.name, path.stat().st_size) for path in files)))
+        return summarise(len(self), (*self.pairs, *((path.name, path.stat().st_size) for path in self.data_files())))
+
+    def data_files(self) -> list[Path]:
+        """See `kseg.data.Source`."""
+        return [Path(file["filename"]) for table in self.tables.values() for file in table.cache_files]
 
     def _file(self, index: int, column: str) -> EmbeddedFile:
         split, row = self.pairs[index]

@@ -94,6 +94,11 @@ class TFDSSource(PairReader):
         sizes = [size for split in splits for size in (split.num_bytes, *split.shard_lengths)]
         return summarise(len(self), (self.name, *sizes))
 
+    def data_files(self) -> list[Path]:
+        """See `kseg.data.Source`."""
+        splits = dict.fromkeys(part.split for part in self.slices)
+        return [Path(path) for split in splits for path in self.builder.info.splits[split].filepaths]
+
     def drop_unreadable(self) -> tuple[Self, list[str]]:
         """Return all examples, unread: TFDS checked them when it wrote them."""
         return self, []
