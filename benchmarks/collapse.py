@@ -37,8 +37,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
+import numpy as np
 import tyro
-from scenarios import Scenario, healthy, nuclei, sabotaged
+from scenarios import Data, Scenario, healthy, nuclei, sabotaged
 
 HEALTHY = "(nothing)"
 # The scenarios of --quick, one of each kind.
@@ -183,16 +184,41 @@ def train(
     early_findings = kseg.preflight(model, batches) if check else []
     detector, history = kseg.callbacks.CollapseDetector(action=action), keras.callbacks.History()
     with contextlib.suppress(kseg.callbacks.CollapseError):
+        changing = Batches(scenario, data) if scenario.late_sabotage else None
         model.fit(
-            data.images,
-            data.masks,
-            batch_size=size,
+            changing or data.images,
+            None if changing else data.masks,
+            batch_size=None if changing else size,
             epochs=scenario.epochs,
             validation_data=(data.val_images, data.val_masks),
             callbacks=[detector, history],
             verbose=0,
         )
     return detector, history, early_findings
+
+
+class Batches(keras.utils.PyDataset):
+    """The batches of a scenario, in another order in every epoch."""
+
+    def __init__(self, scenario: Scenario, data: Data) -> None:
+        super().__init__()
+        self._scenario, self._data, self._epoch = scenario, data, -1
+        self.on_epoch_end()
+
+    def __len__(self) -> int:
+        return -(-len(self._data.images) // self._scenario.batch_size)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        size = self._scenario.batch_size
+        chosen = self._order[index * size : (index + 1) * size]
+        return self._data.images[chosen], self._data.masks[chosen]
+
+    def on_epoch_end(self) -> None:
+        """Begin the next epoch."""
+        self._epoch += 1
+        self._order = np.random.default_rng((self._scenario.seed, self._epoch)).permutation(len(self._data.images))
+        if self._scenario.late_sabotage and self._epoch == self._scenario.effect_epoch:
+            self._data = self._scenario.late_sabotage(self._data)
 
 
 def _optimizer(scenario: Scenario, images: int) -> keras.optimizers.Optimizer:

@@ -39,6 +39,8 @@ class Scenario:
     """The epoch by whose end the cause is expected, where the detector needs several looks."""
     data: Callable[..., Data] = field(default_factory=lambda: shapes)
     sabotage: Callable[[Data], Data] | None = None
+    late_sabotage: Callable[[Data], Data] | None = None
+    """What happens to the training data at the begin of `effect_epoch`."""
     model: Callable[[], keras.Model] = field(default_factory=lambda: small_unet)
     loss: Any = "combined"
     optimizer: Callable[[float], keras.optimizers.Optimizer] | None = None
@@ -186,6 +188,16 @@ def scaled_validation(data: Data) -> Data:
     return data._replace(val_images=data.val_images / 255)
 
 
+def inverted_validation(data: Data) -> Data:
+    """Foreground and background are swapped in the masks of the validation."""
+    return data._replace(val_masks=1 - data.val_masks)
+
+
+def all_masks(value: int) -> Callable[[Data], Data]:
+    """Every training mask has the same value at every pixel."""
+    return lambda data: data._replace(masks=np.full_like(data.masks, value))
+
+
 def few(count: int) -> Callable[[Data], Data]:
     """Use only `count` training images."""
     return lambda data: data._replace(images=data.images[-count:], masks=data.masks[-count:])
@@ -254,6 +266,42 @@ def prior_unet(share: float = 0.04) -> keras.Model:
     return model
 
 
+def zero_head_unet() -> keras.Model:
+    """`small_unet` whose last convolution starts at zero, a common initialisation."""
+    model = small_unet()
+    head = model.layers[-1]
+    head.set_weights([np.zeros_like(weight) for weight in head.get_weights()])
+    return model
+
+
+def zero_head_convnet() -> keras.Model:
+    """`convnet` whose last convolution starts at zero."""
+    model = convnet()
+    head = model.layers[-1]
+    head.set_weights([np.zeros_like(weight) for weight in head.get_weights()])
+    return model
+
+
+def pretrained_unet(data: Callable[..., Data], freeze: bool = False) -> keras.Model:
+    """`small_unet` after eight epochs on other images; with `freeze` only its decoder is trained further."""
+    model, images = small_unet(), data(seed=77)
+    model.compile(keras.optimizers.AdamW(3e-3, global_clipnorm=1.0), kseg.losses.CombinedSegmentationLoss())
+    model.fit(images.images, images.masks, batch_size=4, epochs=8, verbose=0)
+    for layer in model.layers:
+        layer.trainable = not (freeze and layer.name.startswith("down"))
+    return model
+
+
+def warm_up(steps: int) -> Callable[[float], keras.optimizers.Optimizer]:
+    """Return a maker of AdamW whose learning rate rises from 0 for so many steps, and stays."""
+
+    def make(lr: float) -> keras.optimizers.Optimizer:
+        schedule = keras.optimizers.schedules.CosineDecay(0.0, 10_000, alpha=1.0, warmup_target=lr, warmup_steps=steps)
+        return keras.optimizers.AdamW(schedule, global_clipnorm=1.0)
+
+    return make
+
+
 def sgd(lr: float, clip: float | None = None) -> Callable[[float], keras.optimizers.Optimizer]:
     """Return a maker of SGD with momentum and this learning rate."""
     return lambda _: keras.optimizers.SGD(lr, momentum=0.9, global_clipnorm=clip)
@@ -317,7 +365,7 @@ def sabotaged() -> list[Scenario]:
     )
     killed = Scenario(
         "SGD, learning rate x 100",
-        "constant_output or all_background",
+        "constant_output or all_background or exploding",
         within=5,
         sabotage=floats,
         model=functools.partial(convnet, norm=None),
@@ -334,7 +382,55 @@ def sabotaged() -> list[Scenario]:
     as_255 = Scenario("masks of 0 and 255", "mask_values", sabotage=times_255)
     grey = Scenario("masks with grey edges", "soft_masks", sabotage=soft)
     odd = Scenario("a tenth of the masks inverted", "inverted_masks", sabotage=some_inverted)
+    tiny_rate = Scenario(
+        "24 images, learning rate 1e-9",
+        "not_learning",
+        within=9,
+        sabotage=few(24),
+        optimizer=lambda _: keras.optimizers.Adam(1e-9),
+        epochs=20,
+    )
+    huge_rate = Scenario(
+        "learning rate x 1000, 11 steps an epoch",
+        "all_background or all_foreground or constant_output or exploding or not_learning",
+        sabotage=few(66),
+        batch_size=6,
+        lr=3.0,
+    )
+    nothing_left = Scenario(
+        "masks empty from epoch 5 on",
+        "empty_masks",
+        effect_epoch=5,
+        late_sabotage=all_masks(0),
+    )
+    swapped = Scenario("validation masks inverted", "validation_only", effect_epoch=2, sabotage=inverted_validation)
     return [
+        *with_seeds(tiny_rate, 0, 1),
+        replace(tiny_rate, optimizer=sgd(1e-9), name="24 images, SGD 1e-9"),
+        on_nuclei(replace(tiny_rate, loss="bce", name="24 images, learning rate 1e-9, BCE")),
+        *with_seeds(huge_rate, 0, 1, 2),
+        on_nuclei(huge_rate),
+        *with_seeds(nothing_left, 0, 1),
+        *with_seeds(
+            replace(
+                nothing_left,
+                name="masks full from epoch 5 on",
+                expected="full_masks",
+                late_sabotage=all_masks(1),
+            ),
+            0,
+            1,
+        ),
+        replace(
+            nothing_left,
+            name="masks empty from the start",
+            expected="empty_masks",
+            effect_epoch=1,
+            sabotage=all_masks(0),
+            late_sabotage=None,
+        ),
+        *with_seeds(swapped, 0, 1),
+        *with_seeds(on_nuclei(swapped), 0, 1),
         *with_seeds(lost, 0, 1),
         *with_seeds(on_nuclei(lost), 0, 1),
         replace(lost, loss="bce", name="pairs shuffled, BCE"),
@@ -410,7 +506,62 @@ def healthy() -> list[Scenario]:
             ),
             0,
             1,
+            2,
+            3,
         ),
+        *with_seeds(
+            Scenario(
+                "0.1% foreground",
+                data=shapes_of(empty=0.3, count=(1, 1), radius=(3, 6), contrast=(200, 250)),
+                model=functools.partial(prior_unet, 0.001),
+                lr=1e-3,
+                epochs=30,
+            ),
+            0,
+            1,
+        ),
+        *with_seeds(Scenario("zero head, warm-up", model=zero_head_unet, optimizer=warm_up(100)), 0, 1, 2),
+        replace(plain, model=zero_head_unet, optimizer=warm_up(100), loss="bce", name="zero head, warm-up, BCE"),
+        on_nuclei(replace(plain, model=zero_head_unet, optimizer=warm_up(200), name="zero head, warm-up")),
+        on_nuclei(replace(network, model=zero_head_convnet, optimizer=warm_up(200), name="zero head, convolutions")),
+        replace(plain, model=zero_head_unet, optimizer=sgd(0.02), epochs=20, name="zero head, slow SGD"),
+        *with_seeds(
+            Scenario(
+                "slow SGD, 2% foreground",
+                data=shapes_of(empty=0.2, count=(1, 3), radius=(7, 20)),
+                optimizer=sgd(0.02),
+                epochs=40,
+            ),
+            0,
+            1,
+            2,
+        ),
+        replace(
+            plain,
+            data=shapes_of(empty=0.2, count=(1, 3), radius=(7, 20)),
+            optimizer=sgd(0.02),
+            loss="bce",
+            epochs=40,
+            name="slow SGD, 2% foreground, BCE",
+        ),
+        replace(plain, optimizer=lambda _: keras.optimizers.SGD(0.05), epochs=20, name="SGD without momentum"),
+        *with_seeds(replace(plain, lr=1e-4, epochs=20, name="learning rate 1e-4"), 0, 1),
+        on_nuclei(replace(plain, lr=3e-5, epochs=20, name="learning rate 3e-5")),
+        replace(plain, model=functools.partial(pretrained_unet, shapes), lr=1e-5, name="fine-tuning at 1e-5"),
+        on_nuclei(replace(plain, model=functools.partial(pretrained_unet, shapes), lr=3e-4, name="fine-tuning")),
+        on_nuclei(
+            replace(
+                plain,
+                model=functools.partial(pretrained_unet, shapes, freeze=True),
+                lr=1e-3,
+                name="fine-tuning, encoder frozen",
+            )
+        ),
+        replace(plain, optimizer=warm_up(200), epochs=20, name="warm-up of ten epochs"),
+        replace(real, sabotage=few(24), epochs=20, name="24 images, nuclei"),
+        replace(plain, sabotage=few(24), epochs=30, name="24 images"),
+        replace(real, sabotage=few(10), batch_size=10, epochs=60, name="ten images, one step an epoch"),
+        replace(real, sabotage=few(2), batch_size=2, epochs=60, name="two images"),
         *with_seeds(
             Scenario("88% foreground", data=shapes_of(empty=0.0, count=(2, 5), radius=(12, 30)), sabotage=inverted),
             0,

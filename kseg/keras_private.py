@@ -141,6 +141,14 @@ def observe_inputs(model: keras.Model, metric: keras.Metric, observe: Callable[.
     model._kseg_watched = metric
 
 
+def compiled_loss(model: keras.Model) -> Any:
+    """Return the object that each `compile` makes anew of its losses.
+
+    Public way tried: `model.loss` and `model.optimizer` may be the same objects in two calls of `compile`.
+    """
+    return model._compile_loss
+
+
 def compiled_metrics(model: keras.Model) -> list[Any]:
     """Return what the user gave as `compile(metrics=…)`: metrics, functions and names, in a flat list.
 

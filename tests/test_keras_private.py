@@ -206,6 +206,14 @@ def test_observe_inputs_sees_images_and_masks_of_every_step_once():
         assert len(seen) == 2  # one a step, not two: it is observed once, though asked for twice
 
 
+def test_compiled_loss_is_made_anew_by_each_compile():
+    model = model_of()
+    first = keras_private.compiled_loss(model)
+    assert keras_private.compiled_loss(model) is first
+    model.compile(model.optimizer, model.loss)
+    assert keras_private.compiled_loss(model) is not first
+
+
 def test_compiled_metrics_are_those_of_the_user():
     metric = keras.metrics.MeanSquaredError()
     assert keras_private.compiled_metrics(model_of(metrics=[metric, "mae"])) == [metric, "mae"]

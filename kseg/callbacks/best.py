@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from kseg.checkpoints import Logs, TrainingState, save_checkpoint
+from kseg.diagnosis.rules import cause_of, is_harmful
 from kseg.storage.atomic import explain_write_errors
 
 _log = logging.getLogger("kseg")
@@ -83,10 +84,15 @@ def check_score(callback: str, name: str, logs: Logs) -> None:
 
 
 def saved_line(state: TrainingState, logs: Logs) -> str:
-    """Return the line that says that the best model was saved."""
-    more = ""
+    """Return the line that says that the best model was saved; with a ✓ only if it finds something in a sound run."""
+    more, cause = "", cause_of(logs.get("finding", 0.0))
     if state.threshold is not None:
         more = f" at threshold {state.threshold:.3g}"
     elif "val_iou" in logs:
         more = f", IoU: {logs['val_iou']:.4f}"
-    return f"✓ Saved best model (F1: {logs[state.score]:.4f}{more})"
+    score = f"(F1: {logs[state.score]:.4f}{more})"
+    if not logs[state.score]:
+        return f"Saved a model that finds nothing yet {score}"
+    if is_harmful(cause):
+        return f"Saved best model so far {score}, in spite of {cause}"
+    return f"✓ Saved best model {score}"

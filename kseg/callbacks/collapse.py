@@ -1,15 +1,25 @@
 """Notice a run that fails silently while it happens, name the cause, and where possible repair it."""
 
 import logging
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any, Literal
 
 import keras
 
 from kseg.backend import check_backend
-from kseg.diagnosis.recovery import Snapshot, lower_learning_rate, reset_optimizer
-from kseg.diagnosis.rules import LARGE, RULES, Observation, Rule, code_of
-from kseg.diagnosis.windows import Window, WindowReader
+from kseg.callbacks.preflight_check import Preflight
+from kseg.checks.preflight import was_examined
+from kseg.diagnosis.judge import Judge, Verdict
+from kseg.diagnosis.recovery import (
+    LOWER,
+    Snapshot,
+    clip_gradient,
+    factor_for,
+    lower_learning_rate,
+    reset_optimizer,
+)
+from kseg.diagnosis.rules import LARGE, code_of
+from kseg.diagnosis.windows import WindowReader
 from kseg.errors import KsegError
 from kseg.findings import Finding
 from kseg.keras_private import sync_jax_state
@@ -17,9 +27,10 @@ from kseg.models import set_output_bias
 
 _log = logging.getLogger("kseg")
 
+_PREFLIGHT_BATCHES = 10  # to wait for foreground before the check
 _MIN_BATCHES = 10  # of an observation; shorter epochs are added up
-_LOWER = 0.1  # a recovery multiplies the learning rate by this
 _MOST_RECOVERIES = 1000  # in a checkpoint; the learning rate is 0 long before
+_TO_CLIP = 2  # the recovery from which on the gradient is clipped
 _AS_GOOD = 0.8  # a state is kept for recovery if it has this share of the best skill so far
 
 # The names of the counters in checkpoints, and their attributes.
@@ -32,6 +43,7 @@ _COUNTERS = {
     "foreground": "_foreground",
     "best_skill": "_best_skill",
     "in_training": "_in_training",
+    "largest_update": "_largest_update",
 }
 
 
@@ -57,12 +69,16 @@ class CollapseDetector(keras.callbacks.Callback):
     | `validation_only` | training is healthy and validation has collapsed, in two epochs in a row |
     | `under_confident` | pixels are ranked well but never cross the threshold; says which threshold would work |
     | `over_confident` | pixels are ranked well but all are above the threshold |
-    | `all_background` | nearly nothing is predicted foreground, and the model does not learn to separate the two |
-    | `all_foreground` | nearly everything is predicted foreground, and the model does not learn to separate the two |
-    | `not_learning` | after six checks, 100 batches or more, no better than without looking at the images |
+    | `all_background` | nearly nothing is predicted foreground, and and the model gets no better |
+    | `all_foreground` | nearly everything is predicted foreground, likewise |
+    | `not_learning` | no better than without looking at the images, and getting no better; says if updates are small |
+    | `empty_masks` | no training mask of two epochs has foreground |
+    | `full_masks` | no training mask of two epochs has background |
 
-    Each cause is logged once, as a warning of the logger `kseg`, and again only if the run was healthy in between. All
-    are in `findings`. The first of an epoch is in the epoch's logs as `finding`: its place in
+    A cause is named only where two checks or more agree that the run gets no better, or where the size of the updates
+    leaves no doubt. "Nothing is wrong" and "not yet known" are two answers: see `status`. Each cause is logged once, as
+    a warning of the logger `kseg`, and again only if the run was healthy in between. All are in `findings`. The first
+    of an epoch is in the epoch's logs as `finding`: its place in
     `kseg.diagnosis.rules.RULES`, from 1; 0 is none. A healthy run may predict no foreground for a while: what counts is
     whether the best threshold is better than predicting foreground everywhere, and whether foreground and background
     are separated; see `kseg.diagnosis.rules`.
@@ -77,20 +93,27 @@ class CollapseDetector(keras.callbacks.Callback):
         every: batches between two checks, at least 1.
         action: "warn" logs the cause and continues. "stop" raises `CollapseError`; every file is kept, also those of
             `BackupAndRestore`. "recover" restores the last healthy state (or the first weights, with the output bias
-            set to the share of foreground), divides the learning rate by ten, and resets the optimizer; after
+            set to the share of foreground), divides the learning rate by ten, or by more where the updates were larger
+            than 3% of the weights, and resets the optimizer; from the second time on it also clips the gradient; after
             `max_recoveries` times it stops. Neither acts on `under_confident` and `over_confident`, where the model has
-            learned. "recover" only warns of `not_learning` and `validation_only`, which it cannot repair.
+            learned. "recover" only warns of `validation_only`, of masks of one kind, and of `not_learning` where the
+            rate is not too large: it cannot repair them.
         max_recoveries: the most recoveries in one `fit`, at least 0.
+        preflight: whether to run `kseg.preflight` on the first batches, if it did not run since `compile`.
 
     Raises:
-        KsegError: Keras runs on another backend than jax or torch.
+        KsegError: preflight found that training cannot work; or Keras runs on another backend than jax or torch.
         ValueError: `every` is below 1, `max_recoveries` below 0, or `action` is none of the three; when training
             begins, a metric is missing.
         CollapseError: in `fit`; see `action`.
     """
 
     def __init__(
-        self, every: int = 50, action: Literal["warn", "stop", "recover"] = "warn", max_recoveries: int = 3
+        self,
+        every: int = 50,
+        action: Literal["warn", "stop", "recover"] = "warn",
+        max_recoveries: int = 3,
+        preflight: bool = True,
     ) -> None:
         super().__init__()
         check_backend()
@@ -103,22 +126,25 @@ class CollapseDetector(keras.callbacks.Callback):
         self.every = every
         self.action = action
         self.max_recoveries = max_recoveries
+        self.preflight = preflight
+        self._preflight = Preflight(_PREFLIGHT_BATCHES)
         self.findings: list[Finding] = []
-        self.recoveries = 0
+        self._factors: list[float] = []  # by which each recovery multiplied the learning rate
         self._in_training = False
-        self._observations: list[Observation] = []
-        self._pending: Window | None = None  # too short for an observation
+        self._judge = Judge(min(_MIN_BATCHES, every))
+        self._verdict = Verdict()
         self._named: set[str] = set()
 
     def set_model(self, model: keras.Model) -> None:
         """Show the model's inputs to its metrics, so that a NaN in them is told from one that the model made."""
         super().set_model(model)
+        self._preflight.set_model(model)
         self._reader = WindowReader(model)
         self._reader.watch_inputs()
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Reset all counters, and keep the first weights."""
-        self.findings, self.recoveries = [], 0
+        self.findings, self._factors = [], []
         # On JAX, `self.model` fetches the model's state from the device: too slow for every batch.
         self._steps_per_execution = self.model.steps_per_execution
         self._to_act_on: Finding | None = None
@@ -128,6 +154,8 @@ class CollapseDetector(keras.callbacks.Callback):
         self._first = Snapshot.of(self.model, 0) if self.action == "recover" else None
         self._healthy = self._first
         self._forget_observations()
+        if self.preflight and not was_examined(self.model):
+            self._preflight.on_train_begin()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Act on what the end of the last epoch showed; begin a window, since Keras has just reset the metrics."""
@@ -135,6 +163,7 @@ class CollapseDetector(keras.callbacks.Callback):
         self._epoch = epoch + 1
         self._steps_begun = self._steps_observed = 0
         self._reader.reset()
+        self._reader.note_weights()
         self._in_training = True
 
     # Checks happen where Keras calls from the training thread. It does not at a batch's end, and a method for it would
@@ -144,7 +173,7 @@ class CollapseDetector(keras.callbacks.Callback):
         """Check, if it is time."""
         if batch - self._steps_observed >= self.every:
             self._observe(batch)
-            self._judge()
+            self._name_cause()
             self._act()
         self._steps_begun = batch + self._steps_per_execution
 
@@ -156,22 +185,34 @@ class CollapseDetector(keras.callbacks.Callback):
 
     def on_test_end(self, logs: Any = None) -> None:
         """Add the validation to the epoch's last observation."""
-        validation = self._reader.read(self._epoch, self._batches_before, 0).without_histogram()
-        if self._has_observed_epoch() and validation.has_both_kinds:
-            self._observations[-1] = replace(self._observations[-1], validation=validation)
+        self._judge.add_validation(self._reader.read(self._epoch, self._batches_before, 0))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Judge the epoch. The next epoch's begin acts on it, after all files are written."""
+        self._preflight.on_epoch_end(epoch)
         if self._in_training:
             self._end_training_epoch()
-        self._judge()
+        self._name_cause()
         if logs is not None:
             logs["finding"] = code_of(next(iter(self.causes(self._epoch)), None))
 
     def on_train_end(self, logs: Any = None) -> None:
         """Raise what the last epoch showed: it is too late for a recovery."""
+        self._preflight.on_train_end()
         if self._to_act_on:
             raise CollapseError(self._to_act_on, self.recoveries)
+
+    @property
+    def recoveries(self) -> int:
+        """The number of recoveries in this `fit`."""
+        return len(self._factors)
+
+    @property
+    def status(self) -> str:
+        """What the last check showed: a cause; "healthy", if nothing is wrong; "unknown", if it is too early to say."""
+        if self._verdict.rule:
+            return self._verdict.rule.cause
+        return "healthy" if self._verdict.healthy else "unknown"
 
     def causes(self, epoch: int) -> list[str]:
         """Return the causes that were named in an epoch, counted from 1."""
@@ -182,12 +223,11 @@ class CollapseDetector(keras.callbacks.Callback):
         healthy = None if self._healthy is self._first else self._healthy
         return {
             **{name: getattr(self, attribute) for name, attribute in _COUNTERS.items()},
-            "recoveries": self.recoveries,
+            "factors": list(self._factors),
             "findings": [asdict(finding) for finding in self.findings],
             "to_act_on": self._to_act_on and asdict(self._to_act_on),
             "named": sorted(self._named),
-            "looks": [observation.to_plain() for observation in self._observations],
-            "pending": self._pending and self._pending.to_plain(),
+            **self._judge.get_state(),
             "before": self._reader.get_state(),
             "first": self._first and asdict(self._first),
             "healthy": healthy and asdict(healthy),
@@ -195,19 +235,23 @@ class CollapseDetector(keras.callbacks.Callback):
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Remember what `get_state` returned, and lower the learning rate as often as it was lowered."""
-        if not 0 <= state["recoveries"] <= _MOST_RECOVERIES:
-            raise ValueError(f"{state['recoveries']} recoveries")
-        for _ in range(self.recoveries, state["recoveries"]):
-            lower_learning_rate(self.model, _LOWER)
+        # kseg 0.1 knew one factor, and counted.
+        recoveries = len(state["factors"]) if "factors" in state else state["recoveries"]
+        if not 0 <= recoveries <= _MOST_RECOVERIES:
+            raise ValueError(f"{recoveries} recoveries")
+        factors = state.get("factors", [LOWER] * recoveries)
+        for factor in factors[self.recoveries :]:
+            lower_learning_rate(self.model, factor)
         for name, attribute in _COUNTERS.items():
-            setattr(self, attribute, state[name])
-        self.recoveries = state["recoveries"]
+            setattr(self, attribute, state.get(name, getattr(self, attribute)))
+        self._factors = list(factors)
+        if self.recoveries >= _TO_CLIP:
+            clip_gradient(self.model)
         self.findings = [_restored(finding) for finding in state["findings"]]
         # The checkpoint may be of a run with another action.
         self._to_act_on = _restored(state["to_act_on"]) if state["to_act_on"] and self.action != "warn" else None
         self._named = set(state["named"])
-        self._observations = [Observation.from_plain(plain) for plain in state["looks"]]
-        self._pending = state["pending"] and Window.from_plain(state["pending"])
+        self._judge.set_state(state)
         self._reader.set_state(state["before"])
         if self.action == "recover" and state["first"]:
             self._first = self._healthy = Snapshot(**state["first"])
@@ -215,68 +259,56 @@ class CollapseDetector(keras.callbacks.Callback):
                 self._healthy = Snapshot(**state["healthy"])
 
     def _forget_observations(self) -> None:
-        self._observations = []
-        self._pending = None
+        self._judge.forget()
         self._named = set()
-        self._best_skill = 0.0
+        self._best_skill = self._largest_update = 0.0
 
     def _end_training_epoch(self) -> None:
         self._in_training = False
         steps = min(self._steps_begun, self.params["steps"] or self._steps_begun)
         if steps > self._steps_observed:
-            self._observe(steps)
+            self._observe(steps, ends_epoch=True)
         self._batches_before += steps
 
-    def _observe(self, steps: int) -> None:
-        """Read the metrics after so many steps of the epoch, and add an observation if there is enough for one."""
+    def _observe(self, steps: int, ends_epoch: bool = False) -> None:
+        """Read the metrics after so many steps of the epoch."""
         sync_jax_state(self.model)
         window = self._reader.read(self._epoch, self._batches_before + steps, steps - self._steps_observed)
         self._steps_observed = steps
         self._pixels += window.counts.pixels
         self._foreground += window.counts.foreground
-        self._pending = window if self._pending is None else self._pending + window
-        enough = self._pending.batches >= min(_MIN_BATCHES, self.every) and self._pending.has_both_kinds
-        if enough or not self._pending.finite:
-            self._observations.append(Observation(self._pending.without_histogram()))
-            self._pending = None
+        if window.update > self._largest_update:  # it may be NaN
+            self._largest_update = window.update
+        self._judge.add_training(window, ends_epoch)
 
-    def _has_observed_epoch(self) -> bool:
-        return bool(self._observations) and self._observations[-1].training.epoch == self._epoch
-
-    def _judge(self) -> None:
-        """Name the cause that the observations show, or keep the state if the run is healthy."""
-        if not self._has_observed_epoch():
-            return
-        for rule in RULES:
-            evidence = rule.find_evidence(self._observations)
-            if evidence:
-                self._name(rule, evidence)
-                return
-        if self._observations[-1].healthy:
+    def _name_cause(self) -> None:
+        """Log the cause that the run shows, unless it was logged since the run was last healthy, or keep its state."""
+        self._verdict = verdict = self._judge.judge(self._epoch)
+        if verdict.healthy:
             self._named.clear()
             self._keep_state()
-
-    def _name(self, rule: Rule, evidence: str) -> None:
-        """Log a cause, unless it was logged since the run was last healthy."""
-        if rule.cause in self._named:
+        rule, evidence = verdict.rule, verdict.evidence
+        if rule is None or evidence is None or rule.cause in self._named:
             return
         self._named.add(rule.cause)
         finding = Finding(
             cause=rule.cause,
             severity="error" if rule.harmful else "warning",
-            evidence=evidence,
-            remedy=rule.remedy,
+            evidence=evidence.text,
+            remedy=evidence.remedy or rule.remedy,
             epoch=self._epoch,
-            batch=self._observations[-1].training.batch,
+            batch=self._batches_before + (self._steps_observed if self._in_training else 0),
         )
         self.findings.append(finding)
         _log.warning(f"⚠️  Epoch {finding.epoch}, batch {finding.batch}: {finding}")
-        if (self.action == "stop" and rule.harmful) or (self.action == "recover" and rule.recoverable):
+        if (self.action == "stop" and rule.harmful) or (
+            self.action == "recover" and (rule.recoverable or evidence.rate)
+        ):
             self._to_act_on = finding
 
     def _keep_state(self) -> None:
         """Keep the weights for a recovery, if they are sound and about as good as the best so far."""
-        last = self._observations[-1]
+        last = self._judge.observations[-1]
         self._best_skill = max(last.skill, self._best_skill)
         if self._first and last.skill >= _AS_GOOD * self._best_skill and last.training.extreme < LARGE:
             snapshot = Snapshot.of(self.model, last.training.batch)
@@ -292,10 +324,11 @@ class CollapseDetector(keras.callbacks.Callback):
         self._recover(self._healthy)
 
     def _recover(self, state: Snapshot) -> None:
-        self.recoveries += 1
+        factor = factor_for(self._largest_update)
+        self._factors.append(factor)
         self._healthy = self._first  # for the next recovery, unless the run is healthy in between
         state.restore(self.model)
-        rate = lower_learning_rate(self.model, _LOWER)
+        rate = lower_learning_rate(self.model, factor)
         reset_optimizer(self.model)
         done = [
             "learning rate unchanged (its schedule is not one of Keras)"
@@ -305,7 +338,10 @@ class CollapseDetector(keras.callbacks.Callback):
         share = self._foreground / max(self._pixels, 1)
         if state is self._first and 0 < share < 1:
             done.append(self._set_output_bias(share))
+        if self.recoveries >= _TO_CLIP and clip_gradient(self.model):
+            done.append("gradient clipped to norm 1")
         self._reader.monitor.forget_not_finite()
+        self._reader.note_weights()
         self._forget_observations()
         _log.warning(
             f"↩️  Recovery {self.recoveries} of {self.max_recoveries}: back to "

@@ -1,5 +1,6 @@
 """Checkpoints of a run that can be killed at any moment and resumed to the same bits."""
 
+import contextlib
 import importlib.metadata
 import logging
 import signal
@@ -43,7 +44,7 @@ from kseg.keras_private import (
     replace_train_function,
     set_initial_epoch,
 )
-from kseg.storage.atomic import explain_write_errors, make_anew, temporary_path
+from kseg.storage.atomic import explain_write_errors, make_anew, removed_on_error, temporary_path
 from kseg.storage.lock import lock, unlock
 
 _log = logging.getLogger("kseg")
@@ -186,6 +187,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         self._used = True
         self._refuse_if_replaced()
         lock(self.run_dir)
+        self._folder = _identity(self.run_dir)
         if self.found and self._keeps_best and self.state.score != self.found.score:
             raise KsegError(
                 f"{self.origin} compares epochs by {self.found.score}, and score is {self.state.score}: best.keras "
@@ -368,11 +370,16 @@ class RunCheckpoint(keras.callbacks.Callback):
         # On JAX, `self.model` fetches its state from the device, and reading a value waits for the batch.
         keras.ops.convert_to_numpy(self.model.optimizer.iterations)
         self._refuse_if_replaced()
+        if _identity(self.run_dir) != self._folder:
+            raise KsegError(
+                f"The run directory {self.run_dir} was deleted, moved or replaced while this run wrote to it. Put it "
+                "back and resume, or start again."
+            )
         began = time.monotonic()
         self._writer.wait()
         temporary = temporary_path(self.run_dir / "last.keras")
         memories = self._memory.read() if memories is None else memories
-        with explain_write_errors(self.run_dir):
+        with explain_write_errors(self.run_dir), removed_on_error(temporary):
             make_anew(temporary)
             write_checkpoint(self._fitted, temporary, state, extras, memories)
         self._writer.start(lambda: publish(temporary, self.keep, best), self.run_dir)
@@ -405,6 +412,14 @@ class RunCheckpoint(keras.callbacks.Callback):
         self.print_fn(f"\nStopped. {newest} has everything up to here.")
         unlock(self.run_dir)
         raise KeyboardInterrupt if self._signal == signal.SIGINT else SystemExit(128 + self._signal)
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Return what tells a folder from another one of the same name; None if there is none."""
+    with contextlib.suppress(OSError):
+        status = folder.stat()
+        return status.st_dev, status.st_ino
+    return None
 
 
 def made_with() -> dict[str, str]:

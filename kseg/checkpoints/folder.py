@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kseg.checkpoints.file import Checkpoint, read_checkpoint
 from kseg.errors import KsegError
-from kseg.storage.atomic import move_into_place, sync, write_atomically
+from kseg.storage.atomic import move_into_place, removed_on_error, sync, write_atomically
 
 _NAME = re.compile(r"last(?:-(\d+))?\.keras")
 
@@ -53,21 +53,22 @@ def publish(temporary: Path, keep: int, best: bool) -> None:
     it, and a former `last.keras` is renamed, never overwritten.
 
     Args:
-        temporary: the file, in the run directory.
+        temporary: the file, in the run directory; it does not exist afterwards.
         keep: the number of last checkpoints to keep, this one included.
         best: whether it is the best so far.
     """
     folder = temporary.parent
-    sync(temporary)
-    if best:
-        write_atomically(folder / "best.keras", lambda copy: shutil.copyfile(temporary, copy))
     last = folder / "last.keras"
     former = [folder / f"last-{age}.keras" for age in range(1, keep)]
-    if last.exists():
-        for newer, older in reversed(list(zip([last, *former], former, strict=False))):
-            if newer.exists():
-                newer.replace(older)
-    move_into_place(temporary, last)
+    with removed_on_error(temporary):
+        sync(temporary)
+        if best:
+            write_atomically(folder / "best.keras", lambda copy: shutil.copyfile(temporary, copy))
+        if last.exists():
+            for newer, older in reversed(list(zip([last, *former], former, strict=False))):
+                if newer.exists():
+                    newer.replace(older)
+        move_into_place(temporary, last)
     for path in checkpoints_in(folder):
         if path not in (last, *former):
             path.unlink()

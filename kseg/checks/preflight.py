@@ -2,6 +2,7 @@
 
 import itertools
 import logging
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,8 +19,12 @@ from kseg.checks.masks import check_masks
 from kseg.checks.models import Values, build, output_shapes, preserve_torch_state
 from kseg.errors import KsegError
 from kseg.findings import Finding
+from kseg.keras_private import compiled_loss
 
 _log = logging.getLogger("kseg")
+
+# The models that were examined, each with what its `compile` had made.
+_examined: weakref.WeakKeyDictionary[keras.Model, Any] = weakref.WeakKeyDictionary()
 
 _MORE = 9  # times as many batches are searched for foreground if the first have none
 
@@ -93,6 +98,11 @@ def preflight(
     return report(examine(model, None, first, masks))
 
 
+def was_examined(model: keras.Model) -> bool:
+    """Return whether a model was examined since it was last compiled."""
+    return model.compiled and _examined.get(model, model) is compiled_loss(model)
+
+
 def report(findings: Sequence[Finding]) -> list[Finding]:
     """Log the warnings and return them.
 
@@ -124,6 +134,7 @@ def examine(model: keras.Model, values: Values | None, batches: Sequence[Batch],
         raise KsegError("The model is not compiled; expected model.compile(optimizer, loss) before the check.")
     if not batches:
         raise KsegError("The data set is empty; expected at least one batch.")
+    _examined[model] = compiled_loss(model)
     with preserve_torch_state(model):
         if not model.built:
             build(model, batches[0].x)

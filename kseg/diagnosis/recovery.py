@@ -8,6 +8,12 @@ import numpy as np
 
 from kseg.keras_private import learning_rate_setting, rebuild_train_function
 
+LOWER = 0.1
+"""A recovery multiplies the learning rate by this, or by less."""
+# Relative to the weights, the size of the updates of a model that starts to learn, and the smallest factor.
+_USUAL_UPDATE, _LOWEST = 3e-3, 1e-4
+_CLIP_NORM = 1.0
+
 # The names of the rates in the configurations of Keras's schedules.
 _RATES = ("initial_learning_rate", "warmup_target", "end_learning_rate", "values")
 
@@ -46,6 +52,28 @@ def reset_optimizer(model: keras.Model) -> None:
     for variable, new in zip(optimizer.variables, fresh.variables, strict=True):
         if variable.path.split("/")[-1] not in ("iteration", "learning_rate"):
             variable.assign(new)
+
+
+def factor_for(update: float) -> float:
+    """Return by what to multiply the learning rate after updates of this size, relative to the weights.
+
+    >>> factor_for(1e-3), factor_for(0.3)
+    (0.1, 0.01)
+    """
+    return max(min(LOWER, _USUAL_UPDATE / max(update, _USUAL_UPDATE)), _LOWEST)
+
+
+def clip_gradient(model: keras.Model) -> bool:
+    """Clip the norm of the whole gradient to 1, if the optimizer does not clip; return whether it does so now.
+
+    The training step is compiled again, since it holds the old setting.
+    """
+    optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    if optimizer.clipnorm or optimizer.global_clipnorm or optimizer.clipvalue:
+        return False
+    optimizer.global_clipnorm = _CLIP_NORM
+    rebuild_train_function(model)
+    return True
 
 
 def lower_learning_rate(model: keras.Model, factor: float) -> float | None:

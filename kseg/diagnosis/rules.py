@@ -5,164 +5,175 @@ epochs. The rules use *skill*, how much better the best threshold is than predic
 
     skill = (best F1 - blind F1) / (1 - blind F1),    blind F1 = 2 p / (1 + p) for a share p of foreground
 
-(0 is no better, 1 is perfect), the gap between the logits of foreground and background, and whether the gap grows.
+(0 is no better, 1 is perfect), the gap between the logits of foreground and background, whether gap or loss get better,
+and the size of an update relative to the weights, |Δw| / |w|, which is about 1e-3 a batch where a model learns.
 
-Each rule takes observations, oldest first, and returns evidence, a clause without a full stop, or None.
-`benchmarks/collapse.py` measures the rules; the numbers in capitals come from it.
+Each rule takes observations, oldest first, and returns evidence or None. `benchmarks/collapse.py` measures the rules;
+the numbers in capitals come from it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+from kseg.diagnosis.observations import SKILL, Evidence, Observation, Observations
 from kseg.diagnosis.windows import Window
 
-# Below the first, a model has no skill; above the second, it clearly separates foreground from background.
-NO_SKILL, SKILL = 0.1, 0.2
-# A gap, in standard deviations, that separates them even where foreground is too rare for a good F1.
-APART = 1.0
 # The share of images that must have a constant prediction.
 NEARLY_ALL = 0.98
-# A model learns if its gap grew by this many standard deviations over the observations in question.
-GROWTH = 0.12
+# A model learns if its gap grew by this many standard deviations, or its loss fell by this share, from the first half
+# of the observations in question to the second.
+GROWTH, FALL = 0.12, 0.02
+# It learns on the training images if their skill grew by this.
+SKILL_GROWTH = 0.05
 # Validation has collapsed if its F1 is below these shares of the training F1, the first at the monitor's threshold, the
 # second at the best one. A model that only overfits stays above the first.
 FAR_BELOW, BELOW = 0.3, 0.85
+# The masks of the validation are inverted if its gap is below this.
+INVERTED = -0.5
 # Observations, of ten batches or more each, that must agree: on a collapse, and on not learning or a wrong threshold.
 TO_COLLAPSE, TO_NOT_LEARN = 3, 6
-# Batches before a model can be called collapsed that was never healthy.
-MIN_BATCHES = 50
-# Predictions are settled if the median logit of foreground stays within this range.
-SETTLED = 0.4
+# Batches, or epochs, before a model can be called collapsed, or not learning, that was never healthy.
+MIN_BATCHES, MIN_EPOCHS = 50, 10
+# A healthy model has collapsed at once if less than this share of its best gap is left.
+LEFT = 0.25
+# The mean prediction of a model that starts sinks to the share of foreground. Until it is near that share or this one,
+# a falling loss shows that it is on its way.
+SUNK = 0.02
+# Predictions are settled if the median logit of foreground stays within the first, over so many observations.
+SETTLED, TO_SETTLE = 0.4, 3
 # Logits beyond the first explode. Those beyond the second do if they grew by the third, as a factor.
 FAR, LARGE, RUNAWAY = 1000.0, 50.0, 4.0
+# Updates, relative to the weights, with which no model learns: they leave it where it is, or somewhere else each batch.
+TOO_SMALL, TOO_LARGE = 1e-5, 0.1
+# A model with a smaller share of trainable parameters is nearly frozen.
+FROZEN = 0.05
 
 
-@dataclass(frozen=True)
-class Observation:
-    """Some batches of training, and the validation after them, if there was one."""
-
-    training: Window
-    validation: Window | None = None
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return plain data and arrays."""
-        return {"training": self.training.to_plain(), "validation": self.validation and self.validation.to_plain()}
-
-    @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> "Observation":
-        """Make an observation from what `to_plain` returned."""
-        training, validation = plain["training"], plain["validation"]
-        return cls(Window.from_plain(training), validation and Window.from_plain(validation))
-
-    @property
-    def evidence(self) -> Window:
-        """The validation, else the training: the model changes during training."""
-        return self.validation or self.training
-
-    @property
-    def skill(self) -> float:
-        """The skill of the best evidence; at most 1."""
-        return self.evidence.skill
-
-    @property
-    def blind(self) -> bool:
-        """Whether foreground is separated from background neither in training nor in validation."""
-        return all(window.skill < NO_SKILL and window.gap < APART for window in (self.training, self.evidence))
-
-    @property
-    def healthy(self) -> bool:
-        """Whether foreground is clearly separated from background."""
-        return self.skill > SKILL
-
-
-Observations = Sequence[Observation]
-
-
-def not_finite(observations: Observations) -> str | None:
+def not_finite(observations: Observations) -> Evidence | None:
     """The loss or a prediction is NaN or infinite."""
     now = observations[-1].training
     if now.finite:
         return None
     if now.bad_input and now.bad_input <= (now.bad_prediction or now.batch):
-        return f"the images or masks of batch {now.bad_input} held NaN or infinity"
+        return Evidence(f"the images or masks of batch {now.bad_input} held NaN or infinity")
     if now.bad_prediction:
-        return (
+        return Evidence(
             f"predictions are not finite from batch {now.bad_prediction} on, though its input was: the update before "
             "it broke the weights, or values overflow in the model"
         )
     first = now.batch - now.batches + 1
-    return f"the loss is not finite in batches {first} to {now.batch}, though input and predictions are"
+    return Evidence(f"the loss is not finite in batches {first} to {now.batch}, though input and predictions are")
 
 
-def exploding(observations: Observations) -> str | None:
+def exploding(observations: Observations) -> Evidence | None:
     """Logits grow without bound and are still finite."""
     now, before = observations[-1].training, [one.training.extreme for one in observations[:-1]]
     grown = before and now.extreme > max(LARGE, RUNAWAY * min(before))
     if now.extreme > FAR or (grown and now.extreme > before[-1]):
         since = f", up from {min(before):.3g}" if before else ""
-        return f"1% of the logits are beyond {now.extreme:.4g} in size{since}; the loss is {now.loss:.4g}"
+        return Evidence(f"1% of the logits are beyond {now.extreme:.4g} in size{since}; the loss is {now.loss:.4g}")
     return None
 
 
-def constant_output(observations: Observations) -> str | None:
-    """The prediction is the same everywhere, whatever the image."""
-    counts = observations[-1].training.counts
-    if counts.images and counts.constant >= NEARLY_ALL * counts.images:
-        return (
-            f"{counts.constant} of {counts.images} images got the same prediction in every pixel, "
-            f"{counts.pred_mean:.4g} on average (the masks' mean is {counts.target_mean:.4g})"
-        )
-    return None
+def constant_output(observations: Observations) -> Evidence | None:
+    """The prediction is the same everywhere, whatever the image; twice in a row, if the run was never healthy."""
+    times = 1 if any(one.healthy for one in observations) else 2
+    recent = [one.training.counts for one in observations[-times:]]
+    if len(recent) < times:
+        return None
+    if not all(counts.images and counts.constant >= NEARLY_ALL * counts.images for counts in recent):
+        return None
+    counts = recent[-1]
+    return Evidence(
+        f"{counts.constant} of {counts.images} images got the same prediction in every pixel, "
+        f"{counts.pred_mean:.4g} on average (the masks' mean is {counts.target_mean:.4g})"
+        f"{_size_of_updates(observations)}",
+        rate=_rate_is_too_large(observations),
+    )
 
 
-def validation_only(observations: Observations) -> str | None:
+def validation_only(observations: Observations) -> Evidence | None:
     """Training is healthy and validation has collapsed, twice in a row."""
     recent = [(one.training, one.validation) for one in observations[-2:] if one.validation]
     if len(recent) < 2 or not all(_is_healthy(training) for training, _ in recent):
         return None
-    if not all(_is_far_below(validation, training) for training, validation in recent):
-        return None
     training, validation = recent[-1]
-    return (
+    text = (
         f"F1 is {training.f1:.3f} in training and {validation.f1:.3f} in validation (the best threshold gives "
         f"{validation.best_f1:.3f}); the mean prediction is {training.counts.pred_mean:.4g} and "
         f"{validation.counts.pred_mean:.4g}"
     )
+    if all(validation.gap < INVERTED for _, validation in recent):
+        return Evidence(
+            f"{text}; in validation the background gets the higher logits, by {-validation.gap:.1f} standard "
+            "deviations",
+            remedy="The masks of the validation are inverted: foreground and background are swapped in them.",
+        )
+    if all(_is_far_below(validation, training) for training, validation in recent):
+        return Evidence(text)
+    return None
 
 
-def under_confident(observations: Observations) -> str | None:
+def under_confident(observations: Observations) -> Evidence | None:
     """Pixels are ranked well, but nearly none is above the threshold."""
     return _never_crosses(observations, "background")
 
 
-def over_confident(observations: Observations) -> str | None:
+def over_confident(observations: Observations) -> Evidence | None:
     """Pixels are ranked well, but nearly all are above the threshold."""
     return _never_crosses(observations, "foreground")
 
 
-def all_background(observations: Observations) -> str | None:
-    """Nearly nothing is predicted foreground, and the gap does not grow."""
+def all_background(observations: Observations) -> Evidence | None:
+    """Nearly nothing is predicted foreground, and the model gets no better."""
     return _one_sided(observations, "background")
 
 
-def all_foreground(observations: Observations) -> str | None:
-    """Nearly everything is predicted foreground, and the gap does not grow."""
+def all_foreground(observations: Observations) -> Evidence | None:
+    """Nearly everything is predicted foreground, and the model gets no better."""
     return _one_sided(observations, "foreground")
 
 
-def not_learning(observations: Observations) -> str | None:
-    """After many batches the best threshold is no better than predicting foreground everywhere."""
-    recent = observations[-TO_NOT_LEARN:]
-    if len(recent) < TO_NOT_LEARN or _batches(observations) < 2 * MIN_BATCHES or _is_growing(recent):
+def not_learning(observations: Observations) -> Evidence | None:
+    """The best threshold is no better than predicting foreground everywhere, and the model gets no better."""
+    if not observations[-1].blind or any(one.healthy for one in observations):
         return None
-    if not all(one.blind for one in recent) or any(one.healthy for one in observations):
-        return None
-    now, batch = observations[-1].evidence, observations[-1].training.batch
-    return (
-        f"after {batch} batches the best threshold gives F1 {now.best_f1:.3f}, and predicting everything, without "
-        f"looking at the image, {now.blind_f1:.3f}; the gap is {now.gap:.2f} standard deviations"
+    now = observations[-1]
+    text = (
+        f"after {now.training.batch} batches the best threshold gives F1 {now.evidence.best_f1:.3f}, and predicting "
+        f"everything, without looking at the image, {now.evidence.blind_f1:.3f}; the gap is {now.evidence.gap:.2f} "
+        f"standard deviations{_size_of_updates(observations)}"
     )
+    if len(observations) >= 2 and _rate_is_too_large(observations):
+        return Evidence(text, remedy="The learning rate is far too large: lower it.", rate=True)
+    recent = observations[-TO_NOT_LEARN:]
+    if _rate_is_too_small(recent) and not _improves(recent):
+        return Evidence(text, remedy="The learning rate is far too small: raise it.")
+    long = _batches(observations) >= 2 * MIN_BATCHES or now.training.epoch > MIN_EPOCHS
+    if len(recent) < TO_NOT_LEARN or not long or not all(one.blind for one in recent) or _improves(recent):
+        return None
+    if now.training.trainable < FROZEN:
+        return Evidence(
+            f"{text}, and {now.training.trainable:.2%} of the parameters are trainable",
+            remedy="Nearly the whole model is frozen: set trainable = True, and compile.",
+        )
+    return Evidence(text)
+
+
+def empty_masks(observations: Observations) -> Evidence | None:
+    """No training mask of two epochs has foreground."""
+    counts = observations[-1].training.counts
+    if counts.pixels and not counts.foreground:
+        return Evidence(f"none of the last {counts.images} training masks has foreground")
+    return None
+
+
+def full_masks(observations: Observations) -> Evidence | None:
+    """No training mask of two epochs has background."""
+    counts = observations[-1].training.counts
+    if counts.pixels and counts.foreground == counts.pixels:
+        return Evidence(f"none of the last {counts.images} training masks has background")
+    return None
 
 
 def _is_healthy(window: Window) -> bool:
@@ -177,10 +188,53 @@ def _batches(observations: Observations) -> int:
     return sum(one.training.batches for one in observations)
 
 
-def _is_growing(observations: Observations) -> bool:
-    """Whether the gap grows."""
-    gaps = [one.evidence.gap for one in observations]
-    return max(gaps[-2:]) - min(gaps[:2]) > GROWTH and gaps[-1] > 0
+def _halves(observations: Observations) -> tuple[list[Observation], list[Observation]]:
+    """Return the first half and the second half of the observations, by batches; one has at least one each."""
+    total, first = _batches(observations), 1
+    while first < len(observations) - 1 and 2 * _batches(observations[: first + 1]) <= total:
+        first += 1
+    return list(observations[:first]), list(observations[first:])
+
+
+def _gap_grows(observations: Observations) -> bool:
+    """Whether the best gap of the second half is larger than that of the first, or the best skill in training."""
+    first, second = _halves(observations)
+    gaps = [max(one.evidence.gap for one in half) for half in (first, second)]
+    skills = [max(one.training.skill for one in half) for half in (first, second)]
+    return gaps[1] > gaps[0] + GROWTH or skills[1] > skills[0] + SKILL_GROWTH
+
+
+def _loss_falls(observations: Observations) -> bool:
+    """Whether the mean loss of training in the second half is lower than in the first."""
+    first, second = (
+        sum(one.training.loss * one.training.batches for one in half) / _batches(half) for half in _halves(observations)
+    )
+    return second < first - FALL * abs(first)
+
+
+def _improves(observations: Observations) -> bool:
+    return _gap_grows(observations) or _loss_falls(observations)
+
+
+def _rate_is_too_large(observations: Observations) -> bool:
+    """Whether updates were so large that they threw away what the weights were, and the loss did not fall since."""
+    return any(one.training.update > TOO_LARGE for one in observations) and not (
+        len(observations) >= TO_NOT_LEARN and _gap_grows(observations[-TO_NOT_LEARN:])
+    )
+
+
+def _rate_is_too_small(observations: Observations) -> bool:
+    """Whether no update was large enough, and the rate does not rise (a warm-up)."""
+    sizes = [one.training.update for one in observations]
+    return len(sizes) >= 2 and max(sizes) < TOO_SMALL and sizes[-1] < 2 * sizes[-2]
+
+
+def _size_of_updates(observations: Observations) -> str:
+    sizes = [one.training.update for one in observations if one.training.update == one.training.update]
+    if not sizes:
+        return ""
+    size = max(sizes) if max(sizes) > TOO_LARGE else sizes[-1]
+    return f"; an update changes the weights by {size:.1e} of their size, where about 1e-3 is usual"
 
 
 def _is_settled(observations: Observations) -> bool:
@@ -190,44 +244,64 @@ def _is_settled(observations: Observations) -> bool:
     return (max(evidence) - min(evidence) + max(training) - min(training)) / 2 < SETTLED
 
 
-def _never_crosses(observations: Observations, side: str) -> str | None:
+def _never_crosses(observations: Observations, side: str) -> Evidence | None:
     recent = observations[-TO_NOT_LEARN:]
     if len(recent) < TO_NOT_LEARN or not all(one.evidence.one_sided == side and one.healthy for one in recent):
         return None
     now = recent[-1].evidence
-    return (
+    return Evidence(
         f"at the threshold F1 is {now.f1:.3f}, at {now.best_threshold:.2g} it is {now.best_f1:.3f}; "
         f"foreground and background are {now.gap:.1f} standard deviations apart"
     )
 
 
-def _one_sided(observations: Observations, side: str) -> str | None:
-    now, recent = observations[-1], observations[-TO_COLLAPSE:]
-    if not (now.training.one_sided == side and now.evidence.one_sided == side and now.blind):
+def _one_sided(observations: Observations, side: str) -> Evidence | None:
+    now = observations[-1]
+    if not (now.evidence.one_sided == side and now.blind):
         return None
     fell = any(one.healthy for one in observations)
-    if not fell:
-        stays = len(recent) == TO_COLLAPSE and all(one.evidence.one_sided == side and one.blind for one in recent)
-        if not stays or _batches(observations) < MIN_BATCHES:
-            return None
-        if _is_growing(observations[-TO_COLLAPSE - 1 :]) or _is_settled(recent):
-            return None
+    too_fast = _rate_is_too_large(observations)
+    if not too_fast and not (now.training.one_sided == side and _stays_one_sided(observations, side, fell)):
+        return None
     counts = now.training.counts
     other, predicted = "foreground", counts.predicted
     if side == "foreground":
         other, predicted = "background", counts.pixels - counts.predicted
-    return (
+    return Evidence(
         f"{predicted} of {counts.pixels} pixels were predicted {other} in the last {now.training.batches} batches: "
         f"pred_mean={counts.pred_mean:.6f}, target_mean={counts.target_mean:.4f}; the gap is {now.evidence.gap:.2f} "
         f"standard deviations{', after it had been larger' if fell else ' and not growing'}"
+        f"{_size_of_updates(observations) if too_fast else ''}",
+        rate=too_fast,
     )
+
+
+def _stays_one_sided(observations: Observations, side: str, fell: bool) -> bool:
+    """Whether a model has been on one side for long, and gets no better; `fell`: whether it was healthy before."""
+    tail: list[Observation] = []
+    for one in reversed(observations):
+        if not (one.evidence.one_sided == side and one.blind):
+            break
+        tail.insert(0, one)
+    if fell:
+        left = tail[-1].evidence.gap < LEFT * max(one.evidence.gap for one in observations)
+        return left or (len(tail) >= 2 and not _gap_grows(tail))
+    if len(tail) < TO_COLLAPSE or _gap_grows(tail):
+        return False
+    counts = tail[-1].training.counts
+    prediction, target = counts.pred_mean, counts.target_mean
+    if side == "foreground":
+        prediction, target = 1 - prediction, 1 - target
+    is_best_constant = target / 2 < prediction < 2 * target and _is_settled(tail[-TO_SETTLE:])
+    is_on_its_way = prediction > max(2 * target, SUNK) and _loss_falls(tail)
+    return _batches(tail) >= MIN_BATCHES and not is_best_constant and not is_on_its_way
 
 
 @dataclass(frozen=True)
 class Rule:
     """How to find one cause, and what to do about it."""
 
-    find_evidence: Callable[[Observations], str | None]
+    find_evidence: Callable[[Observations], Evidence | None]
     remedy: str
     recoverable: bool = False
     """Whether a healthy state and a lower learning rate can repair the run."""
@@ -293,6 +367,9 @@ RULES = (
         "Check that each image has its own mask (a shuffled file list looks like this), that weights are trainable, "
         "and that the learning rate is not far too small or too large.",
     ),
+    # Judged on observations without foreground, or without background, on which no rule above finds anything.
+    Rule(empty_masks, "Look at the masks: from here on nothing can be learned but an empty one."),
+    Rule(full_masks, "Look at the masks: from here on nothing can be learned but a full one."),
 )
 
 
@@ -309,3 +386,12 @@ def cause_of(code: float) -> str:
     'all_background'
     """
     return RULES[int(code) - 1].cause if code else ""
+
+
+def is_harmful(cause: str) -> bool:
+    """Return whether a cause makes a run fail; False for an empty one.
+
+    >>> is_harmful("all_background"), is_harmful("under_confident"), is_harmful("")
+    (True, False, False)
+    """
+    return any(rule.cause == cause and rule.harmful for rule in RULES)

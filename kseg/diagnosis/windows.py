@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kseg.diagnosis.updates import WeightSample, trainable_share
 from kseg.keras_private import observe_inputs
 from kseg.metrics import PredictionCounts, PredictionMonitor, ThresholdCurve
 from kseg.metrics.curve import logit_quantile, read_histogram
@@ -37,10 +38,17 @@ class Window:
     """The first batch of the epoch whose images or masks were not finite."""
     bad_prediction: int | None = None
     """The first batch of the epoch whose predictions were not finite."""
+    update: float = math.nan
+    """|Δw| / |w| a batch: how far the trainable weights moved, relative to their size; NaN where it is not known."""
+    trainable: float = math.nan
+    """The share of the model's parameters that are trainable; NaN where it is not known."""
 
     def __add__(self, later: "Window") -> "Window":
         batches = self.batches + later.batches
-        loss = (self.loss * self.batches + later.loss * later.batches) / max(batches, 1)
+        loss, update = (
+            (one * self.batches + two * later.batches) / max(batches, 1)
+            for one, two in ((self.loss, later.loss), (self.update, later.update))
+        )
         counts = PredictionCounts(*(one + two for one, two in zip(self.counts, later.counts, strict=True)))
         return replace(
             later,
@@ -48,6 +56,7 @@ class Window:
             counts=counts,
             histogram=self.histogram + later.histogram,
             loss=loss,
+            update=update,
             loss_broke=self.loss_broke or later.loss_broke,
             bad_input=self.bad_input or later.bad_input,
             bad_prediction=self.bad_prediction or later.bad_prediction,
@@ -173,21 +182,27 @@ class WindowReader:
         self.monitor = _find_metric(model, PredictionMonitor)
         self._curve = _find_metric(model, ThresholdCurve)
         self._loss = next((metric for metric in model.metrics if metric.name == "loss"), None)
+        self._weights = WeightSample([], [])
         self.reset()
 
     def reset(self) -> None:
         """Count from 0. To be called when Keras resets the metrics."""
         self._before = (_NOTHING, 0, 0.0, 0.0)
 
+    def note_weights(self) -> None:
+        """Measure the next window's updates from the weights that the model has now."""
+        self._weights = WeightSample.of(self._model)
+
     def get_state(self) -> list[Any]:
-        """Return what the metrics had counted at the last `read`, as plain data."""
+        """Return what the metrics had counted, and the weights, at the last `read`, as plain data and arrays."""
         counts, *others = self._before
-        return [list(counts), *others]
+        return [list(counts), *others, list(self._weights)]
 
     def set_state(self, state: list[Any]) -> None:
-        """Count from what `get_state` returned."""
-        counts, *others = state
-        self._before = (PredictionCounts(*counts), *others)
+        """Count from what `get_state` returned; those of kseg 0.1 hold no weights."""
+        counts, histogram, total, count, *weights = state
+        self._before = (PredictionCounts(*counts), histogram, total, count)
+        self._weights = WeightSample(*weights[0]) if weights else WeightSample.of(self._model)
 
     def read(self, epoch: int, batch: int, batches: int) -> Window:
         """Return the window since the last `read` or `reset`. On JAX, within a batch, sync the model's state first.
@@ -205,7 +220,14 @@ class WindowReader:
         start = batch - self.monitor.steps()
         bad_input, bad_prediction = (step and start + step for step in self.monitor.first_not_finite())
         loss = new_total / new_count if new_count > 0 else math.nan
-        return Window(epoch, batch, batches, counts, histogram, loss, loss_broke, bad_input, bad_prediction)
+        update = math.nan
+        if batches:
+            weights = WeightSample.of(self._model)
+            update, self._weights = weights.relative_change(self._weights) / batches, weights
+        trainable = trainable_share(self._model)
+        return Window(
+            epoch, batch, batches, counts, histogram, loss, loss_broke, bad_input, bad_prediction, update, trainable
+        )
 
     def watch_inputs(self) -> None:
         """Have every training step tell the monitor whether its images and masks are finite."""

@@ -10,8 +10,9 @@ from kseg.targets import align, logit, not_ignored
 
 # A sum of probabilities is stored as its integer part and a fraction in units of 2^-24.
 _FRACTION = 2.0**24
-# Logits that differ by no more count as equal. Those of a dead network differ by 0.
-_SAME = 1e-3
+# Logits that differ by no more than rounding count as equal, relative to their size. Those of a dead network differ by
+# 0; those of a last layer that starts at zero, with a small learning rate, by 1e-5 after a few steps.
+_SAME = 1e-6
 
 
 class PredictionCounts(NamedTuple):
@@ -174,8 +175,9 @@ def _is_constant(y_pred: KerasTensor, valid: KerasTensor) -> KerasTensor:
     axes = tuple(range(1, len(y_pred.shape)))
     highest = ops.max(ops.where(valid, y_pred, -float("inf")), axis=axes)
     lowest = ops.min(ops.where(valid, y_pred, float("inf")), axis=axes)
-    flat = ops.less_equal(highest - lowest, _SAME)
-    equals_first = ops.less_equal(ops.max(ops.abs(y_pred - y_pred[:1]), axis=axes), _SAME)
+    same = _SAME * (1 + ops.abs(highest))
+    flat = ops.less_equal(highest - lowest, same)
+    equals_first = ops.less_equal(ops.max(ops.abs(y_pred - y_pred[:1]), axis=axes), same)
     # The first image always equals itself, so a batch of one image shows nothing.
     all_equal = ops.logical_and(ops.all(equals_first), y_pred.shape[0] is not None and y_pred.shape[0] > 1)
     has_pixels = ops.any(valid, axis=axes)

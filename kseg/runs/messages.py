@@ -4,8 +4,8 @@ import logging
 
 import numpy as np
 
-from kseg.callbacks import RunCheckpoint, TrainingState
-from kseg.config.train import OptimizerOptions
+from kseg.callbacks import CollapseDetector, RunCheckpoint, TrainingState
+from kseg.config.train import OptimizerOptions, TrainConfig
 from kseg.runs.directory import RunDirectory
 from kseg.runs.optimizer import learning_rate
 from kseg.runs.result import TrainingResult
@@ -31,26 +31,44 @@ def log_resumed(saved: RunCheckpoint, changes: list[str], options: OptimizerOpti
         )
 
 
-def log_result(result: TrainingResult, epochs: int) -> None:
-    """Log the best F1, where the files are, and how to train longer."""
+def log_result(result: TrainingResult, config: TrainConfig, detector: CollapseDetector) -> None:
+    """Log the best F1, what is wrong with the run, where the files are, and how to train longer."""
     run, state = result.run, result.state
     _log.info("")
     _log.info(f"Best F1:     {format_best(state)}")
-    if not result.best_f1:
-        _log.warning(
-            "⚠️  No epoch found any foreground. Look at the pictures and at scripts/debug_masks.py; "
-            "try the combined loss, more epochs, or another --lr."
-        )
+    if advice := _advice(result, config, detector):
+        _log.warning(f"⚠️  {advice}")
     if run.best.exists():
         _log.info(f"Best model:  {run.best}")
     _log.info(f"Pictures:    {run.pictures}")
-    _log.info(f"Train more:  {resume_command(run)} --epochs {2 * epochs}")
+    _log.info(f"Train more:  {resume_command(run)} --epochs {2 * config.epochs}")
     if state.threshold is not None:
         with np.errstate(divide="ignore"):  # a model that learned nothing has threshold 0: everything is foreground
             logit = np.log(state.threshold) - np.log1p(-state.threshold)
         _log.info(f"Threshold:   {state.threshold:.4g}, so masks are where logits > {logit:.4g}")
     _log.info(
         f"In Python:   import kseg.losses, kseg.metrics, keras; model = keras.models.load_model('{run.best_or_last}')"
+    )
+
+
+def _advice(result: TrainingResult, config: TrainConfig, detector: CollapseDetector) -> str:
+    """Return what is wrong with a run at its end and what to do, or nothing. It advises nothing that is in use."""
+    if detector.findings and detector.status == detector.findings[-1].cause:
+        finding = detector.findings[-1]
+        return f"At its end the run still shows {finding.cause} (epoch {finding.epoch}). {finding.remedy}"
+    if result.best_f1:
+        return ""
+    best = max(result.history, key=lambda row: row.get("val_best_f1", 0.0), default={})
+    if best.get("val_best_f1", 0.0) > 2 * best.get("val_target_mean", 0.0):
+        return (
+            f"No epoch found any foreground at threshold {config.fixed_threshold:g}; at "
+            f"{best['val_best_threshold']:.2g} F1 is {best['val_best_f1']:.3f}. Take --threshold auto, or more epochs."
+        )
+    advice = "" if config.loss == "combined" else ", --loss combined"
+    too_early = ", and it is too early to say why" if detector.status == "unknown" else ""
+    return (
+        f"No epoch found any foreground{too_early}. Look at the pictures and at scripts/debug_masks.py; try more epochs"
+        f"{advice}, or another --lr than {config.lr:g}."
     )
 
 

@@ -108,6 +108,12 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
             else:
                 _log.info("Checking the first batches and one gradient")
                 preflight(model, batches.dataset)
+            detector = CollapseDetector(
+                run_options.collapse_every,
+                run_options.on_collapse,
+                run_options.max_recoveries,
+                preflight=False,  # done above
+            )
             model.fit(
                 batches.dataset,
                 shuffle=False,  # the batches come in the order of the epoch
@@ -116,14 +122,14 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
                 epochs=config.epochs,
                 callbacks=[
                     EpochSummary(_log.info),
-                    CollapseDetector(run_options.collapse_every, run_options.on_collapse, run_options.max_recoveries),
+                    detector,
                     HistoryFile(run.history),
                     saved,
                 ],
             )
         result = TrainingResult(run, saved.state)
         _draw(model, validation, result, threshold)
-        log_result(result, config.epochs)
+        log_result(result, config, detector)
     return result
 
 

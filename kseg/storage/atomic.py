@@ -56,6 +56,17 @@ def move_into_place(temporary: Path, path: Path) -> None:
     sync(path.parent)
 
 
+@contextlib.contextmanager
+def removed_on_error(temporary: Path) -> Iterator[None]:
+    """Remove an unfinished file if the `with` block raises."""
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
 def sync(path: Path) -> None:
     """Wait until a file's content, or the names in a folder, are on the disk."""
     if path.is_dir():
@@ -86,6 +97,10 @@ def explain_write_errors(folder: Path, *others: type[Exception]) -> Iterator[Non
     try:
         yield
     except errors as error:
+        if not folder.is_dir():
+            raise KsegError(
+                f"Cannot write to {folder}: it was deleted or moved. Leave a folder in place while it is written to."
+            ) from error
         reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
         raise KsegError(
             f"Cannot write to {folder}: {reason}. Files written earlier are complete. Free disk space or check the "

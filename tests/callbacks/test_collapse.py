@@ -47,7 +47,7 @@ def test_another_backend_is_refused(monkeypatch):
 
 @pytest.mark.slow
 def test_a_resumed_run_that_only_warns_does_not_act_on_what_is_in_its_checkpoint():
-    stopped = CollapseDetector(20, "stop")
+    stopped = CollapseDetector(20, "stop", preflight=False)
     with pytest.raises(CollapseError, match="The run was stopped"):
         simulate([HEALTHY] * 40 + [SUNK] * 40, detector=stopped)
     resumed = simulate([HEALTHY] * 20)
@@ -67,7 +67,7 @@ def test_stop_ends_the_run_and_keeps_every_file(tmp_path):
     with pytest.raises(
         CollapseError, match="The run was stopped, in epoch 2 at batch 80. all_background: 0 of"
     ) as raised:
-        simulate([HEALTHY] * 60, [SUNK] * 60, detector=CollapseDetector(20, "stop"), others=[backup])
+        simulate([HEALTHY] * 60, [SUNK] * 60, detector=CollapseDetector(20, "stop", preflight=False), others=[backup])
     assert raised.value.finding.cause == "all_background"
     assert raised.value.status == 3
     assert any((tmp_path / "backup").iterdir())
@@ -76,7 +76,7 @@ def test_stop_ends_the_run_and_keeps_every_file(tmp_path):
 @pytest.mark.slow
 def test_stop_at_the_end_of_an_epoch_comes_after_its_files(tmp_path):
     history = HistoryFile(tmp_path / "history.csv")
-    detector = CollapseDetector(50, "stop")
+    detector = CollapseDetector(50, "stop", preflight=False)
     with pytest.raises(CollapseError, match="in epoch 2 at batch 24"):
         simulate([HEALTHY] * 12, [SUNK] * 12, [SUNK] * 12, detector=detector, others=[history])
     with history.path.open() as file:
@@ -85,15 +85,17 @@ def test_stop_at_the_end_of_an_epoch_comes_after_its_files(tmp_path):
 
 @pytest.mark.slow
 def test_stop_does_not_stop_a_model_that_has_learned():
-    assert causes([step(0.2, -1.0, -4.0)] * 140, detector=CollapseDetector(20, "stop")) == ["under_confident"]
+    assert causes([step(0.2, -1.0, -4.0)] * 140, detector=CollapseDetector(20, "stop", preflight=False)) == [
+        "under_confident"
+    ]
 
 
 def test_recover_restores_the_last_healthy_state():
-    detector = CollapseDetector(20, "recover")
+    detector = CollapseDetector(20, "recover", preflight=False)
     weights = []
     spoil = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: (
-            detector.model.set_weights([np.full((1, 1, 1, 1), 0.5, np.float32)])
+            detector.model.set_weights([np.full((1, 1, 1, 1), 0.5, np.float32), np.ones(1000, np.float32)])
             if epoch == 1
             else weights.append(float(detector.model.get_weights()[0].squeeze()))
         )
@@ -105,7 +107,7 @@ def test_recover_restores_the_last_healthy_state():
 
 @pytest.mark.slow
 def test_recover_gives_up_after_its_attempts():
-    detector = CollapseDetector(20, "recover", max_recoveries=2)
+    detector = CollapseDetector(20, "recover", max_recoveries=2, preflight=False)
     with pytest.raises(CollapseError, match="The run was stopped after 2 recoveries, in epoch 1 at batch"):
         simulate([HEALTHY] * 40 + [step(0.2, -6.0, -6.0, spread=0)] * 100, detector=detector)
     assert [finding.cause for finding in detector.findings] == ["constant_output"] * 3
@@ -113,7 +115,7 @@ def test_recover_gives_up_after_its_attempts():
 
 @pytest.mark.slow
 def test_recover_only_warns_of_causes_that_it_cannot_repair():
-    detector = simulate([BLIND] * 200, detector=CollapseDetector(20, "recover"))
+    detector = simulate([BLIND] * 200, detector=CollapseDetector(20, "recover", preflight=False))
     assert [finding.cause for finding in detector.findings] == ["not_learning"]
     assert detector.recoveries == 0
 
@@ -122,9 +124,9 @@ def test_recover_only_warns_of_causes_that_it_cannot_repair():
 @pytest.mark.parametrize(
     ("rate", "lowered"),
     [
-        (0.5, 0.05),
-        (keras.optimizers.schedules.CosineDecay(0.5, 1000), 0.05),
-        (keras.optimizers.schedules.PiecewiseConstantDecay([1000], [0.5, 0.2]), 0.05),
+        (0.05, 0.005),
+        (keras.optimizers.schedules.CosineDecay(0.05, 4000), 0.005),
+        (keras.optimizers.schedules.PiecewiseConstantDecay([1000], [0.05, 0.02]), 0.005),
     ],
 )
 def test_recover_from_the_first_weights(rate, lowered, caplog, rng):
@@ -135,7 +137,7 @@ def test_recover_from_the_first_weights(rate, lowered, caplog, rng):
     optimizer = keras.optimizers.Adam(rate)
     model.compile(optimizer, kseg.losses.BCELoss(), metrics=[kind() for kind in METRICS])
     first = [weight.copy() for weight in model.get_weights()]
-    detector = CollapseDetector(20, "recover", max_recoveries=1)
+    detector = CollapseDetector(20, "recover", max_recoveries=1, preflight=False)
     state = {}
 
     def kill(epoch, logs):
@@ -143,26 +145,26 @@ def test_recover_from_the_first_weights(rate, lowered, caplog, rng):
             model.set_weights([np.zeros((1, 1, 1, 1), np.float32), np.float32([-9])])
 
     def look(epoch, logs):
-        if epoch == 1:
+        if epoch == 2:
             state["weights"] = model.get_weights()
             state["moments"] = [keras.ops.convert_to_numpy(v) for v in optimizer.variables[2:]]
             state["rate"], state["steps"] = float(optimizer.learning_rate), int(optimizer.iterations)
 
     kill, look = (keras.callbacks.LambdaCallback(on_epoch_begin=function) for function in (kill, look))
     caplog.set_level(logging.WARNING, "kseg")
-    with pytest.raises(CollapseError, match="after 1 recoveries, in epoch 2"):  # black images show nothing
-        model.fit(images * 0, masks, batch_size=1, epochs=2, verbose=0, callbacks=[kill, detector, look])
+    with pytest.raises(CollapseError, match="after 1 recoveries, in epoch 4"):  # black images show nothing
+        model.fit(images * 0, masks, batch_size=1, epochs=4, verbose=0, callbacks=[kill, detector, look])
     share = masks.mean()
     assert detector.findings[0].cause == "constant_output"
     np.testing.assert_array_equal(state["weights"][0], first[0])
     assert state["weights"][1] == pytest.approx(np.log(share / (1 - share)), rel=1e-4)
     assert all((moment == 0).all() for moment in state["moments"])
     assert state["rate"] == pytest.approx(lowered, rel=0.01)
-    assert state["steps"] == 20
-    assert "↩️  Recovery 1 of 1: back to the first weights, learning rate 0.05, output bias at" in caplog.text
+    assert state["steps"] == 40
+    assert "↩️  Recovery 1 of 1: back to the first weights, learning rate 0.005, output bias at" in caplog.text
     # The lower rate is in force: no step of Adam is larger.
     moved = np.abs(model.get_weights()[1] - state["weights"][1])
-    assert 0 < moved < 20 * 0.05 * 1.01
+    assert 0 < moved < 40 * 0.005 * 1.01
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from keras import layers
 from kseg.callbacks import CollapseDetector, HistoryFile, RunCheckpoint, run_checkpoint
 from kseg.checkpoints import checkpoints_in, newest_checkpoint, read_checkpoint
 from kseg.checkpoints.memory import encode
+from kseg.checkpoints.writer import wait_for_writes
 from kseg.errors import KsegError
 from kseg.losses import CombinedSegmentationLoss
 from kseg.metrics import PredictionMonitor, SegmentationMetrics, ThresholdCurve
@@ -344,11 +345,30 @@ def test_a_full_disk_at_any_write_loses_only_what_came_after_the_last_checkpoint
             break  # there is no such call any more
         assert f"Cannot write to {subject.folder}: " in str(ended.value)
         assert "No space left on device" in str(ended.value)
+        wait_for_writes(subject.folder)
+        assert not list(subject.folder.glob("*.part*"))
         found, faults = newest_checkpoint(subject.folder)
         assert faults == []
         assert (found.state.epoch, found.state.batch) >= (kept.epoch, kept.batch)
         kept = found.state
     assert ended.type is KsegError or at > 1
+
+
+@pytest.mark.slow
+def test_a_run_directory_that_is_deleted_or_replaced_is_named(tmp_path):
+    subject = Subject(tmp_path / "deleted")
+    with pytest.raises(KsegError, match="deleted, moved or replaced while this run|it was deleted or moved"):
+        subject.fit(At("on_train_batch_begin", 2, lambda: shutil.rmtree(subject.folder)))
+    assert not subject.folder.exists()
+
+    def replace():
+        subject.folder.rename(tmp_path / "away")
+        subject.folder.mkdir()
+
+    subject = Subject(tmp_path / "replaced", callbacks=list)
+    with pytest.raises(KsegError, match="replaced was deleted, moved or replaced while this run wrote to it"):
+        subject.fit(At("on_train_batch_begin", 2, replace))
+    assert not list(subject.folder.iterdir())
 
 
 @pytest.mark.slow

@@ -26,6 +26,16 @@ ALL_FOREGROUND = step(0.2, 6.0, 6.0)
 EMPTY = step(0.0, -6.0, -6.0)
 
 
+class Moving(keras.layers.Layer):
+    """Returns its input, and has a large weight, which the optimizer's decay moves by 0.1% a step."""
+
+    def build(self, shape):
+        self.moving = self.add_weight(shape=(1000,), initializer="ones", name="moving")
+
+    def call(self, x):
+        return x + 0 * keras.ops.mean(self.moving)
+
+
 def simulate(
     *epochs,
     every=20,
@@ -35,17 +45,24 @@ def simulate(
     frequency=1,
     scale=1.0,
     others=(),
+    optimizer=None,
     **compile_arguments,
 ):
-    """Fit a model whose logits are its images; each epoch is a list of batches. Returns the detector."""
+    """Fit a model whose logits are its images; each epoch is a list of batches. Returns the detector.
+
+    Its updates have the usual size, 1e-3 of the weights, unless `optimizer` is another.
+    """
     if keras.config.backend() != "jax":
         compile_arguments.pop("steps_per_execution", None)
-    layers = [keras.layers.Conv2D(1, 1, use_bias=False), keras.layers.Rescaling(scale)]
+    layers = [keras.layers.Conv2D(1, 1, use_bias=False), keras.layers.Rescaling(scale), Moving()]
     model = keras.Sequential([keras.Input((10, 10, 1)), *layers])
     metrics = [kind() for kind in METRICS] if metrics is None else metrics
-    model.compile(keras.optimizers.SGD(0.0), kseg.losses.BCELoss(), metrics=metrics, **compile_arguments)
-    model.set_weights([np.ones((1, 1, 1, 1), np.float32)])
-    detector = detector or CollapseDetector(every)
+    if optimizer is None:
+        optimizer = keras.optimizers.SGD(1e-9, weight_decay=1e6)
+        optimizer.exclude_from_weight_decay(var_names=["kernel"])
+    model.compile(optimizer, kseg.losses.BCELoss(), metrics=metrics, **compile_arguments)
+    model.set_weights([np.ones((1, 1, 1, 1), np.float32), np.ones(1000, np.float32)])
+    detector = detector or CollapseDetector(every, preflight=False)
 
     def batches():
         for epoch in epochs:

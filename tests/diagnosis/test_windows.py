@@ -9,7 +9,7 @@ from tests.diagnosis.simulation import HEALTHY, METRICS, SUNK, causes, simulate
 @pytest.mark.slow
 def test_a_long_run_keeps_no_histograms():
     detector = simulate([HEALTHY] * 40, [HEALTHY] * 40, validation=[HEALTHY])
-    windows = [window for one in detector._observations for window in (one.training, one.evidence)]
+    windows = [window for one in detector._judge.observations for window in (one.training, one.evidence)]
     assert len(windows) == 8
     assert all(window.histogram.size == 0 and window.skill > 0.9 for window in windows)
 
@@ -61,6 +61,6 @@ def test_a_missing_metric_is_named(missing):
 def test_a_model_that_was_fitted_before_is_observed_too():
     detector = simulate([HEALTHY] * 20)
     broken = HEALTHY[0] * np.float32(np.nan), HEALTHY[1]
-    again = CollapseDetector(20)
+    again = CollapseDetector(20, preflight=False)
     detector.model.fit(*broken, callbacks=[again], verbose=0)
     assert "the images or masks of batch 1 held NaN" in again.findings[0].evidence

@@ -27,3 +27,10 @@ def test_a_link_in_place_of_a_file_of_the_run_is_refused(tmp_path, name):
     with pytest.raises(KsegError, match=f"{name} is a link, and a run writes no file through one. Remove it."):
         open_run(RunOptions(run_dir=tmp_path), "shapes")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_run_directory_inside_the_data_set_is_refused_at_its_start(tmp_path):
+    with pytest.raises(KsegError, match="The run directory .*runs.* is inside the data set .*would be read as images"):
+        open_run(RunOptions(run_dir=tmp_path / "runs/one"), str(tmp_path))
+    assert not (tmp_path / "runs").exists()
+    open_run(RunOptions(run_dir=tmp_path / "runs/one"), str(tmp_path), resume=True)
