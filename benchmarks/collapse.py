@@ -94,7 +94,9 @@ def main(nuclei: Path | None = None, quick: bool = False, workers: int = 2) -> N
     context = multiprocessing.get_context("spawn")  # JAX hangs in a forked process
     with tempfile.TemporaryDirectory() as cache, ProcessPoolExecutor(workers, context, _set_up, (cache,)) as pool:
         outcomes: list[Outcome] = []
-        for scenario, outcome in zip(scenarios, pool.map(run, names), strict=True):
+        # A sabotaged run ends with its first harmful finding, which is the one that counts.
+        actions = ["stop" if scenario.expected else "warn" for scenario in scenarios]
+        for scenario, outcome in zip(scenarios, pool.map(run, names, actions), strict=True):
             outcomes.append(outcome)
             print(_line(scenario, outcome), flush=True)
         print(_summary(scenarios, outcomes))

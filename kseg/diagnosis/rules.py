@@ -93,9 +93,9 @@ def constant_output(observations: Observations) -> Evidence | None:
 
 
 def validation_only(observations: Observations) -> Evidence | None:
-    """Training is healthy and validation has collapsed, twice in a row."""
+    """Training is healthy, and validation has collapsed twice in a row, or its masks are inverted."""
     recent = [(one.training, one.validation) for one in observations[-2:] if one.validation]
-    if len(recent) < 2 or not all(_is_healthy(training) for training, _ in recent):
+    if not recent:
         return None
     training, validation = recent[-1]
     text = (
@@ -103,13 +103,15 @@ def validation_only(observations: Observations) -> Evidence | None:
         f"{validation.best_f1:.3f}); the mean prediction is {training.counts.pred_mean:.4g} and "
         f"{validation.counts.pred_mean:.4g}"
     )
-    if all(validation.gap < INVERTED for _, validation in recent):
+    if training.skill > SKILL and validation.gap < INVERTED:
         return Evidence(
             f"{text}; in validation the background gets the higher logits, by {-validation.gap:.1f} standard "
             "deviations",
             remedy="The masks of the validation are inverted: foreground and background are swapped in them.",
         )
-    if all(_is_far_below(validation, training) for training, validation in recent):
+    if len(recent) == 2 and all(
+        _is_healthy(training) and _is_far_below(validation, training) for training, validation in recent
+    ):
         return Evidence(text)
     return None
 
@@ -149,15 +151,18 @@ def not_learning(observations: Observations) -> Evidence | None:
     recent = observations[-TO_NOT_LEARN:]
     if _rate_is_too_small(recent) and not _improves(recent):
         return Evidence(text, remedy="The learning rate is far too small: raise it.")
-    long = _batches(observations) >= 2 * MIN_BATCHES or now.training.epoch > MIN_EPOCHS
-    if len(recent) < TO_NOT_LEARN or not long or not all(one.blind for one in recent) or _improves(recent):
+    looks, batches = len(recent), _batches(observations)
+    if looks < TO_COLLAPSE or not all(one.blind for one in recent) or _gap_grows(recent):
         return None
-    if now.training.trainable < FROZEN:
+    if now.training.trainable < FROZEN and batches >= MIN_BATCHES:
         return Evidence(
             f"{text}, and {now.training.trainable:.2%} of the parameters are trainable",
             remedy="Nearly the whole model is frozen: set trainable = True, and compile.",
         )
-    return Evidence(text)
+    is_long = batches >= 2 * MIN_BATCHES or now.training.epoch > MIN_EPOCHS
+    if looks >= TO_NOT_LEARN and is_long and not _loss_falls(recent):
+        return Evidence(text)
+    return None
 
 
 def empty_masks(observations: Observations) -> Evidence | None:
@@ -226,7 +231,7 @@ def _rate_is_too_large(observations: Observations) -> bool:
 def _rate_is_too_small(observations: Observations) -> bool:
     """Whether no update was large enough, and the rate does not rise (a warm-up)."""
     sizes = [one.training.update for one in observations]
-    return len(sizes) >= 2 and max(sizes) < TOO_SMALL and sizes[-1] < 2 * sizes[-2]
+    return len(sizes) >= 2 and max(sizes) < TOO_SMALL and sizes[-1] <= 2 * sizes[-2]
 
 
 def _size_of_updates(observations: Observations) -> str:

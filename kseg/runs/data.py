@@ -8,11 +8,15 @@ from kseg.config.train import DataOptions
 from kseg.data import Batches, Foreground, open_sources, training_batches, validation_batches
 from kseg.data.labels import find_foreground_of_splits
 from kseg.data.sources.base import Source
+from kseg.data.sources.file_source import FileSource
 from kseg.data.transforms.strengths import find_augmentation
 from kseg.errors import KsegError
 from kseg.runs.directory import RunDirectory
 
 _log = logging.getLogger("kseg")
+
+# Masks that fit the stored pixels by chance are few: from so many turned images on, more than this share is none.
+_FEWEST_TURNED, _MOST_STORED = 3, 0.75
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,30 @@ def open_data(options: DataOptions) -> RunData:
             raise KsegError(
                 f"Too much of {options.dataset} cannot be read; nothing is left. The first fault: {faults[0]}"
             )
-    return RunData(training, validation, *find_foreground_of_splits(training, validation, options.foreground), faults)
+    foreground, masks = find_foreground_of_splits(training, validation, options.foreground)
+    for source in (training, validation):
+        _refuse_masks_of_stored_pixels(source)
+    return RunData(training, validation, foreground, masks, faults)
+
+
+def _refuse_masks_of_stored_pixels(source: Source) -> None:
+    """Refuse photographs that EXIF turns, whose masks were made for the stored pixels; warn where it is not clear.
+
+    Raises:
+        KsegError: the edges of most such masks fit the stored pixels.
+    """
+    turned, stored = source.count_masks_of_stored_pixels() if isinstance(source, FileSource) else (0, 0)
+    if not turned or not stored:
+        return
+    said = (
+        f"An EXIF tag turns {turned} images of {source.name}, but not their masks. By their edges {stored} of these "
+        f"masks fit the stored pixels, and {turned - stored} the turned picture, which is what kseg reads."
+    )
+    remedy = "Save the images with their pixels turned and without the tag (PIL.ImageOps.exif_transpose), then make "
+    remedy += "the masks fit them. kseg audit names the files."
+    if turned >= _FEWEST_TURNED and stored > _MOST_STORED * turned:
+        raise KsegError(f"{said} {remedy}")
+    _log.warning(f"⚠️  {said} If it is wrong for some: {remedy}")
 
 
 def log_data(data: RunData, options: DataOptions, run: RunDirectory) -> None:

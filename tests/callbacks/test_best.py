@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from kseg.callbacks import BestF1Checkpoint, TrainingState, read_state
+from kseg.diagnosis.rules import code_of
 from kseg.metrics import SegmentationMetrics
 
 
@@ -94,6 +95,15 @@ def test_epochs_without_validation_are_skipped(best):
 def test_validation_without_f1_is_an_error(best):
     with pytest.raises(ValueError, match=r"no val_f1 among loss, val_loss; expected model.compile\(…, metrics"):
         best({"loss": 1.0, "val_loss": 1.0})
+
+
+def test_a_model_that_finds_nothing_or_is_of_a_failed_epoch_gets_no_tick(best):
+    lines = best({"val_f1": 0.0}, {"val_f1": 0.3, "finding": code_of("not_learning")}, {"val_f1": 0.4, "finding": 0.0})
+    assert lines == [
+        "Saved a model that finds nothing yet (F1: 0.0000)",
+        "Saved best model so far (F1: 0.3000), in spite of not_learning",
+        "✓ Saved best model (F1: 0.4000)",
+    ]
 
 
 def test_no_validation_at_all_is_warned_about(best, caplog):

@@ -189,3 +189,60 @@ def test_a_recovered_run_ends_as_well_as_a_healthy_one(rng):
         best[rate] = max(history.history["val_best_f1"])
         assert (detector.recoveries > 0) == (rate == 3.0)
     assert best[3.0] > 0.95 * best[0.03] > 0.5
+
+
+# Preflight
+
+
+def segmenter(head=None):
+    model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 3, padding="same", activation=head)])
+    model.compile("adam", kseg.losses.BCELoss(), metrics=[kind() for kind in METRICS])
+    return model
+
+
+@pytest.fixture
+def arrays(rng):
+    images = rng.normal(size=(8, 8, 8, 1)).astype(np.float32)
+    return images, (images > 0.5).astype(np.uint8)
+
+
+def test_preflight_runs_by_itself(arrays):
+    with pytest.raises(KsegError, match="sigmoid_twice"):
+        segmenter("sigmoid").fit(*arrays, callbacks=[CollapseDetector()], verbose=0)
+    with pytest.raises(KsegError, match="mask_values"):
+        segmenter().fit(arrays[0], 255 * arrays[1], batch_size=2, callbacks=[CollapseDetector()], verbose=0)
+
+
+def test_preflight_has_a_way_off(arrays):
+    segmenter("sigmoid").fit(*arrays, callbacks=[CollapseDetector(preflight=False)], verbose=0)
+
+
+def test_preflight_runs_once_for_each_compile(arrays, caplog):
+    caplog.set_level(logging.WARNING, "kseg")
+    images, masks = arrays
+    model = segmenter()
+
+    def warnings():
+        said = [record.getMessage() for record in caplog.records if "empty_masks" in record.getMessage()]
+        caplog.clear()
+        return len(said)
+
+    kseg.preflight(model, images, 0 * masks)
+    assert warnings() == 1
+    for _ in range(2):
+        model.fit(images, 0 * masks, callbacks=[CollapseDetector()], verbose=0)
+        assert warnings() == 0
+    model.compile(model.optimizer, model.loss, metrics=[kind() for kind in METRICS])
+    model.fit(images, 0 * masks, callbacks=[CollapseDetector()], verbose=0)
+    assert warnings() == 1
+
+
+@pytest.mark.slow
+def test_preflight_waits_for_foreground(arrays, caplog):
+    # Where 255 means ignored, the first batches look like masks of 0 and 255.
+    images, masks = np.tile(arrays[0], (3, 1, 1, 1)), np.tile(arrays[1], (3, 1, 1, 1))
+    masks[:12] *= 255
+    model = segmenter()
+    history = model.fit(images, masks, batch_size=2, shuffle=False, callbacks=[CollapseDetector()], verbose=0)
+    assert "_check_and_train" not in str(model.train_function)
+    assert history.history["loss"]

@@ -1,5 +1,6 @@
 """The rules, on simulated runs."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -145,3 +146,55 @@ def test_not_finite_is_named_in_the_shortest_epoch():
     broken = HEALTHY[0] * np.float32(np.nan), HEALTHY[1]
     (finding,) = simulate([HEALTHY], [broken], [HEALTHY]).findings
     assert (finding.cause, finding.epoch, finding.batch) == ("not_finite", 2, 2)
+
+
+def test_updates_that_are_too_small_name_the_rate():
+    detector = simulate(*[[BLIND] * 6] * 6, optimizer=keras.optimizers.SGD(1e-12), every=50)
+    (finding,) = detector.findings
+    assert (finding.cause, finding.batch) == ("not_learning", 24)  # two observations of 12
+    assert "where about 1e-3 is usual" in finding.evidence
+    assert finding.remedy == "The learning rate is far too small: raise it."
+    assert detector.status == "not_learning"
+
+
+def test_updates_that_are_too_large_name_the_rate():
+    huge = keras.optimizers.SGD(1e-9, weight_decay=-5e8)
+    huge.exclude_from_weight_decay(var_names=["kernel"])
+    (finding,) = simulate([step(0.2, -3.0, -3.0)] * 20, optimizer=huge).findings
+    assert (finding.cause, finding.batch) == ("all_background", 20)
+    huge = keras.optimizers.SGD(1e-9, weight_decay=-5e8)
+    huge.exclude_from_weight_decay(var_names=["kernel"])
+    (finding,) = simulate([BLIND] * 40, optimizer=huge).findings
+    assert (finding.cause, finding.batch) == ("not_learning", 40)
+    assert finding.remedy == "The learning rate is far too large: lower it."
+
+
+@pytest.mark.parametrize(("share", "cause"), [(0.0, "empty_masks"), (1.0, "full_masks")])
+def test_masks_of_one_kind_for_two_epochs(share, cause):
+    one_kind = step(share, 2.0, -2.0)
+    detector = simulate(*[[HEALTHY] * 20] * 2, *[[one_kind] * 20] * 3)
+    assert [(finding.cause, finding.epoch) for finding in detector.findings] == [(cause, 4)]
+    assert "none of the last 40 training masks has" in detector.findings[0].evidence
+    assert causes(*[[one_kind] * 5] * 3) == [cause]
+    assert causes(*[[HEALTHY] * 20, [one_kind] * 20] * 3) == []
+
+
+def test_inverted_validation_masks_are_validation_only():
+    inverted = step(0.8, -2.0, 2.0)
+    (finding,) = simulate(*[[HEALTHY] * 20] * 3, validation=[inverted]).findings
+    assert (finding.cause, finding.epoch) == ("validation_only", 1)
+    assert finding.remedy.startswith("The masks of the validation are inverted")
+
+
+def test_a_falling_mean_that_is_above_the_share_of_foreground_is_on_its_way():
+    # Slow training: for eight observations nothing but the mean prediction moves, from 0.38 to 0.09; 2% is foreground.
+    falling = [[step(0.02, -0.5 - 0.2 * number, -0.5 - 0.2 * number)] * 20 for number in range(10)]
+    detector = simulate(*falling)
+    assert detector.findings == []
+    assert detector.status == "unknown"
+
+
+def test_healthy_is_another_answer_than_not_yet_known():
+    assert simulate([HEALTHY] * 40).status == "healthy"
+    assert simulate([BLIND] * 40).status == "unknown"
+    assert simulate([SUNK] * 100).status == "all_background"

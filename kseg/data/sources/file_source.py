@@ -1,5 +1,6 @@
 """Data sources whose examples are pairs of an image file and a mask file."""
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from kseg.data.files.formats import ImageFile, read_bytes
 from kseg.data.files.images import find_bit_depth, find_channels
 from kseg.data.files.masks import MaskAnnotation, class_colours, read_mask, refuse_colours
 from kseg.data.files.pair import check_headers, read_pair
+from kseg.data.files.turned import find_turn, fits_stored_pixels
 from kseg.data.sources.order import index_dataset
 from kseg.errors import KsegError
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _PAIRS_AT_ONCE = 1000
+_MOST_TO_TURN = 1000  # images of which the EXIF tag is read before training
 
 T = TypeVar("T")
 
@@ -101,6 +104,20 @@ class FileSource(PairReader):
         with ThreadPoolExecutor() as threads:
             results = chain.from_iterable(threads.map(check, indices) for indices in ranges)
             yield from tqdm(results, f"Checking {self.name}", len(self), unit=" images", delay=2, leave=False)
+
+    def count_masks_of_stored_pixels(self) -> tuple[int, int]:
+        """Return how many of the first images an EXIF tag turns, but not their masks, and whose sizes do not tell
+        whether it should; and how many of these masks fit the stored pixels better than the turned picture.
+
+        A file that cannot be read is left out here; reading it later raises.
+        """
+        found = []
+        for index in range(min(len(self), _MOST_TO_TURN)):
+            with contextlib.suppress(KsegError):
+                turn = find_turn(*self.files(index))
+                if turn != 1:
+                    found.append(fits_stored_pixels(*self.read(index), turn))
+        return len(found) - found.count(None), found.count(True)
 
     def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
         """See `kseg.data.Source`."""
