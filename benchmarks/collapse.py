@@ -39,7 +39,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tyro
-from scenarios import Data, Scenario, healthy, nuclei, sabotaged
+from scenarios import TRAINING, Data, Scenario, healthy, nuclei, sabotaged
 
 HEALTHY = "(nothing)"
 # The scenarios of --quick, one of each kind.
@@ -245,6 +245,12 @@ def is_in_time(scenario: Scenario, outcome: Outcome) -> bool:
     return outcome.epoch <= (scenario.within or scenario.effect_epoch + 1)
 
 
+def is_prompt(scenario: Scenario, outcome: Outcome) -> bool:
+    """Whether the first finding came within two epochs of the sabotage, or within 50 batches of it."""
+    before = (scenario.effect_epoch - 1) * -(-TRAINING // scenario.batch_size)
+    return outcome.epoch <= scenario.effect_epoch + 1 or outcome.batch <= before + 50
+
+
 def _line(scenario: Scenario, outcome: Outcome) -> str:
     verdict = "ok   " if is_right(scenario, outcome) else "WRONG"
     if scenario.expected and is_right(scenario, outcome) and not is_in_time(scenario, outcome):
@@ -272,9 +278,11 @@ def _summary(scenarios: list[Scenario], outcomes: list[Outcome]) -> str:
     for half, start in (("even", 0), ("odd", 1)):
         correct = [is_right(*run) for run in sabotaged_runs[start::2]]
         timely = [is_right(*run) and is_in_time(*run) for run in sabotaged_runs[start::2]]
+        prompt = [is_right(*run) and is_prompt(*run) for run in sabotaged_runs[start::2]]
         alarms = [not is_right(*run) for run in healthy_runs[start::2]]
         lines.append(
-            f"{half:5} {sum(correct)} of {len(correct)} sabotaged runs right, {sum(timely)} of them in time; "
+            f"{half:5} {sum(correct)} of {len(correct)} sabotaged runs right, {sum(timely)} of them in time, "
+            f"{sum(prompt)} within two epochs or 50 batches of the sabotage; "
             f"{sum(alarms)} false alarms in {len(alarms)} healthy runs"
         )
     return "\n".join(lines)

@@ -11,7 +11,7 @@ from kseg.audit.inspection import InspectedPair, measured
 from kseg.audit.rule import count_masks_by_value, share_by_rule
 from kseg.audit.statistics import MaskStatistics
 from kseg.data.labels import Foreground, list_values
-from kseg.data.quality import find_inverted
+from kseg.data.quality import find_inverted, find_two_ways_of_writing
 from kseg.findings import Finding
 
 _RARE = 0.02  # mean share of foreground
@@ -57,12 +57,11 @@ def soft_masks(masks: Masks) -> list[Finding]:
 def mixed_values(masks: Masks, rule: Foreground) -> list[Finding]:
     """Find masks that write foreground as 255 although most write 1, or the reverse."""
     hard = _without_soft(masks)
+    white, classes = find_two_ways_of_writing([mask.values for _, mask in hard])
     if _reads_white(rule):
-        files = [(name, "holds 0 and 1, most 0 and 255") for name, mask in hard if mask.values[-1] == 1]
-    elif IGNORE not in rule.ignored or any(IGNORE in mask.values and not mask.is_white for _, mask in hard):
-        files = []  # 255 beside classes means ignored, and a mask may have no other value
+        files = [(hard[i][0], "holds 0 and 1, most 0 and 255") for i in classes if hard[i][1].values[-1] == 1]
     else:
-        files = [(name, "holds 255, the others classes") for name, mask in hard if mask.is_white]
+        files = [(hard[i][0], "holds 255, the others classes") for i in white if IGNORE in rule.ignored]
     return findings_of(
         "mixed_values",
         "error",

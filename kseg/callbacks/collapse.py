@@ -18,7 +18,7 @@ from kseg.diagnosis.recovery import (
     lower_learning_rate,
     reset_optimizer,
 )
-from kseg.diagnosis.rules import LARGE, code_of
+from kseg.diagnosis.rules import LARGE, TOO_LARGE, code_of
 from kseg.diagnosis.windows import WindowReader
 from kseg.errors import KsegError
 from kseg.findings import Finding
@@ -30,7 +30,6 @@ _log = logging.getLogger("kseg")
 _PREFLIGHT_BATCHES = 10  # to wait for foreground before the check
 _MIN_BATCHES = 10  # of an observation; shorter epochs are added up
 _MOST_RECOVERIES = 1000  # in a checkpoint; the learning rate is 0 long before
-_TO_CLIP = 2  # the recovery from which on the gradient is clipped
 _AS_GOOD = 0.8  # a state is kept for recovery if it has this share of the best skill so far
 
 # The names of the counters in checkpoints, and their attributes.
@@ -44,6 +43,7 @@ _COUNTERS = {
     "best_skill": "_best_skill",
     "in_training": "_in_training",
     "largest_update": "_largest_update",
+    "clips": "_clips",
 }
 
 
@@ -94,10 +94,10 @@ class CollapseDetector(keras.callbacks.Callback):
         action: "warn" logs the cause and continues. "stop" raises `CollapseError`; every file is kept, also those of
             `BackupAndRestore`. "recover" restores the last healthy state (or the first weights, with the output bias
             set to the share of foreground), divides the learning rate by ten, or by more where the updates were larger
-            than 3% of the weights, and resets the optimizer; from the second time on it also clips the gradient; after
-            `max_recoveries` times it stops. Neither acts on `under_confident` and `over_confident`, where the model has
-            learned. "recover" only warns of `validation_only`, of masks of one kind, and of `not_learning` where the
-            rate is not too large: it cannot repair them.
+            than 3% of the weights, and resets the optimizer; the second time, or where updates were larger than 10%,
+            it also clips the gradient; after `max_recoveries` times it stops. Neither acts on `under_confident` and
+            `over_confident`, where the model has learned. "recover" only warns of `validation_only`, of masks of one
+            kind, and of `not_learning` where the rate is not too large: it cannot repair them.
         max_recoveries: the most recoveries in one `fit`, at least 0.
         preflight: whether to run `kseg.preflight` on the first batches, if it did not run since `compile`.
 
@@ -151,6 +151,7 @@ class CollapseDetector(keras.callbacks.Callback):
         self._epoch = self._steps_begun = self._steps_observed = 0
         self._batches_before = 0  # in earlier epochs
         self._pixels = self._foreground = 0
+        self._clips = False  # whether a recovery made the optimizer clip the gradient
         self._first = Snapshot.of(self.model, 0) if self.action == "recover" else None
         self._healthy = self._first
         self._forget_observations()
@@ -245,7 +246,7 @@ class CollapseDetector(keras.callbacks.Callback):
         for name, attribute in _COUNTERS.items():
             setattr(self, attribute, state.get(name, getattr(self, attribute)))
         self._factors = list(factors)
-        if self.recoveries >= _TO_CLIP:
+        if self._clips:
             clip_gradient(self.model)
         self.findings = [_restored(finding) for finding in state["findings"]]
         # The checkpoint may be of a run with another action.
@@ -338,7 +339,9 @@ class CollapseDetector(keras.callbacks.Callback):
         share = self._foreground / max(self._pixels, 1)
         if state is self._first and 0 < share < 1:
             done.append(self._set_output_bias(share))
-        if self.recoveries >= _TO_CLIP and clip_gradient(self.model):
+        # The rate is the likeliest cause where the updates were large, or where lowering it once was not enough.
+        if (self._largest_update > TOO_LARGE or self.recoveries > 1) and clip_gradient(self.model):
+            self._clips = True
             done.append("gradient clipped to norm 1")
         self._reader.monitor.forget_not_finite()
         self._reader.note_weights()

@@ -1,5 +1,7 @@
 """Questions about an image or a mask that the audit asks of files, and preflight of batches."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from kseg import IGNORE
@@ -21,6 +23,26 @@ def channel_range(image: np.ndarray) -> float:
 def is_black_and_white(values: np.ndarray) -> bool:
     """Return whether a mask with these values has 255, and nothing else but 0."""
     return bool((values == IGNORE).any()) and bool(np.isin(values, (0, IGNORE)).all())
+
+
+def find_two_ways_of_writing(masks: Sequence[np.ndarray]) -> tuple[list[int], list[int]]:
+    """Return which masks write foreground as 255 and which as class indices, where a data set has both; else nothing.
+
+    If any mask has 255 beside class indices, 255 means ignored, and a mask may have no other value.
+
+    Args:
+        masks: the values in each mask, ascending.
+
+    >>> find_two_ways_of_writing([np.array([0, 255]), np.array([0, 1]), np.array([0])])
+    ([0], [1])
+    >>> find_two_ways_of_writing([np.array([0, 255]), np.array([0, 1, 255])])
+    ([], [])
+    """
+    white = [index for index, values in enumerate(masks) if is_black_and_white(values) and values[0] == 0]
+    classes = [index for index, values in enumerate(masks) if np.setdiff1d(values, (0, IGNORE)).size]
+    if not white or not classes or any(IGNORE in masks[index] for index in classes):
+        return [], []
+    return white, classes
 
 
 def has_soft_edges(values: np.ndarray, counts: np.ndarray) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 
 from kseg import IGNORE
 from kseg.data.bridge import call_python, explain_read_errors
-from kseg.data.quality import foreground_share, is_black_and_white
+from kseg.data.quality import find_two_ways_of_writing, foreground_share
 from kseg.data.sources.base import Source
 from kseg.errors import KsegError
 
@@ -23,16 +23,6 @@ class MaskValues:
     """Each value once, ascending, uint16 `(N,)`."""
     counts: np.ndarray
     """The number of pixels with each, int64 `(N,)`."""
-
-    @property
-    def is_white(self) -> bool:
-        """Whether the mask holds 0 and 255, and nothing else; a mask of 255 alone may be ignored as a whole."""
-        return is_black_and_white(self.values) and self.values[0] == 0
-
-    @property
-    def classes(self) -> np.ndarray:
-        """The values besides 0 and 255."""
-        return self.values[(self.values != 0) & (self.values != IGNORE)]
 
 
 def survey_masks(source: Source, *, until_foreground: bool = False) -> list[MaskValues]:
@@ -78,8 +68,6 @@ def values_in(survey: Sequence[MaskValues]) -> list[int]:
 def refuse_two_ways_of_writing(name: str, survey: Sequence[MaskValues]) -> None:
     """Refuse masks of which some write foreground as 255, and others as 1 or as class indices.
 
-    If any mask has 255 beside classes, 255 means ignored, and a mask may have no other value.
-
     Args:
         name: the data set, for the message.
         survey: the masks of all splits.
@@ -87,14 +75,13 @@ def refuse_two_ways_of_writing(name: str, survey: Sequence[MaskValues]) -> None:
     Raises:
         KsegError: both ways occur.
     """
-    white = sum(mask.is_white for mask in survey)
-    with_classes = [mask for mask in survey if len(mask.classes)]
-    if not white or not with_classes or any((mask.values == IGNORE).any() for mask in with_classes):
+    white, with_classes = find_two_ways_of_writing([mask.values for mask in survey])
+    if not white:
         return
-    classes = values_in(with_classes)
+    classes = [value for value in values_in([survey[index] for index in with_classes]) if value]
     example = ", ".join(map(str, classes[:4])) + (" …" if len(classes) > 4 else "")
     raise KsegError(
-        f"The masks of {name} are written in two ways: of {len(survey)}, {white} hold nothing but 0 and 255, and "
+        f"The masks of {name} are written in two ways: of {len(survey)}, {len(white)} hold nothing but 0 and 255, and "
         f"{len(with_classes)} hold {example} and no 255. Either 255 is foreground as well: --foreground any. Or 255 is "
         "ignored: --foreground classes. kseg audit names the files."
     )
