@@ -1,5 +1,7 @@
 """Shapes, dtypes and ignored pixels of masks and predictions, by one rule for all losses and metrics."""
 
+from typing import Any
+
 from keras import KerasTensor, ops
 
 from kseg import IGNORE
@@ -62,6 +64,40 @@ def align(y_true: KerasTensor, y_pred: KerasTensor) -> tuple[KerasTensor, KerasT
             "one channel; a mask of class indices for several channels has to be one-hot."
         )
     return y_true, y_pred
+
+
+def pixel_weights(sample_weight: Any, y_pred: KerasTensor) -> KerasTensor | None:
+    """Return weights of single pixels as float32 `(B, ..., 1)`; None for one weight an image, and for no weights.
+
+    Args:
+        sample_weight: None; one weight an image, `(B,)` or `(B, 1)`, or a single number; or one weight a pixel,
+            `(B, ...)` or `(B, ..., 1)`.
+        y_pred: the prediction, `(B, ..., C)`.
+
+    Raises:
+        ValueError: another shape.
+
+    >>> import numpy as np
+    >>> pixel_weights(np.ones((2, 8, 8)), np.zeros((2, 8, 8, 3))).shape == (2, 8, 8, 1)
+    True
+    """
+    if sample_weight is None:
+        return None
+    weight = ops.cast(ops.convert_to_tensor(sample_weight), "float32")
+    shape, prediction = tuple(weight.shape), tuple(y_pred.shape)
+    if shape[1:] in (prediction[1:-1], (*prediction[1:-1], 1)):
+        return weight if len(shape) == len(prediction) else ops.expand_dims(weight, -1)
+    if len(shape) <= 1 or shape[1:] == (1,):
+        return None
+    raise ValueError(
+        f"sample_weight has shape {shape}, and the prediction {prediction}; expected one weight an image, (batch,), or "
+        f"one a pixel, {(*prediction[:-1],)} or {(*prediction[:-1], 1)}."
+    )
+
+
+def ignore_zero_weights(y_true: KerasTensor, weight: KerasTensor) -> KerasTensor:
+    """Return an aligned mask `(B, ..., C)` with 255 where the weight of the pixel, `(B, ..., 1)`, is 0."""
+    return ops.where(ops.equal(weight, 0.0), float(IGNORE), y_true)
 
 
 def not_ignored(y_true: KerasTensor) -> KerasTensor:

@@ -12,9 +12,9 @@ from kseg.findings import Finding, Severity
 
 
 def check_masks(
-    masks: Sequence[np.ndarray], first: Batch, output: tuple[int, ...], loss: Measure
+    masks: Sequence[np.ndarray], first: Batch, output: tuple[int, ...], loss: Measure, metrics: Sequence[Measure] = ()
 ) -> list[Finding | None]:
-    """Check the masks alone, and against the model's output and the loss."""
+    """Check the masks alone, and against the model's output, the loss and the metrics."""
     if finding := channel_axis(first.y.shape, output, first.images.shape):
         return [finding]
     values, counts = np.unique(np.concatenate([batch.ravel() for batch in masks]), return_counts=True)
@@ -32,7 +32,10 @@ def check_masks(
         inverted_masks(*_shares_and_borders(masks)) if binary else None,
         mask_shape(first.y.shape, output, first.images.shape, loss.sparse or not loss.is_standard),
     ]
-    return findings if loss.expects_classes else [finding and finding.as_warning() for finding in findings]
+    if not loss.expects_classes:
+        findings = [finding and finding.as_warning() for finding in findings]
+    by_channel = [measure.name for measure in (loss, *metrics) if measure.origin == "kseg"]
+    return [*findings, one_hot_masks(masks, channels, by_channel)]
 
 
 def _shares_and_borders(masks: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -155,6 +158,27 @@ def _channels_first(shape: tuple[int, ...], image: tuple[int, ...]) -> bool:
     if len(shape) != 4 or len(image) != 4 or shape[-1] == 1:
         return False
     return shape[1] == 1 or (shape[1:3] != image[1:3] and shape[2:] in (image[1:3], image[2:]))
+
+
+def one_hot_masks(masks: Sequence[np.ndarray], channels: int, by_channel: Sequence[str]) -> Finding | None:
+    """Return an error if masks are one-hot, background included, and a loss or metric reads each channel by itself.
+
+    Args:
+        masks: the masks of each batch.
+        channels: the channels of the model's output.
+        by_channel: the names of those losses and metrics.
+    """
+    if channels < 2 or not by_channel or any(mask.shape[-1] != channels for mask in masks):
+        return None
+    if not all((mask[mask[..., 0] != IGNORE].sum(-1, dtype="float64") == 1).all() for mask in masks):
+        return None
+    evidence = (
+        f"the {channels} channels of each mask add up to 1 at every pixel, so they are one-hot, and {by_channel[0]} "
+        "reads each channel by itself: a model that predicts nothing but background would score well"
+    )
+    outputs = "1 output" if channels == 2 else f"{channels - 1} outputs"
+    remedy = f"Leave out the background: masks[..., 1:], and {outputs} at the end of the model."
+    return Finding("one_hot_masks", "error", evidence, remedy)
 
 
 def mask_shape(

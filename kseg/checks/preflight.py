@@ -19,7 +19,7 @@ from kseg.checks.masks import check_masks
 from kseg.checks.models import Values, build, output_shapes, preserve_torch_state
 from kseg.errors import KsegError
 from kseg.findings import Finding
-from kseg.keras_private import compiled_loss
+from kseg.keras_private import compiled_loss, compiled_metrics
 
 _log = logging.getLogger("kseg")
 
@@ -46,6 +46,7 @@ def preflight(
     soft_masks *              fractions of foreground; refused if they are the edges of an interpolated 0..255 mask
     empty_masks               no mask has foreground
     inverted_masks            a few masks, or nearly all, are mostly foreground
+    one_hot_masks *           one-hot masks with their background, where a loss or metric reads each channel by itself
     mask_shape *              size or channels of the masks are not those of the model's output
     sigmoid_twice *           the model ends in a sigmoid or softmax and the loss takes logits; a metric: warned about
     logits_as_probabilities * the reverse
@@ -143,7 +144,8 @@ def examine(model: keras.Model, values: Values | None, batches: Sequence[Batch],
         losses = [Measure.of(loss) for loss in keras.tree.flatten(model.loss) if loss is not None]
         findings = check_images([batch.images for batch in batches], model)
         if isinstance(masks[0], np.ndarray) and len(outputs) == len(losses) == 1:
-            findings += check_masks(masks, batches[0], outputs[0], losses[0])
+            metrics = [Measure.of(metric) for metric in compiled_metrics(model) if metric is not None]
+            findings += check_masks(masks, batches[0], outputs[0], losses[0], metrics)
             findings += check_activation(model, losses[0])
         if not model.trainable_variables:
             findings.append(

@@ -21,6 +21,7 @@ def combined(
     gamma: float = 2.0,
     smooth: float = 1.0,
     from_logits: bool = True,
+    pixel_weight: KerasTensor | None = None,
 ) -> KerasTensor:
     """Weighted sum of `bce`, `dice` and `focal` for each image; images with an empty mask leave Dice out.
 
@@ -37,6 +38,7 @@ def combined(
         alpha, gamma: see `focal`.
         smooth: see `dice`.
         from_logits: whether `y_pred` is logits.
+        pixel_weight: see `bce` and `tversky`.
 
     Returns:
         float32 `(B,)`, at least 0.
@@ -49,7 +51,7 @@ def combined(
     >>> print(round(float(combined(mask, logits)[0]), 4))  # 0.4 * 0.6931 + 0.4 * 0.25 + 0.2 * 0.0433
     0.3859
     """
-    batch = pixels(y_true, y_pred, from_logits)
+    batch = pixels(y_true, y_pred, from_logits, pixel_weight)
     return (
         bce_weight * bce_of_pixels(batch)
         + dice_weight * tversky_of_pixels(batch, 0.5, 0.5, smooth, only_with_foreground=True)

@@ -16,7 +16,13 @@ from keras import KerasTensor, ops
 from kseg.losses.base import FunctionLoss, Pixels, pixels
 
 
-def bce(y_true: KerasTensor, y_pred: KerasTensor, *, from_logits: bool = True) -> KerasTensor:
+def bce(
+    y_true: KerasTensor,
+    y_pred: KerasTensor,
+    *,
+    from_logits: bool = True,
+    pixel_weight: KerasTensor | None = None,
+) -> KerasTensor:
     """Binary cross-entropy of each image, the mean over its pixels that are not ignored.
 
     The cost of a pixel is `y * softplus(-x) + (1 - y) * softplus(x)`, its gradient `sigmoid(x) - y`.
@@ -26,6 +32,8 @@ def bce(y_true: KerasTensor, y_pred: KerasTensor, *, from_logits: bool = True) -
         y_true: masks, `(B, ..., C)`, or `(B, ...)` for one channel: 0 background, 1 foreground, 255 ignored.
         y_pred: logits `(B, ..., C)`, or probabilities with `from_logits=False`.
         from_logits: whether `y_pred` is logits.
+        pixel_weight: the weight of each pixel, `(B, ...)` or `(B, ..., 1)`, at least 0. It multiplies the cost of the
+            pixel; 0 ignores it.
 
     Returns:
         float32 `(B,)`, at least 0.
@@ -38,7 +46,7 @@ def bce(y_true: KerasTensor, y_pred: KerasTensor, *, from_logits: bool = True) -
     >>> print(round(float(bce(mask, logits)[0]), 4))  # log(2)
     0.6931
     """
-    return bce_of_pixels(pixels(y_true, y_pred, from_logits))
+    return bce_of_pixels(pixels(y_true, y_pred, from_logits, pixel_weight))
 
 
 def focal(
@@ -48,6 +56,7 @@ def focal(
     alpha: float | None = 0.25,
     gamma: float = 2.0,
     from_logits: bool = True,
+    pixel_weight: KerasTensor | None = None,
 ) -> KerasTensor:
     """Focal loss of each image: cross-entropy that weighs well-predicted pixels less.
 
@@ -61,6 +70,7 @@ def focal(
         alpha: the weight of foreground, in [0, 1]; background has `1 - alpha`. None: both have 1.
         gamma: at least 0; 0 is weighted cross-entropy.
         from_logits: whether `y_pred` is logits.
+        pixel_weight: see `bce`.
 
     Returns:
         float32 `(B,)`, at least 0.
@@ -73,14 +83,14 @@ def focal(
     >>> print(round(float(focal(mask, logits)[0]), 4))  # 0.25 * 0.5^2 * log(2)
     0.0433
     """
-    return focal_of_pixels(pixels(y_true, y_pred, from_logits), alpha, gamma)
+    return focal_of_pixels(pixels(y_true, y_pred, from_logits, pixel_weight), alpha, gamma)
 
 
 def bce_of_pixels(batch: Pixels) -> KerasTensor:
     """Return `bce` of a prepared batch."""
     foreground_cost = ops.softplus(-batch.logits)
     background_cost = ops.softplus(batch.logits)
-    return _mean(batch.foreground * foreground_cost + (1.0 - batch.foreground) * background_cost, batch.not_ignored)
+    return _mean(batch.foreground * foreground_cost + (1.0 - batch.foreground) * background_cost, batch)
 
 
 def focal_of_pixels(batch: Pixels, alpha: float | None, gamma: float) -> KerasTensor:
@@ -91,13 +101,14 @@ def focal_of_pixels(batch: Pixels, alpha: float | None, gamma: float) -> KerasTe
     # (1 - p)^gamma = exp(-gamma * softplus(x)): unlike a power, its gradient is finite at 0 for every gamma.
     foreground_cost = weights[0] * ops.exp(-gamma * minus_log_1_p) * minus_log_p
     background_cost = weights[1] * ops.exp(-gamma * minus_log_p) * minus_log_1_p
-    return _mean(batch.foreground * foreground_cost + (1.0 - batch.foreground) * background_cost, batch.not_ignored)
+    return _mean(batch.foreground * foreground_cost + (1.0 - batch.foreground) * background_cost, batch)
 
 
-def _mean(cost: KerasTensor, not_ignored: KerasTensor) -> KerasTensor:
-    """Return the mean cost of each image over the pixels that are not ignored, `(B,)`; 0 where there are none."""
+def _mean(cost: KerasTensor, batch: Pixels) -> KerasTensor:
+    """Return the weighted cost of each image over the number of its pixels that are not ignored, `(B,)`, or 0."""
     axes = tuple(range(1, len(cost.shape)))
-    return ops.sum(cost * not_ignored, axis=axes) / ops.maximum(ops.sum(not_ignored, axis=axes), 1.0)
+    number = ops.sum(batch.not_ignored, axis=axes)
+    return ops.sum(batch.weighted(cost), axis=axes) / ops.maximum(number, 1.0)
 
 
 def check_focal(alpha: float | None, gamma: float) -> None:

@@ -33,6 +33,7 @@ def tversky(
     beta: float = 0.7,
     smooth: float = 1.0,
     from_logits: bool = True,
+    pixel_weight: KerasTensor | None = None,
 ) -> KerasTensor:
     """Tversky loss of each image: `alpha` weighs false positives, `beta` false negatives.
 
@@ -47,6 +48,8 @@ def tversky(
         beta: the weight of false negatives, at least 0.
         smooth: added to the true positives, in pixels, above 0.
         from_logits: whether `y_pred` is logits.
+        pixel_weight: the weight of each pixel, `(B, ...)` or `(B, ..., 1)`, at least 0. TP, FP and FN are weighted
+            sums; 0 ignores a pixel.
 
     Returns:
         float32 `(B,)` in [0, 1].
@@ -59,10 +62,17 @@ def tversky(
     >>> print(round(float(tversky(mask, logits, beta=0.5)[0]), 4))  # FN = 2, TP = 2: 1 / (2 + 1 + 1)
     0.25
     """
-    return tversky_of_pixels(pixels(y_true, y_pred, from_logits), alpha, beta, smooth)
+    return tversky_of_pixels(pixels(y_true, y_pred, from_logits, pixel_weight), alpha, beta, smooth)
 
 
-def dice(y_true: KerasTensor, y_pred: KerasTensor, *, smooth: float = 1.0, from_logits: bool = True) -> KerasTensor:
+def dice(
+    y_true: KerasTensor,
+    y_pred: KerasTensor,
+    *,
+    smooth: float = 1.0,
+    from_logits: bool = True,
+    pixel_weight: KerasTensor | None = None,
+) -> KerasTensor:
     """Dice loss of each image, `1 - (2 TP + 2 smooth) / (2 TP + FP + FN + 2 smooth)`: Tversky at 0.5, 0.5.
 
     Arguments, result and errors as in `tversky`. Source: Milletari et al., "V-Net", 2016, without the squares in the
@@ -73,10 +83,19 @@ def dice(y_true: KerasTensor, y_pred: KerasTensor, *, smooth: float = 1.0, from_
     >>> print(round(float(dice(mask, logits)[0]), 4))  # TP = FN = 2: 1 - (4 + 2) / (4 + 2 + 2)
     0.25
     """
-    return tversky(y_true, y_pred, alpha=0.5, beta=0.5, smooth=smooth, from_logits=from_logits)
+    return tversky(
+        y_true, y_pred, alpha=0.5, beta=0.5, smooth=smooth, from_logits=from_logits, pixel_weight=pixel_weight
+    )
 
 
-def iou(y_true: KerasTensor, y_pred: KerasTensor, *, smooth: float = 1.0, from_logits: bool = True) -> KerasTensor:
+def iou(
+    y_true: KerasTensor,
+    y_pred: KerasTensor,
+    *,
+    smooth: float = 1.0,
+    from_logits: bool = True,
+    pixel_weight: KerasTensor | None = None,
+) -> KerasTensor:
     """IoU loss of each image, `1 - (TP + smooth) / (TP + FP + FN + smooth)`: Tversky at 1, 1.
 
     Arguments, result and errors as in `tversky`. Source: Rahman and Wang, "Optimizing
@@ -87,7 +106,9 @@ def iou(y_true: KerasTensor, y_pred: KerasTensor, *, smooth: float = 1.0, from_l
     >>> print(round(float(iou(mask, logits)[0]), 4))  # TP = FN = 2: 1 - (2 + 1) / (2 + 2 + 1)
     0.4
     """
-    return tversky(y_true, y_pred, alpha=1.0, beta=1.0, smooth=smooth, from_logits=from_logits)
+    return tversky(
+        y_true, y_pred, alpha=1.0, beta=1.0, smooth=smooth, from_logits=from_logits, pixel_weight=pixel_weight
+    )
 
 
 def tversky_of_pixels(
@@ -96,9 +117,12 @@ def tversky_of_pixels(
     """Return `tversky` of a prepared batch; with `only_with_foreground`, a channel with an empty mask costs 0."""
     spatial = tuple(range(1, len(batch.logits.shape) - 1))
     probability = ops.sigmoid(batch.logits)
-    tp = ops.sum(batch.foreground * probability, axis=spatial)
-    fp = ops.sum((batch.not_ignored - batch.foreground) * probability, axis=spatial)
-    fn = ops.sum(batch.foreground * ops.sigmoid(-batch.logits), axis=spatial)
+    foreground, background = batch.foreground, batch.not_ignored - batch.foreground
+    if batch.weight is not None:
+        foreground, background = batch.weight * foreground, batch.weight * background
+    tp = ops.sum(foreground * probability, axis=spatial)
+    fp = ops.sum(background * probability, axis=spatial)
+    fn = ops.sum(foreground * ops.sigmoid(-batch.logits), axis=spatial)
     errors = alpha * fp + beta * fn
     losses = errors / (tp + errors + smooth)
     if only_with_foreground:

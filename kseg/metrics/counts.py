@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops
 
-from kseg.targets import align, not_ignored
+from kseg.targets import align, ignore_zero_weights, not_ignored, pixel_weights
 
 _LIMB_BITS = 30
 _HALF_BITS = 15
@@ -84,7 +84,7 @@ def prediction_threshold(threshold: float, from_logits: bool) -> float:
     return math.log(threshold / (1 - threshold)) if from_logits else threshold
 
 
-def confusion_counts(y_true: KerasTensor, y_pred: KerasTensor, above: float) -> KerasTensor:
+def confusion_counts(y_true: KerasTensor, y_pred: KerasTensor, above: float, sample_weight: Any = None) -> KerasTensor:
     """Return tp, fp, fn, tn of each image, int32 `(B, 4)`.
 
     A pixel of a mask is foreground if it is above 0.5, and ignored if it is 255. A prediction is positive if it is
@@ -94,6 +94,7 @@ def confusion_counts(y_true: KerasTensor, y_pred: KerasTensor, above: float) -> 
         y_true: masks, `(B, ..., C)`, or `(B, ...)` for one channel; integer, bool or float.
         y_pred: predictions, `(B, ..., C)`, at most 2^31 - 1 per image.
         above: see `prediction_threshold`.
+        sample_weight: see `leave_out`.
 
     Raises:
         ValueError: the shapes do not match; see `kseg.targets.align`.
@@ -103,7 +104,7 @@ def confusion_counts(y_true: KerasTensor, y_pred: KerasTensor, above: float) -> 
     >>> np.asarray(counts).tolist()
     [[1, 1, 1, 0]]
     """
-    y_true, y_pred = align(y_true, y_pred)
+    y_true, y_pred = leave_out(y_true, y_pred, sample_weight)
     valid = not_ignored(y_true)
     foreground = ops.logical_and(ops.greater(y_true, 0.5), valid)
     positive = ops.logical_and(ops.greater(y_pred, above), valid)
@@ -117,19 +118,29 @@ def count(pixels: KerasTensor) -> KerasTensor:
     return ops.sum(ops.cast(pixels, "int32"), axis=tuple(range(1, len(pixels.shape))))
 
 
-def drop_zero_weights(values: KerasTensor, sample_weight: Any) -> KerasTensor:
-    """Set the rows of `values`, int32 `(B, size)`, to 0 where the weight is 0. Any other weight counts as 1.
+def leave_out(y_true: KerasTensor, y_pred: KerasTensor, sample_weight: Any) -> tuple[KerasTensor, KerasTensor]:
+    """Return mask and prediction, aligned, where the mask is 255, ignored, at each pixel of weight 0.
+
+    Any other weight counts as 1: a metric counts pixels.
+
+    Args:
+        y_true: masks, `(B, ..., C)`, or `(B, ...)` for one channel.
+        y_pred: predictions, `(B, ..., C)`.
+        sample_weight: None, one weight an image, `(B,)`, or one a pixel, `(B, ...)` or `(B, ..., 1)`.
 
     Raises:
-        ValueError: `sample_weight` does not have one weight per image.
+        ValueError: the shapes do not match; see `kseg.targets.align` and `kseg.targets.pixel_weights`.
     """
+    y_true, y_pred = align(y_true, y_pred)
     if sample_weight is None:
-        return values
-    sample_weight = ops.convert_to_tensor(sample_weight)
-    if math.prod(sample_weight.shape) != values.shape[0]:
-        raise ValueError(
-            f"sample_weight has shape {tuple(sample_weight.shape)} for a batch of {values.shape[0]}; expected "
-            "one weight per image. To ignore single pixels, set them to 255 in the mask."
-        )
-    weighted = ops.not_equal(ops.reshape(sample_weight, (-1, 1)), 0)
-    return values * ops.cast(weighted, "int32")
+        return y_true, y_pred
+    weight = pixel_weights(sample_weight, y_pred)
+    if weight is None:
+        weight = ops.cast(ops.convert_to_tensor(sample_weight), "float32")
+        if math.prod(weight.shape) != y_pred.shape[0]:
+            raise ValueError(
+                f"sample_weight has shape {tuple(weight.shape)} for a batch of {y_pred.shape[0]}; expected one weight "
+                "an image, or one a pixel."
+            )
+        weight = ops.reshape(weight, (-1,) + (1,) * (len(y_pred.shape) - 1))
+    return ignore_zero_weights(y_true, weight), y_pred

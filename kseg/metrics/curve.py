@@ -14,8 +14,8 @@ import numpy as np
 from keras import KerasTensor, ops
 
 from kseg.metrics import ratios
-from kseg.metrics.counts import ExactSums
-from kseg.targets import align, logit, not_ignored
+from kseg.metrics.counts import ExactSums, leave_out
+from kseg.targets import logit, not_ignored
 
 _BINS = 16384
 _ROW = 128
@@ -72,11 +72,8 @@ class ThresholdCurve(keras.metrics.Metric):
         self._sums = ExactSums(self, 2 * _BINS)
 
     def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: Any = None) -> None:
-        y_true, y_pred = align(y_true, y_pred)
+        y_true, y_pred = leave_out(y_true, y_pred, sample_weight)
         valid = not_ignored(y_true)
-        if sample_weight is not None:
-            shape = (-1,) + (1,) * (len(y_true.shape) - 1)
-            valid = ops.logical_and(valid, ops.reshape(ops.not_equal(sample_weight, 0), shape))
         foreground = ops.cast(ops.greater(y_true, 0.5), "int32")
         index = _bin_index(y_pred if self.from_logits else logit(y_pred)) + foreground * _BINS
         # Pixels to leave out go to one more bin, which is dropped.

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import KerasTensor, ops
 
-from kseg.metrics.counts import ExactSums, count, drop_zero_weights, prediction_threshold
-from kseg.targets import align, logit, not_ignored
+from kseg.metrics.counts import ExactSums, count, leave_out, prediction_threshold
+from kseg.targets import logit, not_ignored
 
 # A sum of probabilities is stored as its integer part and a fraction in units of 2^-24.
 _FRACTION = 2.0**24
@@ -98,7 +98,7 @@ class PredictionMonitor(keras.metrics.Metric):
 
     def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: Any = None) -> None:
         self._steps.assign_add(1)
-        y_true, y_pred = align(y_true, y_pred)
+        y_true, y_pred = leave_out(y_true, y_pred, sample_weight)
         valid = not_ignored(y_true)
         finite = ops.logical_and(valid, ops.isfinite(y_pred))
         probability = ops.sigmoid(y_pred) if self.from_logits else y_pred
@@ -118,7 +118,7 @@ class PredictionMonitor(keras.metrics.Metric):
             ops.cast(ops.greater(pixels, 0), "int32"),
             _is_constant(y_pred if self.from_logits else logit(y_pred), valid),
         ]
-        counts = drop_zero_weights(ops.stack(counts, axis=-1), sample_weight)
+        counts = ops.stack(counts, axis=-1)
         self._sums.add(counts)
         _note_first(self._bad_prediction, ops.greater(ops.sum(counts[:, _NOT_FINITE]), 0), self._steps.value)
 

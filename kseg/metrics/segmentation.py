@@ -1,8 +1,9 @@
 """Keras metrics for segmentation, exact for any number of pixels: over all pixels, or averaged over images.
 
 All take masks `(B, ..., C)`, or `(B, ...)` for one channel, of any dtype (0 background, 1 or more foreground, 255
-ignored), predictions `(B, ..., C)`, and `sample_weight` `(B,)`, where 0 leaves an image out and any other weight
-counts it once. Positive means probability > threshold, so a logit of 0 is background.
+ignored), predictions `(B, ..., C)`, and `sample_weight`: `(B,)` for images, `(B, ...)` or `(B, ..., 1)` for pixels. A
+weight of 0 leaves an image or a pixel out, any other counts it once. Positive means probability > threshold, so a logit
+of 0 is background.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import keras
 from keras import KerasTensor, ops
 
 from kseg.metrics import ratios
-from kseg.metrics.counts import ExactSums, confusion_counts, drop_zero_weights, prediction_threshold
+from kseg.metrics.counts import ExactSums, confusion_counts, prediction_threshold
 
 
 class _CountingMetric(keras.metrics.Metric):
@@ -45,8 +46,7 @@ class _CountingMetric(keras.metrics.Metric):
         self._sums = ExactSums(self, len(self.totals))
 
     def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: Any = None) -> None:
-        counts = self._count(confusion_counts(y_true, y_pred, self._above))
-        self._sums.add(drop_zero_weights(counts, sample_weight))
+        self._sums.add(self._count(confusion_counts(y_true, y_pred, self._above, sample_weight)))
 
     def _count(self, confusion: KerasTensor) -> KerasTensor:
         """Return the counts to add, int32 `(B, len(totals))`, from tp, fp, fn, tn of each image, int32 `(B, 4)`."""

@@ -57,6 +57,31 @@ def test_a_weight_of_zero_may_leave_out_what_is_ignored():
     assert causes(weighted, (images(), mask, (mask[..., 0] != 255).astype(np.float32))) == []
 
 
+ONE_HOT = np.concatenate([1 - masks(), masks()], -1)
+
+
+@pytest.mark.parametrize("mask", [ONE_HOT, ONE_HOT.astype(np.float32), np.where(masks(share=0.1), 255, ONE_HOT)])
+def test_one_hot_masks_that_each_channel_reads_by_itself(mask):
+    match = (
+        r"one_hot_masks: the 2 channels of each mask add up to 1 .* DiceLoss reads .* masks\[..., 1:\], and 1 output at"
+    )
+    refused(match, compiled(net(outputs=2)), (images(), mask))
+
+
+def test_one_hot_masks_with_a_metric_of_kseg():
+    keras_loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    assert causes(compiled(net(outputs=2), keras_loss), (images(), ONE_HOT)) == []
+    refused(
+        "SegmentationMetrics reads",
+        compiled(net(outputs=2), keras_loss, [kseg.metrics.SegmentationMetrics()]),
+        (images(), ONE_HOT),
+    )
+
+
+def test_channels_that_leave_some_pixels_to_none_are_not_one_hot():
+    assert causes(compiled(net(outputs=2)), (images(), ONE_HOT * masks(share=0.9))) == []
+
+
 def blurred():
     """Discs with an edge of two pixels."""
     place = np.mgrid[:16, :16, :1].transpose(1, 2, 3, 0) - np.random.default_rng(0).uniform(7, 8, (8, 1, 1, 1, 3))

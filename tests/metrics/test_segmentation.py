@@ -192,10 +192,30 @@ def test_sample_weight_zero_leaves_an_image_out(metric, rng):
     assert result(update(metric(), mask, logits, [4, 3], sample_weight=weight)) == expected
 
 
-def test_pixel_weights_are_refused(rng):
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", ALL)
+def test_a_pixel_of_weight_zero_is_ignored(metric, rng):
+    mask, logits = stream(rng, images=7)
+    weight = rng.choice(np.float32([0, 0.5, 1, 3]), mask.shape)
+    expected = result(update(metric(), np.where(weight == 0, 255, mask), logits, [7]))
+    assert result(update(metric(), mask, logits, [7], sample_weight=weight)) == expected
+    assert result(update(metric(), mask, logits, [7], sample_weight=weight[..., 0])) == expected
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        (
+            (23, 9),
+            r"sample_weight has shape \(23, 9\), and the prediction \(23, 9, 7, 1\); expected one weight an image",
+        ),
+        ((22,), r"sample_weight has shape \(22,\) for a batch of 23; expected one weight an image, or one a pixel"),
+    ],
+)
+def test_weights_of_another_shape_are_refused(shape, message, rng):
     mask, logits = stream(rng)
-    with pytest.raises(ValueError, match=r"sample_weight has shape \(23, 9, 7, 1\) for a batch of 23"):
-        metrics.F1Score().update_state(mask, logits, sample_weight=np.ones(mask.shape))
+    with pytest.raises(ValueError, match=message):
+        metrics.F1Score().update_state(mask, logits, sample_weight=np.ones(shape))
 
 
 @pytest.mark.parametrize("metric", ALL)
