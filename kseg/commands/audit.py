@@ -68,7 +68,8 @@ def run(config: AuditConfig) -> int:
 
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    # Names of files need not be UTF-8.
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def output_folder(dataset: str, output: Path | None) -> Path:

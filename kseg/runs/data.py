@@ -95,7 +95,7 @@ def log_data(data: RunData, options: DataOptions, run: RunDirectory) -> None:
     _log.info(f"Validating on {len(validation)} images of {validation.name}")
     _log.info(f"Layout: {training.layout}")
     if data.faults:
-        run.skipped.write_text("\n".join(data.faults) + "\n")
+        run.skipped.write_text("\n".join(data.faults) + "\n", encoding="utf-8", errors="backslashreplace")
         _log.warning(
             f"⚠️  {len(data.faults)} images are left out of every epoch: they cannot be read. See {run.skipped}"
         )

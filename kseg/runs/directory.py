@@ -74,7 +74,7 @@ class RunDirectory:
         logger = logging.getLogger("kseg")
         console = logging.StreamHandler(sys.stdout)
         console.setFormatter(_OwnLineFormatter())
-        file = logging.FileHandler(self.log, encoding="utf-8")
+        file = logging.FileHandler(self.log, encoding="utf-8", errors="backslashreplace")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         level, propagate = logger.level, logger.propagate
         logger.setLevel(logging.INFO)

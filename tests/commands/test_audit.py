@@ -1,3 +1,5 @@
+import json
+import os
 import sys
 from pathlib import Path
 
@@ -48,3 +50,20 @@ def test_audit_ends_with_2_when_nothing_can_be_read(tmp_path, capsys):
 def test_audit_takes_the_foreground_as_kseg_train_does(arguments, status, rule, tmp_path, capsys):
     assert audit.main([folder_of(tmp_path / "set", 0.5), "--output", str(tmp_path / "out"), *arguments]) == status
     assert f"foreground is {rule}" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_utf_8_are_shown_and_written(tmp_path, capsys):
+    folder = Path(folder_of(tmp_path / "set", 0.5))
+    odd = os.fsdecode(b"odd\xff.png")
+    image = next(path for path in sorted(folder.rglob("*.png")) if path.parent.name == "images")
+    (image.parent / odd).write_bytes(image.read_bytes())  # an image without a mask
+    assert audit.main([str(folder), "--output", str(tmp_path / "out")]) in (0, 1)
+    assert r"odd\udcff.png" in capsys.readouterr().out
+    files = [
+        name
+        for finding in json.loads((tmp_path / "out/audit.json").read_text())["findings"]
+        for name in finding["files"]
+    ]
+    assert any(name.endswith(odd) for name in files)
+    assert r"odd\udcff.png" in (tmp_path / "out/audit.html").read_text()
