@@ -28,9 +28,21 @@ def replace_train_function(model: keras.Model, function: Callable[..., Any] | No
 def rebuild_train_function(model: keras.Model) -> None:
     """Compile the training step again, within `fit`: it holds the old learning rate schedule.
 
+    JAX finds an old trace again by the equality of functions, as long as anything holds the old step: so the step is
+    built from a function that equals no other.
+
     Public way tried: `compile` resets the metrics, and `fit` goes on calling the old step.
     """
-    model.make_train_function(force=True)
+    step = model.train_step
+    own = vars(model).get("train_step")
+    model.train_step = lambda *arguments: step(*arguments)
+    try:
+        model.make_train_function(force=True)
+    finally:
+        if own is None:
+            del model.train_step
+        else:
+            model.train_step = own
 
 
 def sync_jax_state(model: keras.Model) -> None:

@@ -241,6 +241,8 @@ class CollapseDetector(keras.callbacks.Callback):
         if not 0 <= recoveries <= _MOST_RECOVERIES:
             raise ValueError(f"{recoveries} recoveries")
         factors = state.get("factors", [LOWER] * recoveries)
+        if not all(0 < factor <= LOWER for factor in factors):
+            raise ValueError(f"recoveries that multiplied the learning rate by {factors}")
         for factor in factors[self.recoveries :]:
             lower_learning_rate(self.model, factor)
         for name, attribute in _COUNTERS.items():

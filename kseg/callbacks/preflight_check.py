@@ -55,7 +55,7 @@ class Preflight(keras.callbacks.Callback):
 
     def _stop_waiting(self) -> None:
         self._waiting = False
-        function = replace_train_function(self._fitted, self._train_function)
+        function, self._train_function = replace_train_function(self._fitted, self._train_function), None
         if function != self._check_and_train:  # something else has replaced it since
             replace_train_function(self._fitted, function)
 
@@ -67,8 +67,10 @@ class Preflight(keras.callbacks.Callback):
             batches = itertools.chain(first, batches)
         self._seen += map(Batch.of, first)
         if first and (len(self._seen) >= self.batches or any(has_foreground(batch.y) for batch in self._seen)):
+            train_function = self._train_function
             self._stop_waiting()
             self._check(*state)
+            return train_function(*state, batches)
         return self._train_function(*state, batches)
 
     def _check(self, state: Sequence[Any] | None = None) -> None:
