@@ -40,11 +40,13 @@ LEFT = 0.25
 # a falling loss shows that it is on its way.
 SUNK = 0.02
 # Predictions are settled if the median logit of foreground stays within the first, over so many observations.
-SETTLED, TO_SETTLE = 0.4, 3
+SETTLED, TO_SETTLE = 0.4, 2
 # Logits beyond the first explode. Those beyond the second do if they grew by the third, as a factor.
 FAR, LARGE, RUNAWAY = 1000.0, 50.0, 4.0
 # Updates, relative to the weights, with which no model learns: they leave it where it is, or somewhere else each batch.
 TOO_SMALL, TOO_LARGE = 1e-5, 0.1
+# A model whose gap was larger than this has seen something, however rare foreground is.
+SOME_GAP = 0.5
 # A model with a smaller share of trainable parameters is nearly frozen.
 FROZEN = 0.05
 
@@ -152,7 +154,11 @@ def not_learning(observations: Observations) -> Evidence | None:
     if _rate_is_too_small(recent) and not _improves(recent):
         return Evidence(text, remedy="The learning rate is far too small: raise it.")
     looks, batches = len(recent), _batches(observations)
-    if looks < TO_COLLAPSE or not all(one.blind for one in recent) or _gap_grows(recent):
+    if (
+        looks < TO_COLLAPSE
+        or not all(one.blind and one.evidence.gap < SOME_GAP for one in recent)
+        or _gap_grows(recent)
+    ):
         return None
     if now.training.trainable < FROZEN and batches >= MIN_BATCHES:
         return Evidence(
