@@ -57,10 +57,10 @@ def soft_masks(masks: Masks) -> list[Finding]:
 def mixed_values(masks: Masks, rule: Foreground) -> list[Finding]:
     """Find masks that write foreground as 255 although most write 1, or the reverse."""
     hard = _without_soft(masks)
-    white, classes = find_two_ways_of_writing([mask.values for _, mask in hard])
     if _reads_white(rule):
-        files = [(hard[i][0], "holds 0 and 1, most 0 and 255") for i in classes if hard[i][1].values[-1] == 1]
+        files = [(name, "holds 0 and 1, most 0 and 255") for name, mask in hard if mask.values[-1] == 1]
     else:
+        white, _ = find_two_ways_of_writing([mask.values for _, mask in hard])
         files = [(hard[i][0], "holds 255, the others classes") for i in white if IGNORE in rule.ignored]
     return findings_of(
         "mixed_values",
