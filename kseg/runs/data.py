@@ -11,7 +11,7 @@ from kseg.data.sources.base import Source
 from kseg.data.sources.file_source import FileSource
 from kseg.data.transforms.strengths import find_augmentation
 from kseg.errors import KsegError
-from kseg.runs.directory import RunDirectory
+from kseg.runs.directory import RunDirectory, warn_if_inside
 
 _log = logging.getLogger("kseg")
 
@@ -91,6 +91,7 @@ def _refuse_masks_of_stored_pixels(source: Source) -> None:
 def log_data(data: RunData, options: DataOptions, run: RunDirectory) -> None:
     """Log what is trained on and how it is read; list the examples that were left out in `skipped.txt`."""
     training, validation = data.training, data.validation
+    warn_if_inside(options.dataset, run.path)
     _log.info(f"Training on {len(training)} images of {training.name}")
     _log.info(f"Validating on {len(validation)} images of {validation.name}")
     _log.info(f"Layout: {training.layout}")

@@ -15,6 +15,8 @@ from kseg.errors import KsegError
 from kseg.storage.atomic import explain_write_errors, write_atomically
 from kseg.storage.lock import lock
 
+_log = logging.getLogger("kseg")
+
 _RUNS = Path("runs")
 
 
@@ -99,7 +101,7 @@ def open_run(
     It stays locked until this process exits.
 
     Raises:
-        KsegError: the folder holds another run, is in use, is inside the data set, or cannot be made.
+        KsegError: the folder holds another run, is in use, or cannot be made.
     """
     if options.run_dir is not None:
         path = options.run_dir
@@ -115,18 +117,17 @@ def open_run(
             f"{path} holds a run already. To resume it, add --resume: --run-dir {path} --resume. To start another "
             "run, choose another --run-dir."
         )
-    if not resumes:
-        _refuse_inside(dataset, path)
     run.refuse_links()
     lock(path)
     return run
 
 
-def _refuse_inside(dataset: str, path: Path) -> None:
+def warn_if_inside(dataset: str, path: Path) -> None:
+    """Warn if a run directory is inside the folder of the data set, where its pictures may be read as images."""
     folder = Path(dataset).expanduser()
     if folder.is_dir() and path.resolve().is_relative_to(folder.resolve()):
-        raise KsegError(
-            f"The run directory {path} is inside the data set {dataset}, where its pictures would be read as images. "
+        _log.warning(
+            f"⚠️  The run directory {path} is inside the data set {dataset}, where its pictures may be read as images. "
             "Choose a --run-dir outside of it."
         )
 

@@ -4,7 +4,7 @@ import pytest
 
 from kseg.config.train import RunOptions
 from kseg.errors import KsegError
-from kseg.runs.directory import RunDirectory, open_run
+from kseg.runs.directory import RunDirectory, open_run, warn_if_inside
 
 
 def test_a_run_leaves_the_logger_as_it_was(tmp_path, capsys):
@@ -29,8 +29,10 @@ def test_a_link_in_place_of_a_file_of_the_run_is_refused(tmp_path, name):
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_run_directory_inside_the_data_set_is_refused_at_its_start(tmp_path):
-    with pytest.raises(KsegError, match="The run directory .*runs.* is inside the data set .*would be read as images"):
-        open_run(RunOptions(run_dir=tmp_path / "runs/one"), str(tmp_path))
-    assert not (tmp_path / "runs").exists()
-    open_run(RunOptions(run_dir=tmp_path / "runs/one"), str(tmp_path), resume=True)
+def test_a_run_directory_inside_the_data_set_is_named(tmp_path, caplog):
+    warn_if_inside("shapes", tmp_path / "run")
+    (tmp_path / "set").mkdir()
+    warn_if_inside(str(tmp_path / "set"), tmp_path / "set-run")
+    assert caplog.text == ""
+    warn_if_inside(str(tmp_path / "set"), tmp_path / "set/runs/one")
+    assert "runs/one is inside the data set" in caplog.text
