@@ -38,7 +38,7 @@ MIN_BATCHES, MIN_EPOCHS = 50, 10
 LEFT = 0.25
 # The mean prediction of a model that starts sinks to the share of foreground. Until it is near that share or this one,
 # a falling loss shows that it is on its way.
-SUNK = 0.02
+SUNK = 0.05
 # Predictions are settled if the median logit of foreground stays within the first, over so many observations.
 SETTLED, TO_SETTLE = 0.4, 2
 # Logits beyond the first explode. Those beyond the second do if they grew by the third, as a factor.

@@ -356,12 +356,17 @@ def test_a_full_disk_at_any_write_loses_only_what_came_after_the_last_checkpoint
 
 @pytest.mark.slow
 def test_a_run_directory_that_is_deleted_or_replaced_is_named(tmp_path):
+    def delete():
+        wait_for_writes(subject.folder)
+        shutil.rmtree(subject.folder)
+
     subject = Subject(tmp_path / "deleted")
     with pytest.raises(KsegError, match="deleted, moved or replaced while this run|it was deleted or moved"):
-        subject.fit(At("on_train_batch_begin", 2, lambda: shutil.rmtree(subject.folder)))
+        subject.fit(At("on_train_batch_begin", 2, delete))
     assert not subject.folder.exists()
 
     def replace():
+        wait_for_writes(subject.folder)
         subject.folder.rename(tmp_path / "away")
         subject.folder.mkdir()
 
