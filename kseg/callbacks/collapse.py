@@ -69,7 +69,7 @@ class CollapseDetector(keras.callbacks.Callback):
     | `validation_only` | training is healthy and validation has collapsed, in two epochs in a row |
     | `under_confident` | pixels are ranked well but never cross the threshold; says which threshold would work |
     | `over_confident` | pixels are ranked well but all are above the threshold |
-    | `all_background` | nearly nothing is predicted foreground, and and the model gets no better |
+    | `all_background` | nearly nothing is predicted foreground, and the model gets no better |
     | `all_foreground` | nearly everything is predicted foreground, likewise |
     | `not_learning` | no better than without looking at the images, and getting no better; says if updates are small |
     | `empty_masks` | no training mask of two epochs has foreground |

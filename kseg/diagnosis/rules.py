@@ -12,6 +12,7 @@ Each rule takes observations, oldest first, and returns evidence or None. `bench
 the numbers in capitals come from it.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -200,7 +201,7 @@ def _batches(observations: Observations) -> int:
 
 
 def _halves(observations: Observations) -> tuple[list[Observation], list[Observation]]:
-    """Return the first half and the second half of the observations, by batches; one has at least one each."""
+    """Return the first and the second half of two observations or more, by batches; each half has at least one."""
     total, first = _batches(observations), 1
     while first < len(observations) - 1 and 2 * _batches(observations[: first + 1]) <= total:
         first += 1
@@ -228,7 +229,7 @@ def _improves(observations: Observations) -> bool:
 
 
 def _rate_is_too_large(observations: Observations) -> bool:
-    """Whether updates were so large that they threw away what the weights were, and the loss did not fall since."""
+    """Whether updates were so large that nothing was left of the weights before, and the gap does not grow since."""
     return any(one.training.update > TOO_LARGE for one in observations) and not (
         len(observations) >= TO_NOT_LEARN and _gap_grows(observations[-TO_NOT_LEARN:])
     )
@@ -241,7 +242,7 @@ def _rate_is_too_small(observations: Observations) -> bool:
 
 
 def _size_of_updates(observations: Observations) -> str:
-    sizes = [one.training.update for one in observations if one.training.update == one.training.update]
+    sizes = [one.training.update for one in observations if not math.isnan(one.training.update)]
     if not sizes:
         return ""
     size = max(sizes) if max(sizes) > TOO_LARGE else sizes[-1]
