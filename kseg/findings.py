@@ -33,6 +33,7 @@ CAUSES = {
     "rare_foreground": "foreground on few of the pixels",
     "specks": "objects of one or two pixels",
     "shuffled_masks": "masks that fit other images as well as their own",
+    "several_classes": "masks of several classes, and a model that tells foreground alone",
     "one_hot_masks": "one-hot masks, whose background would count as foreground",
     "mask_shape": "masks whose shape differs from that of the model's output",
     "size_mismatch": "an image and its mask have different sizes",

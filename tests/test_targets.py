@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kseg import losses, metrics
-from kseg.targets import align
+from kseg.targets import align, find_activation, foreground_view
 from tests.gradients import to_numpy
 
 LOSSES = list(losses.BY_NAME)
@@ -24,6 +24,8 @@ def zeros(*shape):
         ((2, 8, 6, 1), (2, 8, 6, 1)),
         ((2, 8, 6), (2, 8, 6, 1)),
         ((2, 8, 6, 3), (2, 8, 6, 3)),
+        ((2, 8, 6, 1), (2, 8, 6, 3)),  # class indices
+        ((2, 8, 6), (2, 8, 6, 3)),
         ((2, 4, 8, 6, 1), (2, 4, 8, 6, 1)),
         ((2, 4, 8, 6), (2, 4, 8, 6, 1)),
         ((2, 1, 8, 6), (2, 1, 8, 6, 1)),  # a volume of one slice
@@ -34,10 +36,11 @@ def zeros(*shape):
         ((2, 8, 1), (2, 8, 1, 1)),  # an image of one column
     ],
 )
-def test_mask_gets_the_shape_of_the_logits_in_float32(mask, logits):
+def test_mask_gets_a_channel_axis_and_both_are_float32(mask, logits):
     y_true, y_pred = align(np.ones(mask, np.uint8), zeros(*logits))
-    for tensor in (y_true, y_pred):
-        assert tuple(tensor.shape) == logits
+    channels = 1 if mask[-1] == 1 or len(mask) < len(logits) else logits[-1]
+    for tensor, shape in ((y_true, (*logits[:-1], channels)), (y_pred, logits)):
+        assert tuple(tensor.shape) == shape
         assert keras.backend.standardize_dtype(tensor.dtype) == "float32"
 
 
@@ -81,9 +84,10 @@ def test_channels_first_is_refused(mask, logits):
     ("mask", "logits"),
     [
         ((2, 8, 8, 1), (2, 4, 4, 1)),
-        ((2, 8, 8), (2, 8, 8, 3)),
-        ((2, 8, 8, 1), (2, 8, 8, 3)),
+        ((2, 8, 8), (2, 4, 8, 3)),
+        ((2, 8, 8, 2), (2, 8, 8, 3)),
         ((2, 8, 8, 3), (2, 8, 8, 1)),
+        ((), (2, 8, 8, 1)),
         ((2, 1, 8, 8), (2, 8, 8, 1)),
         ((3, 8, 8, 1), (2, 8, 8, 1)),
         ((8, 8), (2, 8, 8, 1)),
@@ -126,3 +130,43 @@ def test_keras_takes_the_channel_axis_off_for_a_loss_that_is_a_function():
         model.train_on_batch(images, mask)
     model.compile("sgd", losses.DiceLoss())
     assert np.isfinite(model.train_on_batch(images, mask))
+
+
+@pytest.mark.parametrize(
+    ("mask", "logits", "expected"),
+    [
+        ((2, 8, 6, 1), (2, 8, 6, 1), "sigmoid"),
+        ((2, 8, 6, 3), (2, 8, 6, 3), "sigmoid"),
+        ((2, 8, 6, 1), (2, 8, 6, 3), "softmax"),
+        ((2, 8, 6, 1), (2, 8, 6, 2), "softmax"),
+    ],
+)
+def test_the_shapes_decide_how_logits_become_probabilities(mask, logits, expected):
+    assert find_activation(zeros(*mask), zeros(*logits)) == expected
+
+
+def test_an_activation_overrides_the_shapes_where_it_can():
+    assert find_activation(zeros(2, 8, 8, 3), zeros(2, 8, 8, 3), "softmax") == "softmax"
+    with pytest.raises(ValueError, match="softmax' over one channel, which is always 1; expected two channels or more"):
+        find_activation(zeros(2, 8, 8, 1), zeros(2, 8, 8, 1), "softmax")
+    with pytest.raises(ValueError, match="class indices, and the prediction 3; expected as many channels for sigmoid"):
+        find_activation(zeros(2, 8, 8, 1), zeros(2, 8, 8, 3), "sigmoid")
+
+
+@pytest.mark.parametrize("from_logits", [True, False])
+def test_the_foreground_view_is_the_probability_of_all_foreground_classes(from_logits, rng):
+    logits = rng.normal(0, 3, (2, 5, 6, 4))
+    probability = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    mask = rng.choice(np.float32([0, 1, 2, 3, 255]), (2, 5, 6, 1))
+    given = (logits if from_logits else probability).astype(np.float32)
+    y_true, view = foreground_view(*align(mask, given), from_logits)
+    np.testing.assert_allclose(1 / (1 + np.exp(-to_numpy(view))), 1 - probability[..., :1], rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(to_numpy(y_true), np.where(mask == 255, 255, np.minimum(mask, 1)))
+
+
+def test_the_foreground_view_of_several_labels_is_their_union():
+    mask = np.float32([[[0, 0]], [[0, 1]], [[255, 1]], [[255, 0]], [[255, 255]]])[None]
+    logits = np.float32([[[-1, 2]], [[3, 1]], [[0, -2]], [[0, 0]], [[5, 6]]])[None]
+    y_true, view = foreground_view(*align(mask, logits), True)
+    assert to_numpy(y_true).ravel().tolist() == [0, 1, 1, 255, 255]
+    assert to_numpy(view).ravel().tolist() == [2, 3, 0, 0, 6]

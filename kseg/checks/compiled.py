@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 import keras
 
+from kseg.losses import BCELoss, bce
+
 _STANDARD_PACKAGES = ("keras", "kseg")
 
 
@@ -19,6 +21,8 @@ class Measure(NamedTuple):
     """Whether it expects logits; None if it does not say."""
     ignored: int | None
     """The class index that it ignores."""
+    activation: str | None = None
+    """How it makes probabilities of logits, "sigmoid" or "softmax", if it was told."""
 
     @classmethod
     def of(cls, given: Any) -> "Measure":
@@ -33,12 +37,18 @@ class Measure(NamedTuple):
             origin=(function if inspect.isfunction(function) else type(function)).__module__.partition(".")[0],
             from_logits=_from_logits(given),
             ignored=getattr(given, "ignore_class", None),
+            activation=_activation(given),
         )
 
     @property
     def sparse(self) -> bool:
-        """Whether it expects class indices, where the output has several channels."""
+        """Whether it expects class indices, where the output has several channels, and nothing else."""
         return "sparse" in self.name.lower()
+
+    @property
+    def takes_indices(self) -> bool:
+        """Whether it may expect class indices, where the output has several channels."""
+        return self.sparse or not self.is_standard or (self.origin == "kseg" and self.activation != "sigmoid")
 
     @property
     def is_standard(self) -> bool:
@@ -49,6 +59,16 @@ class Measure(NamedTuple):
     def expects_classes(self) -> bool:
         """Whether it surely expects masks of classes, and nothing else."""
         return self.from_logits is not None and self.is_standard
+
+
+def _activation(given: Any) -> str | None:
+    if isinstance(given, BCELoss) or given is bce:
+        return "sigmoid"
+    if hasattr(given, "activation"):
+        return given.activation
+    if isinstance(given, keras.losses.Loss) and type(given).__module__.startswith("kseg."):
+        return given.get_config().get("activation")
+    return None
 
 
 _TAKE_PROBABILITIES = (keras.losses.dice, keras.losses.tversky, keras.losses.Dice, keras.losses.Tversky)

@@ -22,19 +22,23 @@ def check_masks(
     number = sum(map(len, masks))
     channels = output[-1]
     binary = channels == 1 and not loss.sparse
+    indices = loss.sparse or (channels > 1 and loss.takes_indices and _are_indices(first.y.shape, output))
     unlike_classes = no_classes(values) or white_masks(values, number)
     if unlike_classes is None and first.sample_weight is None:
-        unlike_classes = other_classes(values, channels, loss)
+        unlike_classes = other_classes(values, channels, loss, indices)
     findings = [
         unlike_classes,
-        soft_masks(values, counts) if not loss.sparse else None,
+        soft_masks(values, counts) if not indices else None,
         empty_masks(values, number) if unlike_classes is None else None,
         inverted_masks(*_shares_and_borders(masks)) if binary else None,
-        mask_shape(first.y.shape, output, first.images.shape, loss.sparse or not loss.is_standard),
+        several_classes(values) if binary and unlike_classes is None else None,
+        mask_shape(first.y.shape, output, first.images.shape, loss.takes_indices),
     ]
     if not loss.expects_classes:
         findings = [finding and finding.as_warning() for finding in findings]
-    by_channel = [measure.name for measure in (loss, *metrics) if measure.origin == "kseg"]
+    by_channel = [
+        measure.name for measure in (loss, *metrics) if measure.origin == "kseg" and measure.activation != "softmax"
+    ]
     return [*findings, one_hot_masks(masks, channels, by_channel)]
 
 
@@ -81,8 +85,32 @@ def white_masks(values: np.ndarray, number: int) -> Finding | None:
     return Finding("mask_values", severity, evidence, "Divide the masks by 255.")
 
 
-def other_classes(values: np.ndarray, channels: int, loss: Measure) -> Finding | None:
-    """Return an error if a loss of Keras misreads a value; the losses of kseg read 255 and indices above 1."""
+def several_classes(values: np.ndarray) -> Finding | None:
+    """Return a warning if masks hold several classes, and the model has one output; see `check_masks`."""
+    classes = values[(values >= 1) & (values != IGNORE)]
+    if len(classes) < 2:
+        return None
+    listed = ", ".join(f"{value:g}" for value in classes[:4]) + (" …" if len(classes) > 4 else "")
+    evidence = f"the masks hold {listed}, and the model has one output, for which all of them are foreground"
+    remedy = (
+        f"To tell the classes apart, end the model in Conv2D({classes[-1] + 1:g}, 1); to find any of them, keep it so."
+    )
+    return Finding("several_classes", "warning", evidence, remedy)
+
+
+def other_classes(values: np.ndarray, channels: int, loss: Measure, indices: bool) -> Finding | None:
+    """Return an error if a value is no class of the model, or a loss of Keras misreads it.
+
+    The losses of kseg read 255 as ignored, and with one output indices above 1 as foreground.
+    """
+    if loss.origin == "kseg" and indices:
+        others = values[(values >= channels) & (values != IGNORE)]
+        if not len(others):
+            return None
+        evidence = f"the masks hold {others[-1]:g}, and the model's {channels} outputs are for 0 to {channels - 1}"
+        return Finding(
+            "mask_values", "error", evidence, "Use 255 for pixels to ignore, or give the model more outputs."
+        )
     if loss.origin != "keras" or loss.from_logits is None:
         return None
     highest = channels - 1 if loss.sparse else 1
@@ -176,8 +204,10 @@ def one_hot_masks(masks: Sequence[np.ndarray], channels: int, by_channel: Sequen
         f"the {channels} channels of each mask add up to 1 at every pixel, so they are one-hot, and {by_channel[0]} "
         "reads each channel by itself: a model that predicts nothing but background would score well"
     )
-    outputs = "1 output" if channels == 2 else f"{channels - 1} outputs"
-    remedy = f"Leave out the background: masks[..., 1:], and {outputs} at the end of the model."
+    remedy = (
+        "For softmax pass class indices, masks.argmax(-1), or activation='softmax' to the losses and metrics of kseg. "
+        "For labels that overlap leave out the background: masks[..., 1:], and one output fewer."
+    )
     return Finding("one_hot_masks", "error", evidence, remedy)
 
 
@@ -187,7 +217,7 @@ def mask_shape(
     """Return an error if the masks do not have the shape of the output; a channel axis of 1 may be missing."""
     if output in (mask, (*mask, 1)) or mask == (*output, 1):
         return None
-    indices = mask in (output[:-1], (*output[:-1], 1))
+    indices = _are_indices(mask, output)
     if indices and takes_indices:
         return None
     size, expected = mask[1 : len(output) - 1], output[1:-1]
@@ -204,6 +234,11 @@ def mask_shape(
         evidence = f"the masks are {_by(size)}, and the model's output {_by(expected)} (from images {_by(image[1:-1])})"
         remedy = "Resize the masks to the output, without interpolation (nearest), or mend the model."
     return Finding("mask_shape", "error", evidence, remedy)
+
+
+def _are_indices(mask: tuple[int, ...], output: tuple[int, ...]) -> bool:
+    """Return whether masks of one channel, which may be missing, fit the output."""
+    return mask in (output[:-1], (*output[:-1], 1))
 
 
 def _by(size: tuple[int, ...]) -> str:

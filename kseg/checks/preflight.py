@@ -46,6 +46,7 @@ def preflight(
     soft_masks *              fractions of foreground; refused if they are the edges of an interpolated 0..255 mask
     empty_masks               no mask has foreground
     inverted_masks            a few masks, or nearly all, are mostly foreground
+    several_classes           masks of several classes, and a model with one output, which tells foreground alone
     one_hot_masks *           one-hot masks with their background, where a loss or metric reads each channel by itself
     mask_shape *              size or channels of the masks are not those of the model's output
     sigmoid_twice *           the model ends in a sigmoid or softmax and the loss takes logits; a metric: warned about

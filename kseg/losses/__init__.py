@@ -1,6 +1,8 @@
 """Losses for segmentation: one value per image, computed from logits in float32; 255 is ignored.
 
-Each is a pure function (`bce`, `focal`, `tversky`, `dice`, `iou`, `combined`) and a Keras loss class around it.
+Each is a pure function (`cross_entropy`, `bce`, `focal`, `tversky`, `dice`, `iou`, `lovasz`, `combined`) and a Keras
+loss class around it. The shapes decide the task: class indices for several logits are softmax, as many mask channels as
+logits are sigmoid, each by itself.
 """
 
 import kseg.backend  # noqa: F401 (first: names a wrong KERAS_BACKEND before Keras fails on it)
@@ -13,32 +15,39 @@ from typing import Any
 import keras
 
 from kseg.losses.combined_loss import CombinedSegmentationLoss, combined
-from kseg.losses.pixel import BCELoss, FocalLoss, bce, focal
+from kseg.losses.lovasz_loss import LovaszLoss, lovasz
+from kseg.losses.pixel import BCELoss, CrossEntropyLoss, FocalLoss, bce, cross_entropy, focal
 from kseg.losses.region import DiceLoss, IoULoss, TverskyLoss, dice, iou, tversky
 
 __all__ = [
     "BY_NAME",
     "BCELoss",
     "CombinedSegmentationLoss",
+    "CrossEntropyLoss",
     "DiceLoss",
     "FocalLoss",
     "IoULoss",
+    "LovaszLoss",
     "TverskyLoss",
     "bce",
     "combined",
+    "cross_entropy",
     "dice",
     "focal",
     "get",
     "iou",
+    "lovasz",
     "tversky",
 ]
 
 BY_NAME: dict[str, type[keras.losses.Loss]] = {
     "bce": BCELoss,
     "combined": CombinedSegmentationLoss,
+    "cross_entropy": CrossEntropyLoss,
     "dice": DiceLoss,
     "focal": FocalLoss,
     "iou": IoULoss,
+    "lovasz": LovaszLoss,
     "tversky": TverskyLoss,
 }
 """The names that `get` and the setting `loss` take."""

@@ -1,58 +1,118 @@
 """What all losses share: the preparation of a batch, and a Keras class around a pure function."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
 from keras import KerasTensor, ops
 
-from kseg.targets import align, ignore_zero_weights, logit, not_ignored, pixel_weights
+from kseg.targets import (
+    Activation,
+    align,
+    find_activation,
+    ignore_zero_weights,
+    log_probability,
+    logit,
+    not_ignored,
+    one_hot,
+    pixel_weights,
+)
 
 
 class Pixels(NamedTuple):
-    """A batch prepared for the losses; all fields are float32 `(B, ..., C)`."""
+    """A batch prepared for the losses; all tensors are float32."""
 
     foreground: KerasTensor
-    """The mask, in [0, 1]; 0 where ignored."""
+    """The mask, in [0, 1], `(B, ..., C)`; for softmax one-hot, with background in channel 0. 0 where ignored."""
     logits: KerasTensor
-    """The logits; 0 where ignored."""
+    """The logits, `(B, ..., C)`; 0 where ignored."""
     not_ignored: KerasTensor
-    """1, or 0 where ignored."""
+    """1, or 0 where ignored; `(B, ..., C)`, for softmax `(B, ..., 1)`."""
+    activation: Activation
+    """Whether the channels are read each by itself, or one of them is right."""
     weight: KerasTensor | None = None
     """The weights of the pixels `(B, ..., 1)`; None where all are 1."""
 
-    def weighted(self, values: KerasTensor) -> KerasTensor:
-        """Return values of the pixels times their weights; 0 where ignored."""
-        values = values * self.not_ignored
-        return values if self.weight is None else values * self.weight
+    @property
+    def channels(self) -> int:
+        """Number of logits of a pixel."""
+        return self.logits.shape[-1]
+
+    def mean(self, cost: KerasTensor) -> KerasTensor:
+        """Return the weighted cost of each image over the number of its pixels that are not ignored, `(B,)`, or 0.
+
+        Args:
+            cost: `(B, ..., C)`, for softmax `(B, ..., 1)`.
+        """
+        axes = tuple(range(1, len(cost.shape)))
+        cost = cost * self.not_ignored
+        if self.weight is not None:
+            cost = cost * self.weight
+        return ops.sum(cost, axis=axes) / ops.maximum(ops.sum(self.not_ignored, axis=axes), 1.0)
 
 
 def pixels(
-    y_true: KerasTensor, y_pred: KerasTensor, from_logits: bool, pixel_weight: KerasTensor | None = None
+    y_true: KerasTensor,
+    y_pred: KerasTensor,
+    from_logits: bool,
+    pixel_weight: KerasTensor | None = None,
+    activation: Activation | None = None,
 ) -> Pixels:
     """Return foreground, logits and the pixels to count, in float32. A pixel of weight 0 is ignored.
 
     Ignored pixels are replaced before anything is computed from them, so even a NaN under a 255 does not reach the
-    loss or its gradient. Class indices above 1 are foreground.
+    loss or its gradient. With one logit, class indices above 1 are foreground.
 
     Raises:
-        ValueError: the shapes do not match; see `kseg.targets.align`.
+        ValueError: the shapes do not match, or do not fit the activation; see `kseg.targets.align` and
+            `kseg.targets.find_activation`.
     """
     weight = pixel_weights(pixel_weight, y_pred)
     if pixel_weight is not None and weight is None:
         raise ValueError("pixel_weight has one weight an image; expected one a pixel, (batch, height, width).")
     y_true, y_pred = align(y_true, y_pred)
+    activation = find_activation(y_true, y_pred, activation)
     if weight is not None:
         y_true = ignore_zero_weights(y_true, weight)
     valid = not_ignored(y_true)
+    if activation == "softmax":
+        valid = ops.all(valid, axis=-1, keepdims=True)
+        if y_true.shape[-1] == 1:
+            y_true = one_hot(y_true, y_pred.shape[-1])
     # Before the logit: its gradient at a NaN would be NaN, even where the logit is not used.
     y_pred = ops.where(valid, y_pred, 0.0 if from_logits else 0.5)
+    if not from_logits:
+        y_pred = log_probability(y_pred) if activation == "softmax" else logit(y_pred)
     return Pixels(
         foreground=ops.where(valid, ops.clip(y_true, 0.0, 1.0), 0.0),
-        logits=y_pred if from_logits else logit(y_pred),
+        logits=y_pred,
         not_ignored=ops.cast(valid, "float32"),
+        activation=activation,
         weight=weight,
     )
+
+
+def weights_of_classes(class_weight: Sequence[float], number: int) -> KerasTensor:
+    """Return class weights as float32 `(number,)`.
+
+    Raises:
+        ValueError: there is another number of them.
+    """
+    if len(class_weight) != number:
+        raise ValueError(
+            f"class_weight has {len(class_weight)} weights; expected {number}, one for each class, with the background "
+            "first where it is a class."
+        )
+    return ops.convert_to_tensor(class_weight, dtype="float32")
+
+
+def check_class_weight(class_weight: Sequence[float] | None) -> None:
+    """Raise ValueError unless class weights are numbers of at least 0, and one is above 0."""
+    if class_weight is None:
+        return
+    if not (all(math.isfinite(weight) and weight >= 0 for weight in class_weight) and any(class_weight)):
+        raise ValueError(f"class_weight is {list(class_weight)}; expected 0 or more, and one of them above 0.")
 
 
 class FunctionLoss(keras.losses.Loss):

@@ -1,6 +1,7 @@
 """Streaming metrics for segmentation, exact for any number of pixels.
 
-Over all pixels: `SegmentationMetrics` (a dict of five), `F1Score`, `IoU`, `Precision`, `Recall`, `PixelAccuracy`.
+Over all pixels: `SegmentationMetrics` (a dict of five), `F1Score`, `IoU`, `Precision`, `Recall`, `PixelAccuracy`,
+`MeanIoU`, `ConfusionMatrix`.
 Averaged over images: `ImageF1`, `ImageIoU`, `FalseAlarmRate`. Over all thresholds: `ThresholdCurve`.
 Statistics of the predictions: `PredictionMonitor`, which returns `PredictionCounts`.
 """
@@ -9,11 +10,13 @@ import kseg.backend  # noqa: F401 (first: names a wrong KERAS_BACKEND before Ker
 from kseg.metrics.curve import ThresholdCurve
 from kseg.metrics.predictions import PredictionCounts, PredictionMonitor
 from kseg.metrics.segmentation import (
+    ConfusionMatrix,
     F1Score,
     FalseAlarmRate,
     ImageF1,
     ImageIoU,
     IoU,
+    MeanIoU,
     PixelAccuracy,
     Precision,
     Recall,
@@ -21,11 +24,13 @@ from kseg.metrics.segmentation import (
 )
 
 __all__ = [
+    "ConfusionMatrix",
     "F1Score",
     "FalseAlarmRate",
     "ImageF1",
     "ImageIoU",
     "IoU",
+    "MeanIoU",
     "PixelAccuracy",
     "Precision",
     "PredictionCounts",
@@ -35,5 +40,5 @@ __all__ = [
     "ThresholdCurve",
 ]
 
-# Old names, which still work. Keras's MeanIoU is a mean over classes.
-MeanF1, MeanIoU = ImageF1, ImageIoU
+# An old name, which still works.
+MeanF1 = ImageF1

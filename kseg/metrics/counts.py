@@ -1,4 +1,4 @@
-"""Exact counts: the confusion counts of each image, and totals that neither saturate nor wrap.
+"""Exact counts: the confusion of the classes in each image, and totals that neither saturate nor wrap.
 
 A float32 total stops growing at 2^24 pixels (64 masks of 512 x 512), an int32 total wraps at 2^31, and JAX has no
 int64 by default. So a total is two int32 limbs, `high * 2^30 + low`, with a carry: exact up to 2^61. Integer sums do
@@ -12,11 +12,17 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops
 
-from kseg.targets import align, ignore_zero_weights, not_ignored, pixel_weights
+from kseg.targets import (
+    Activation,
+    align,
+    find_activation,
+    ignore_zero_weights,
+    not_ignored,
+    pixel_weights,
+)
 
 _LIMB_BITS = 30
-_HALF_BITS = 15
-_HALF_MASK = 2**_HALF_BITS - 1
+_BYTES = 4  # of an int32
 
 
 class ExactSums:
@@ -39,16 +45,21 @@ class ExactSums:
         self.high = metric.add_variable((size,), "zeros", dtype="int32", name="high")
 
     def add(self, values: KerasTensor) -> None:
-        """Add the rows of `values`, int32 `(B, size)` in [0, 2^31), with B below 2^15."""
-        # Split each value into two halves, so that no sum over the rows reaches 2^31.
-        high_half = ops.sum(ops.right_shift(values, _HALF_BITS), axis=0)
-        low_half = ops.sum(ops.bitwise_and(values, _HALF_MASK), axis=0)
-        high_half = high_half + ops.right_shift(low_half, _HALF_BITS)
-        low = self.low + ops.bitwise_and(low_half, _HALF_MASK)
-        low = low + ops.left_shift(ops.bitwise_and(high_half, _HALF_MASK), _HALF_BITS)
-        carry = ops.right_shift(low, _LIMB_BITS)
+        """Add the rows of `values`, int32 `(B, size)` in [0, 2^31), with B below 2^23."""
+        # The bytes of the values are added up one by one, so that no sum over the rows reaches 2^31.
+        low = ops.convert_to_tensor(self.low)
+        carry = ops.zeros_like(low)
+        for byte in range(_BYTES):
+            digit = ops.sum(ops.bitwise_and(ops.right_shift(values, 8 * byte), 255), axis=0) + carry
+            carry = ops.right_shift(digit, 8)
+            kept = ops.bitwise_and(digit, 255)
+            if byte == _BYTES - 1:  # of which six bits are below 2^30
+                carry = ops.left_shift(carry, 2) + ops.right_shift(kept, 6)
+                kept = ops.bitwise_and(kept, 63)
+            low = low + ops.left_shift(kept, 8 * byte)
+        carry = carry + ops.right_shift(low, _LIMB_BITS)
         self.low.assign(ops.bitwise_and(low, 2**_LIMB_BITS - 1))
-        self.high.assign(self.high + ops.right_shift(high_half, _HALF_BITS) + carry)
+        self.high.assign(self.high + carry)
 
     def as_tensor(self) -> KerasTensor:
         """Return the totals as float32 `(size,)`; the relative error is at most 1.2e-7."""
@@ -84,38 +95,86 @@ def prediction_threshold(threshold: float, from_logits: bool) -> float:
     return math.log(threshold / (1 - threshold)) if from_logits else threshold
 
 
-def confusion_counts(y_true: KerasTensor, y_pred: KerasTensor, above: float, sample_weight: Any = None) -> KerasTensor:
-    """Return tp, fp, fn, tn of each image, int32 `(B, 4)`.
+def confusion_counts(
+    y_true: KerasTensor,
+    y_pred: KerasTensor,
+    above: float,
+    sample_weight: Any = None,
+    activation: Activation | None = None,
+) -> tuple[KerasTensor, Activation]:
+    """Return tp, fp, fn, tn of each image and class, int32 `(B, C, 4)`, and how the channels were read.
 
-    A pixel of a mask is foreground if it is above 0.5, and ignored if it is 255. A prediction is positive if it is
-    greater than `above`; equal is background, and so is NaN.
+    By sigmoid a pixel of a mask is foreground if it is above 0.5, and ignored if it is 255; a prediction is positive if
+    it is greater than `above`; equal is background, and so is NaN. By softmax each class is compared with all others;
+    see `confusion_matrices`.
 
     Args:
-        y_true: masks, `(B, ..., C)`, or `(B, ...)` for one channel; integer, bool or float.
+        y_true: masks, `(B, ..., C)`, or `(B, ...)` for one channel or class indices; integer, bool or float.
         y_pred: predictions, `(B, ..., C)`, at most 2^31 - 1 per image.
         above: see `prediction_threshold`.
         sample_weight: see `leave_out`.
+        activation: see `kseg.targets.find_activation`.
 
     Raises:
-        ValueError: the shapes do not match; see `kseg.targets.align`.
+        ValueError: the shapes do not match, or do not fit the activation; see `kseg.targets.align`.
 
     >>> import numpy as np
-    >>> counts = confusion_counts(np.uint8([[1, 1, 0, 255]]), np.float32([[2, -1, 3, 4]])[..., None], above=0.0)
+    >>> counts, _ = confusion_counts(np.uint8([[1, 1, 0, 255]]), np.float32([[2, -1, 3, 4]])[..., None], above=0.0)
     >>> np.asarray(counts).tolist()
-    [[1, 1, 1, 0]]
+    [[[1, 1, 1, 0]]]
     """
     y_true, y_pred = leave_out(y_true, y_pred, sample_weight)
+    activation = find_activation(y_true, y_pred, activation)
+    if activation == "softmax":
+        matrix = confusion_matrices(y_true, y_pred)
+        tp = ops.diagonal(matrix, axis1=1, axis2=2)
+        fp, fn = ops.sum(matrix, axis=1) - tp, ops.sum(matrix, axis=2) - tp
+        tn = ops.sum(matrix, axis=(1, 2))[:, None] - tp - fp - fn
+        return ops.stack([tp, fp, fn, tn], axis=-1), activation
     valid = not_ignored(y_true)
     foreground = ops.logical_and(ops.greater(y_true, 0.5), valid)
     positive = ops.logical_and(ops.greater(y_pred, above), valid)
-    pixels, foregrounds, positives = count(valid), count(foreground), count(positive)
-    tp = count(ops.logical_and(foreground, positive))
-    return ops.stack([tp, positives - tp, foregrounds - tp, pixels - foregrounds - positives + tp], axis=-1)
+    pixels, foregrounds, positives = (_count_by_channel(where) for where in (valid, foreground, positive))
+    tp = _count_by_channel(ops.logical_and(foreground, positive))
+    counts = ops.stack([tp, positives - tp, foregrounds - tp, pixels - foregrounds - positives + tp], axis=-1)
+    return counts, activation
+
+
+def confusion_matrices(y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
+    """Return how many pixels of each class were predicted as each, int32 `(B, C, C)`: rows of the masks.
+
+    A pixel is predicted as the class with the largest logit, the first of equal ones; as background, class 0, if one of
+    its logits is NaN. Pixels of no class, among them 255, are left out.
+
+    Args:
+        y_true: aligned masks: class indices `(B, ..., 1)`, or one-hot `(B, ..., C)`.
+        y_pred: aligned logits or probabilities, `(B, ..., C)`.
+    """
+    images, classes = ops.shape(y_pred)[0], y_pred.shape[-1]
+    if y_true.shape[-1] != 1:
+        valid = ops.all(not_ignored(y_true), axis=-1)
+        truth = ops.where(valid, ops.cast(ops.argmax(y_true, axis=-1), "float32"), float(classes))
+    else:
+        truth = y_true[..., 0]
+    has_class = ops.logical_and(ops.greater_equal(truth, 0.0), ops.less(truth, classes))
+    is_nan = ops.any(ops.isnan(y_pred), axis=-1)
+    predicted = ops.where(is_nan, 0, ops.cast(ops.argmax(y_pred, axis=-1), "int32"))
+    place = ops.cast(ops.where(has_class, truth, 0.0), "int32") * classes + predicted
+    image = ops.reshape(ops.arange(images, dtype="int32"), (-1,) + (1,) * (len(place.shape) - 1))
+    # What is left out goes to one more place, which is dropped.
+    place = ops.reshape(ops.where(has_class, image * classes**2 + place, images * classes**2), (-1,))
+    counts = ops.segment_sum(ops.ones_like(place), place, num_segments=images * classes**2 + 1)
+    return ops.reshape(counts[:-1], (images, classes, classes))
 
 
 def count(pixels: KerasTensor) -> KerasTensor:
     """Count the true pixels of each image: bool `(B, ...)` to int32 `(B,)`."""
     return ops.sum(ops.cast(pixels, "int32"), axis=tuple(range(1, len(pixels.shape))))
+
+
+def _count_by_channel(pixels: KerasTensor) -> KerasTensor:
+    """Count the true pixels of each image and channel: bool `(B, ..., C)` to int32 `(B, C)`."""
+    return ops.sum(ops.cast(pixels, "int32"), axis=tuple(range(1, len(pixels.shape) - 1)))
 
 
 def leave_out(y_true: KerasTensor, y_pred: KerasTensor, sample_weight: Any) -> tuple[KerasTensor, KerasTensor]:

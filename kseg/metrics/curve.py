@@ -15,7 +15,7 @@ from keras import KerasTensor, ops
 
 from kseg.metrics import ratios
 from kseg.metrics.counts import ExactSums, leave_out
-from kseg.targets import logit, not_ignored
+from kseg.targets import foreground_view, not_ignored
 
 _BINS = 16384
 _ROW = 128
@@ -50,7 +50,8 @@ class ThresholdCurve(keras.metrics.Metric):
     theory and psychophysics", 1966). Below 0.5 a model sees hardly anything; above 2 it separates most pixels.
 
     Masks, predictions, ignored pixels and `sample_weight` are as in `kseg.metrics.SegmentationMetrics`; NaN is
-    background. The state is 65,536 integers; an update takes little longer than that of the other metrics.
+    background. Of several classes or labels it sees foreground against background; see `kseg.targets.foreground_view`.
+    The state is 65,536 integers; an update takes little longer than that of the other metrics.
 
     Args:
         from_logits: whether predictions are logits.
@@ -72,10 +73,10 @@ class ThresholdCurve(keras.metrics.Metric):
         self._sums = ExactSums(self, 2 * _BINS)
 
     def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: Any = None) -> None:
-        y_true, y_pred = leave_out(y_true, y_pred, sample_weight)
+        y_true, logits = foreground_view(*leave_out(y_true, y_pred, sample_weight), self.from_logits)
         valid = not_ignored(y_true)
         foreground = ops.cast(ops.greater(y_true, 0.5), "int32")
-        index = _bin_index(y_pred if self.from_logits else logit(y_pred)) + foreground * _BINS
+        index = _bin_index(logits) + foreground * _BINS
         # Pixels to leave out go to one more bin, which is dropped.
         index = ops.reshape(ops.where(valid, index, 2 * _BINS), (-1,))
         histogram = ops.segment_sum(ops.ones_like(index), index, num_segments=2 * _BINS + 1)

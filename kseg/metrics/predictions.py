@@ -6,7 +6,7 @@ import keras
 from keras import KerasTensor, ops
 
 from kseg.metrics.counts import ExactSums, count, leave_out, prediction_threshold
-from kseg.targets import logit, not_ignored
+from kseg.targets import Activation, find_activation, foreground_view, logit, not_ignored
 
 # A sum of probabilities is stored as its integer part and a fraction in units of 2^-24.
 _FRACTION = 2.0**24
@@ -60,7 +60,8 @@ class PredictionMonitor(keras.metrics.Metric):
 
     `result()` is a dict, and Keras logs each value. `pred_mean` is NaN once a prediction was not finite; both are 0
     without pixels. `counts()` has the exact totals for the collapse detector. The state is a few integers, cheap enough
-    for every step.
+    for every step. Of several classes or labels it sees foreground against background; see
+    `kseg.targets.foreground_view`.
 
     Args:
         threshold: a pixel is predicted as foreground if its probability is greater; above 0 and below 1.
@@ -91,6 +92,7 @@ class PredictionMonitor(keras.metrics.Metric):
         self.threshold = threshold
         self.from_logits = from_logits
         self._above = prediction_threshold(threshold, from_logits)
+        self.activation: Activation = "sigmoid"  # as in the last update
         self._sums = ExactSums(self, len(PredictionCounts._fields))
         self._steps = self.add_variable((), "zeros", dtype="int32", name="steps")
         self._bad_input = self.add_variable((), "zeros", dtype="int32", name="bad_input")
@@ -99,14 +101,19 @@ class PredictionMonitor(keras.metrics.Metric):
     def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: Any = None) -> None:
         self._steps.assign_add(1)
         y_true, y_pred = leave_out(y_true, y_pred, sample_weight)
+        from_logits, above = self.from_logits, self._above
+        self.activation = find_activation(y_true, y_pred)
+        if y_pred.shape[-1] != 1:
+            y_true, y_pred = foreground_view(y_true, y_pred, from_logits)
+            from_logits, above = True, prediction_threshold(self.threshold, from_logits=True)
         valid = not_ignored(y_true)
         finite = ops.logical_and(valid, ops.isfinite(y_pred))
-        probability = ops.sigmoid(y_pred) if self.from_logits else y_pred
+        probability = ops.sigmoid(y_pred) if from_logits else y_pred
         total = ops.sum(ops.where(finite, probability, 0.0), axis=tuple(range(1, len(y_pred.shape))))
         whole = ops.floor(total)
         pixels = count(valid)
         foreground = ops.logical_and(valid, ops.greater(y_true, 0.5))
-        predicted = ops.logical_and(finite, ops.greater(y_pred, self._above))
+        predicted = ops.logical_and(finite, ops.greater(y_pred, above))
         counts = [
             pixels,
             count(foreground),
@@ -116,7 +123,7 @@ class PredictionMonitor(keras.metrics.Metric):
             ops.cast(whole, "int32"),
             ops.cast(ops.round((total - whole) * _FRACTION), "int32"),
             ops.cast(ops.greater(pixels, 0), "int32"),
-            _is_constant(y_pred if self.from_logits else logit(y_pred), valid),
+            _is_constant(y_pred if from_logits else logit(y_pred), valid),
         ]
         counts = ops.stack(counts, axis=-1)
         self._sums.add(counts)

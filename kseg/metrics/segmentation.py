@@ -1,32 +1,46 @@
 """Keras metrics for segmentation, exact for any number of pixels: over all pixels, or averaged over images.
 
-All take masks `(B, ..., C)`, or `(B, ...)` for one channel, of any dtype (0 background, 1 or more foreground, 255
-ignored), predictions `(B, ..., C)`, and `sample_weight`: `(B,)` for images, `(B, ...)` or `(B, ..., 1)` for pixels. A
-weight of 0 leaves an image or a pixel out, any other counts it once. Positive means probability > threshold, so a logit
-of 0 is background.
+All take masks of any dtype and predictions `(B, ..., C)`. The shapes decide how they are read, as in the losses:
+
+- as many mask channels as logits, `(B, ..., C)`, or `(B, ...)` for one: 0 is background, 1 or more foreground, each
+  channel by itself. Positive means probability > threshold, so a logit of 0 is background.
+- class indices, `(B, ...)` or `(B, ..., 1)`, for C > 1 logits: the class with the largest logit is predicted.
+  Background, class 0, is in no mean, except in `MeanIoU` and in the accuracy.
+
+255 is ignored. `sample_weight` is `(B,)` for images, `(B, ...)` or `(B, ..., 1)` for pixels: a weight of 0 leaves an
+image or a pixel out, any other counts it once. A class that no mask contains has no score, NaN, and is in no mean.
 """
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal
 
 import keras
+import numpy as np
 from keras import KerasTensor, ops
 
 from kseg.metrics import ratios
-from kseg.metrics.counts import ExactSums, confusion_counts, prediction_threshold
+from kseg.metrics.counts import ExactSums, confusion_counts, confusion_matrices, leave_out, prediction_threshold
+from kseg.targets import Activation, find_activation
+from kseg.task import safe_names
+
+Average = Literal["macro", "micro"]
 
 
 class _CountingMetric(keras.metrics.Metric):
-    """A metric whose state is the exact totals of the counts that `_count` returns for each image.
+    """A metric whose state is the exact totals, class by class, of the counts that `_count` returns for each image.
+
+    The state is made in the first update, which tells the number of classes.
 
     Args:
-        threshold: a pixel is positive if its probability is greater; above 0 and below 1.
+        threshold: a pixel is positive if its probability is greater; above 0 and below 1. Without effect by softmax.
         from_logits: whether predictions are logits.
         name: the name in the logs.
         dtype: has no effect; the state is int32 and the result float32.
+        activation: "softmax" for one-hot masks with their background; None: the shapes decide.
 
     Raises:
-        ValueError: the threshold is out of range; in `update_state`, the shapes do not match.
+        ValueError: the threshold is out of range; in `update_state`, the shapes do not match, or the number of classes
+            is not that of the first update.
     """
 
     totals: ClassVar[tuple[str, ...]]
@@ -38,26 +52,60 @@ class _CountingMetric(keras.metrics.Metric):
         from_logits: bool = True,
         name: str | None = None,
         dtype: Any = None,
+        activation: Activation | None = None,
     ) -> None:
         super().__init__(name=name or self.default_name, dtype=dtype)
         self.threshold = threshold
         self.from_logits = from_logits
+        self.activation = activation
         self._above = prediction_threshold(threshold, from_logits)
-        self._sums = ExactSums(self, len(self.totals))
+        self._exact: ExactSums | None = None
+        self._classes = 1
+        self._has_background = False
 
     def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: Any = None) -> None:
-        self._sums.add(self._count(confusion_counts(y_true, y_pred, self._above, sample_weight)))
+        confusion, activation = confusion_counts(y_true, y_pred, self._above, sample_weight, self.activation)
+        self._begin(confusion.shape[1], activation)
+        counts = self._count(confusion)
+        self._sums.add(ops.reshape(counts, (-1, self._classes * len(self.totals))))
+
+    def _begin(self, classes: int, activation: Activation) -> None:
+        """Make the state for so many classes, or check that it is for as many."""
+        if self._exact is None:
+            self._classes, self._has_background = classes, activation == "softmax"
+        elif classes != self._classes or self._has_background != (activation == "softmax"):
+            raise ValueError(
+                f"{self.name} has counted {self._classes} classes, and the prediction has {classes} by {activation}; "
+                "expected the same in all batches. Make a new metric."
+            )
+
+    @property
+    def _sums(self) -> ExactSums:
+        if self._exact is None:
+            self._exact = ExactSums(self, self._classes * len(self.totals))
+        return self._exact
 
     def _count(self, confusion: KerasTensor) -> KerasTensor:
-        """Return the counts to add, int32 `(B, len(totals))`, from tp, fp, fn, tn of each image, int32 `(B, 4)`."""
+        """Return the counts to add, int32 `(B, C, len(totals))`, from tp, fp, fn, tn, int32 `(B, C, 4)`."""
         raise NotImplementedError
 
-    def counts(self) -> dict[str, int]:
-        """Return the exact totals since the last reset, as Python integers."""
-        return dict(zip(self.totals, self._sums.as_integers(), strict=True))
+    def _by_class(self) -> list[KerasTensor]:
+        """Return each total as float32 `(C,)`, one value a class."""
+        return ops.unstack(ops.reshape(self._sums.as_tensor(), (self._classes, len(self.totals))), axis=-1)
+
+    def _foreground(self, values: KerasTensor) -> KerasTensor:
+        """Return the values of the foreground classes, from those of all."""
+        return values[1:] if self._has_background else values
+
+    def counts(self) -> dict[str, Any]:
+        """Return the exact totals since the last reset, as Python integers; of several classes a list for each."""
+        array = self._sums.as_array().reshape(self._classes, len(self.totals))
+        of_total = array[0] if self._classes == 1 else array.T
+        return dict(zip(self.totals, of_total.tolist(), strict=True))
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "threshold": self.threshold, "from_logits": self.from_logits}
+        own = {"threshold": self.threshold, "from_logits": self.from_logits, "activation": self.activation}
+        return {**super().get_config(), **own}
 
 
 class _PixelMetric(_CountingMetric):
@@ -68,13 +116,51 @@ class _PixelMetric(_CountingMetric):
     def _count(self, confusion: KerasTensor) -> KerasTensor:
         return confusion
 
+    def _mean(self, ratio: Callable[..., KerasTensor]) -> KerasTensor:
+        """Return the mean of a score over the foreground classes that the masks contain; 0 if they contain none."""
+        return _mean_of_contained(*map(self._foreground, (ratio(*self._by_class()), self._contained())))
+
+    def _of_classes(self, ratio: Callable[..., KerasTensor]) -> KerasTensor:
+        """Return the score of each class, `(C,)`; NaN for a class that no mask contains."""
+        return ops.where(self._contained(), ratio(*self._by_class()), float("nan"))
+
+    def _contained(self) -> KerasTensor:
+        """Return which classes the masks contain, bool `(C,)`."""
+        tp, _, fn, _ = self._by_class()
+        return ops.greater(tp + fn, 0.0)
+
+    def _accuracy(self) -> KerasTensor:
+        """Return the share of the pixels that are right; by sigmoid, of the pixels of all channels."""
+        tp, fp, fn, tn = self._by_class()
+        if self._has_background:  # each pixel is in the counts of every class
+            return ops.divide_no_nan(ops.sum(tp), (tp + fp + fn + tn)[0])
+        return ratios.accuracy(*(ops.sum(total) for total in (tp, fp, fn, tn)))
+
+
+def _mean_of_contained(values: KerasTensor, contained: KerasTensor) -> KerasTensor:
+    weights = ops.cast(contained, "float32")
+    return ops.divide_no_nan(ops.sum(ops.where(contained, values, 0.0)), ops.sum(weights))
+
 
 @keras.saving.register_keras_serializable("kseg")
 class SegmentationMetrics(_PixelMetric):
     """F1, IoU, precision, recall and accuracy over all pixels.
 
     `result()` is a dict, and Keras logs each value: `f1`, `iou`, `precision`, `recall`, `accuracy`, in validation with
-    the prefix `val_`. 0/0 is 0.
+    the prefix `val_`. 0/0 is 0. Of several classes the first four are means over the foreground classes that the masks
+    contain; with `class_names` there is one value a class beside them, such as `f1_cat` and `iou_cat`.
+
+    Args:
+        threshold: a pixel is positive if its probability is greater; above 0 and below 1. Without effect by softmax.
+        from_logits: whether predictions are logits.
+        name: the name of the metric; the logs have the names of its values.
+        dtype: has no effect; the state is int32 and the result float32.
+        class_names: a name for each channel, by softmax with that of background first.
+        activation: "softmax" for one-hot masks with their background; None: the shapes decide.
+
+    Raises:
+        ValueError: the threshold is out of range; in `update_state`, the shapes do not match, or the number of names is
+            not that of the channels.
 
     >>> import numpy as np
     >>> metrics = SegmentationMetrics()
@@ -88,25 +174,90 @@ class SegmentationMetrics(_PixelMetric):
 
     default_name = "segmentation_metrics"
 
+    def __init__(
+        self,
+        threshold: float = 0.5,
+        from_logits: bool = True,
+        name: str | None = None,
+        dtype: Any = None,
+        class_names: Sequence[str] | None = None,
+        activation: Activation | None = None,
+    ) -> None:
+        super().__init__(threshold, from_logits, name, dtype, activation)
+        self.class_names = None if class_names is None else tuple(class_names)
+
     def result(self) -> dict[str, KerasTensor]:
-        counts = self._sums.as_floats()
         return {
-            "f1": ratios.f1(*counts),
-            "iou": ratios.iou(*counts),
-            "precision": ratios.precision(*counts),
-            "recall": ratios.recall(*counts),
-            "accuracy": ratios.accuracy(*counts),
+            "f1": self._mean(ratios.f1),
+            "iou": self._mean(ratios.iou),
+            "precision": self._mean(ratios.precision),
+            "recall": self._mean(ratios.recall),
+            "accuracy": self._accuracy(),
+            **self._of_each_class(),
         }
+
+    def _of_each_class(self) -> dict[str, KerasTensor]:
+        if self.class_names is None or self._classes == 1:
+            return {}
+        names = safe_names(self.class_names)[self._has_background :]
+        return {
+            f"{score}_{name}": value
+            for score, ratio in (("f1", ratios.f1), ("iou", ratios.iou))
+            for name, value in zip(names, ops.unstack(self._foreground(self._of_classes(ratio))), strict=True)
+        }
+
+    def _begin(self, classes: int, activation: Activation) -> None:
+        if self.class_names is not None and len(self.class_names) != classes:
+            raise ValueError(
+                f"class_names are {', '.join(self.class_names)}, and the prediction has {classes} channels; expected a "
+                "name for each, with that of background first where it is a class."
+            )
+        super()._begin(classes, activation)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "class_names": self.class_names}
 
 
 class _PixelRatio(_PixelMetric):
-    """One score over all pixels."""
+    """One score over all pixels.
+
+    Args:
+        threshold, from_logits, name, dtype, activation: see `SegmentationMetrics`.
+        average: of several classes, "macro" is the mean over the foreground classes that the masks contain; "micro" the
+            score of their pixels added up; None gives one value a class, background included where it is one, and NaN
+            for a class that no mask contains.
+
+    Raises:
+        ValueError: `average` is none of the three; as from `SegmentationMetrics`.
+    """
 
     _direction = "up"
     ratio: ClassVar[Callable[..., KerasTensor]]
 
+    def __init__(
+        self,
+        threshold: float = 0.5,
+        from_logits: bool = True,
+        name: str | None = None,
+        dtype: Any = None,
+        average: Average | None = "macro",
+        activation: Activation | None = None,
+    ) -> None:
+        super().__init__(threshold, from_logits, name, dtype, activation)
+        if average not in ("macro", "micro", None):
+            raise ValueError(f"average is {average!r}; expected 'macro', 'micro' or None.")
+        self.average = average
+
     def result(self) -> KerasTensor:
-        return type(self).ratio(*self._sums.as_floats())
+        ratio = type(self).ratio
+        if self.average == "macro":
+            return self._mean(ratio)
+        if self.average == "micro":
+            return ratio(*(ops.sum(self._foreground(total)) for total in self._by_class()))
+        return self._of_classes(ratio)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "average": self.average}
 
 
 @keras.saving.register_keras_serializable("kseg")
@@ -165,8 +316,88 @@ class Recall(_PixelRatio):
     ratio = staticmethod(ratios.recall)
 
 
+@keras.saving.register_keras_serializable("kseg", name="MeanClassIoU")  # files of kseg 0.1 call ImageIoU MeanIoU
+class MeanIoU(_PixelMetric):
+    """Mean IoU over all classes that the masks contain, background among them, as in VOC and Cityscapes; 0 without any.
+
+    Of one logit it is the mean over background and foreground. Of several labels, each read by itself, it is the mean
+    over the labels.
+
+    >>> import numpy as np
+    >>> mask, logits = np.uint8([[1, 1, 0, 0]]), np.float32([[2, -1, 3, -4]])[..., None]
+    >>> print(round(float(MeanIoU()(mask, logits)), 4))
+    0.3333
+    """
+
+    _direction = "up"
+    default_name = "mean_class_iou"
+
+    def result(self) -> KerasTensor:
+        tp, fp, fn, tn = self._by_class()
+        if self._classes == 1:  # background is foreground with both seen the other way round
+            tp, fp, fn, tn = (ops.concatenate(pair) for pair in ((tn, tp), (fn, fp), (fp, fn), (tp, tn)))
+        return _mean_of_contained(ratios.iou(tp, fp, fn, tn), ops.greater(tp + fn, 0.0))
+
+
 @keras.saving.register_keras_serializable("kseg")
-class PixelAccuracy(_PixelRatio):
+class ConfusionMatrix(keras.metrics.Metric):
+    """How many pixels of each class were predicted as each class: rows of the masks, columns of the predictions.
+
+    `result()` is float32 `(C, C)`, and `matrix()` the exact int64 counts. Masks and predictions are those of softmax:
+    class indices, or one-hot masks, `(B, ..., C)`, for C > 1 logits.
+
+    Args:
+        from_logits: whether predictions are logits.
+        name: the name in the logs.
+        dtype: has no effect; the state is int32 and the result float32.
+
+    Raises:
+        ValueError: in `update_state`, the shapes do not match, there is one logit, or another number of them than in
+            the first update.
+
+    >>> import numpy as np
+    >>> metric = ConfusionMatrix()
+    >>> metric.update_state(np.uint8([[[0, 1], [2, 2]]]), np.float32(np.eye(3)[[[[0, 1], [1, 2]]]]))
+    >>> metric.matrix().tolist()
+    [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
+    """
+
+    def __init__(self, from_logits: bool = True, name: str | None = "confusion_matrix", dtype: Any = None) -> None:
+        super().__init__(name=name, dtype=dtype)
+        self.from_logits = from_logits
+        self._sums: ExactSums | None = None
+        self._classes = 0
+
+    def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: Any = None) -> None:
+        y_true, y_pred = leave_out(y_true, y_pred, sample_weight)
+        find_activation(y_true, y_pred, "softmax")
+        classes = y_pred.shape[-1]
+        if self._sums is None:
+            self._sums, self._classes = ExactSums(self, classes**2), classes
+        elif classes != self._classes:
+            raise ValueError(
+                f"{self.name} has counted {self._classes} classes, and the prediction has {classes}; expected the same "
+                "in all batches. Make a new metric."
+            )
+        self._sums.add(ops.reshape(confusion_matrices(y_true, y_pred), (-1, classes**2)))
+
+    def result(self) -> KerasTensor:
+        if self._sums is None:
+            return ops.zeros((0, 0))
+        return ops.reshape(self._sums.as_tensor(), (self._classes, self._classes))
+
+    def matrix(self) -> np.ndarray:
+        """Return the exact counts since the last reset, int64 `(C, C)`; `(0, 0)` before the first update."""
+        if self._sums is None:
+            return np.zeros((0, 0), np.int64)
+        return self._sums.as_array().reshape(self._classes, self._classes)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "from_logits": self.from_logits}
+
+
+@keras.saving.register_keras_serializable("kseg")
+class PixelAccuracy(_PixelMetric):
     """Share of the pixels that are correct; 0/0 is 0. High for an empty prediction where foreground is rare.
 
     >>> import numpy as np
@@ -175,8 +406,11 @@ class PixelAccuracy(_PixelRatio):
     0.75
     """
 
+    _direction = "up"
     default_name = "accuracy"
-    ratio = staticmethod(ratios.accuracy)
+
+    def result(self) -> KerasTensor:
+        return self._accuracy()
 
 
 class _ImageMean(_CountingMetric):
@@ -187,7 +421,8 @@ class _ImageMean(_CountingMetric):
     count.
 
     A score is rounded to a multiple of 2^-24 before it is added, so that the sum is a sum of integers and no result
-    depends on the order of the images or the batch size.
+    depends on the order of the images or the batch size. Of several classes it is the mean over the foreground classes
+    that the masks contain, each averaged over the images that have it.
     """
 
     _direction = "up"
@@ -201,8 +436,8 @@ class _ImageMean(_CountingMetric):
         return ops.stack([fixed_point * with_foreground, with_foreground, empty], axis=-1)
 
     def result(self) -> KerasTensor:
-        score, images, _ = self._sums.as_floats()
-        return ops.divide_no_nan(score * 2.0**-24, images)
+        score, images, _ = map(self._foreground, self._by_class())
+        return _mean_of_contained(ops.divide_no_nan(score * 2.0**-24, images), ops.greater(images, 0.0))
 
 
 @keras.saving.register_keras_serializable("kseg")
@@ -242,6 +477,8 @@ class ImageIoU(_ImageMean):
 class FalseAlarmRate(_CountingMetric):
     """Share of the images with an empty mask in which any pixel was predicted; 0 if there are none.
 
+    Of several classes it is the mean over the foreground classes, each of the images without it.
+
     >>> import numpy as np
     >>> mask, logits = np.uint8([[0, 0], [0, 0], [1, 1]]), np.float32([[-2, 2], [-2, -2], [2, 2]])[..., None]
     >>> print(float(FalseAlarmRate()(mask, logits)))
@@ -254,15 +491,16 @@ class FalseAlarmRate(_CountingMetric):
 
     def _count(self, confusion: KerasTensor) -> KerasTensor:
         _, empty = _with_and_without_foreground(confusion)
-        alarms = ops.cast(ops.greater(confusion[:, 1], 0), "int32")
+        alarms = ops.cast(ops.greater(confusion[..., 1], 0), "int32")
         return ops.stack([alarms * empty, empty], axis=-1)
 
     def result(self) -> KerasTensor:
-        return ops.divide_no_nan(*self._sums.as_floats())
+        alarms, empty = map(self._foreground, self._by_class())
+        return _mean_of_contained(ops.divide_no_nan(alarms, empty), ops.greater(empty, 0.0))
 
 
 def _with_and_without_foreground(confusion: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
-    """Return 1 for images with foreground, and 1 for images with pixels but no foreground; both int32 `(B,)`."""
+    """Return 1 for images with foreground, and 1 for images with pixels but no foreground; both int32 `(B, C)`."""
     tp, fp, fn, tn = ops.unstack(confusion, axis=-1)
     with_foreground = ops.greater(tp + fn, 0)
     empty = ops.logical_and(ops.logical_not(with_foreground), ops.greater(fp + tn, 0))

@@ -62,10 +62,32 @@ ONE_HOT = np.concatenate([1 - masks(), masks()], -1)
 
 @pytest.mark.parametrize("mask", [ONE_HOT, ONE_HOT.astype(np.float32), np.where(masks(share=0.1), 255, ONE_HOT)])
 def test_one_hot_masks_that_each_channel_reads_by_itself(mask):
-    match = (
-        r"one_hot_masks: the 2 channels of each mask add up to 1 .* DiceLoss reads .* masks\[..., 1:\], and 1 output at"
-    )
+    match = r"one_hot_masks: the 2 channels of each mask add up to 1 .* DiceLoss reads .* class indices, masks\.argmax"
     refused(match, compiled(net(outputs=2)), (images(), mask))
+
+
+def test_one_hot_masks_are_right_where_all_were_told_to_use_softmax():
+    loss = kseg.losses.CombinedSegmentationLoss(activation="softmax")
+    metrics = [kseg.metrics.SegmentationMetrics(activation="softmax")]
+    assert causes(compiled(net(outputs=2), loss, metrics), (images(), ONE_HOT)) == []
+
+
+def test_class_indices_are_right_for_several_outputs():
+    indices = np.random.default_rng(0).integers(0, 3, (8, *SIZE, 1)).astype(np.uint8)
+    indices[:, 0] = 255
+    for mask in (indices, indices[..., 0]):
+        model = compiled(net(outputs=3), metrics=[kseg.metrics.SegmentationMetrics()])
+        assert causes(model, (images(), mask)) == []
+    match = "mask_values: the masks hold 2, and the model's 2 outputs are for 0 to 1. Use 255"
+    refused(match, compiled(net(outputs=2)), (images(), indices))
+
+
+def test_several_classes_for_one_output(model):
+    indices = np.random.default_rng(0).integers(0, 4, (8, *SIZE, 1)).astype(np.uint8)
+    (finding,) = kseg.preflight(model, (images(), indices))
+    assert finding.cause == "several_classes"
+    assert "the masks hold 1, 2, 3, and the model has one output" in finding.evidence
+    assert "Conv2D(4, 1)" in finding.remedy
 
 
 def test_one_hot_masks_with_a_metric_of_kseg():
@@ -107,13 +129,19 @@ def test_inverted_masks_are_found(model):
     ("outputs", "mask", "match"),
     [
         (1, masks(size=(8, 8)), "the masks are 8 x 8, and the images 16 x 16"),
-        (3, masks(), r"class indices, and the model's output has 3 channels. Make the masks one-hot"),
-        (3, masks()[..., 0], r"class indices, and the model's output has 3 channels. Make the masks one-hot"),
         (1, np.repeat(masks(), 3, -1), r"have shape \(8, 16, 16, 3\), and the model's output \(8, 16, 16, 1\)"),
     ],
 )
 def test_mask_shape(outputs, mask, match):
     refused(f"mask_shape: .*{match}", compiled(net(outputs=outputs), run_eagerly=False), (images(), mask))
+
+
+@pytest.mark.parametrize("mask", [masks(), masks()[..., 0]])
+def test_class_indices_for_a_loss_that_takes_none(mask):
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    for given in (loss, kseg.losses.BCELoss(), kseg.losses.DiceLoss(activation="sigmoid")):
+        match = "mask_shape: .*class indices, and the model's output has 3 channels. Make the masks one-hot"
+        refused(match, compiled(net(outputs=3), given, run_eagerly=False), (images(), mask))
 
 
 def test_mask_shape_where_the_output_is_not_as_large_as_the_image(halved):

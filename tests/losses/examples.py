@@ -2,7 +2,7 @@
 
 import numpy as np
 
-NAMES = ["bce", "combined", "dice", "focal", "iou", "tversky"]
+NAMES = ["bce", "combined", "cross_entropy", "dice", "focal", "iou", "lovasz", "tversky"]
 
 SHAPES = {"image": (3, 16, 24, 1), "volume": (2, 8, 6, 10, 1), "channels": (2, 12, 12, 3), "signal": (2, 50, 1)}
 

@@ -30,8 +30,8 @@ def test_class_indices_above_1_are_foreground(rng):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_mismatched_shapes_are_refused(name):
-    with pytest.raises(ValueError, match=r"mask has shape \(2, 8, 8\) and the prediction \(2, 8, 8, 3\)"):
-        getattr(losses, name)(np.zeros((2, 8, 8)), np.zeros((2, 8, 8, 3), np.float32))
+    with pytest.raises(ValueError, match=r"mask has shape \(2, 8, 8, 2\) and the prediction \(2, 8, 8, 3\)"):
+        getattr(losses, name)(np.zeros((2, 8, 8, 2)), np.zeros((2, 8, 8, 3), np.float32))
 
 
 @pytest.mark.slow
@@ -82,9 +82,11 @@ ARGUMENTS = {
         "gamma": 1.0,
         "smooth": 2.0,
     },
+    "cross_entropy": {"label_smoothing": 0.1, "class_weight": [1.0, 3.0], "activation": "sigmoid"},
     "dice": {"smooth": 0.5},
     "focal": {"alpha": 0.4, "gamma": 1.5},
     "iou": {"smooth": 3.0},
+    "lovasz": {},
     "tversky": {"alpha": 0.1, "beta": 0.9, "smooth": 0.1},
 }
 

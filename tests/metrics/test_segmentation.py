@@ -280,7 +280,6 @@ def test_a_compiled_model_with_all_metrics_is_saved_and_loaded(rng, tmp_path):
 
 def test_old_names_are_aliases():
     assert metrics.MeanF1 is metrics.ImageF1
-    assert metrics.MeanIoU is metrics.ImageIoU
     assert [metrics.ImageF1().name, metrics.ImageIoU().name] == ["mean_f1", "mean_iou"]  # columns of people's logs
 
 

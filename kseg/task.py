@@ -1,0 +1,68 @@
+"""The task of a model: binary, multiclass or multilabel, the classes, and what the channels of its output mean."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+Kind = Literal["binary", "multiclass", "multilabel"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model tells apart.
+
+    | kind | masks in a batch, uint8 | logits | decision |
+    | --- | --- | --- | --- |
+    | binary | `(B, H, W, 1)`: 0, 1, 255 | `(B, H, W, 1)` | sigmoid > threshold |
+    | multiclass | `(B, H, W, 1)`: 0 to C - 1, 255 | `(B, H, W, C)` | the largest logit |
+    | multilabel | `(B, H, W, K)`: 0, 1, 255 | `(B, H, W, K)` | sigmoid > threshold, each label by itself |
+
+    >>> print(Task("multiclass", ("background", "cat", "dog")))
+    3 classes: 0 background, 1 cat, 2 dog
+    """
+
+    kind: Kind = "binary"
+    classes: tuple[str, ...] = ("foreground",)
+    """The name of each channel of the output; of a multiclass task the first is background."""
+
+    def __str__(self) -> str:
+        if self.kind == "binary":
+            return f"binary: {self.classes[0]} against background"
+        named = ", ".join(f"{index} {name}" for index, name in enumerate(self.classes))
+        return f"{len(self.classes)} {'classes' if self.kind == 'multiclass' else 'labels'}: {named}"
+
+    @property
+    def outputs(self) -> int:
+        """Number of logits of a pixel."""
+        return len(self.classes)
+
+    @property
+    def foreground_classes(self) -> tuple[str, ...]:
+        """The names without that of background."""
+        return self.classes[1:] if self.kind == "multiclass" else self.classes
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain data, for a file."""
+        return {"kind": self.kind, "classes": list(self.classes)}
+
+    @classmethod
+    def from_plain(cls, plain: dict[str, Any]) -> Self:
+        """Make a task from what `to_plain` returned."""
+        return cls(plain["kind"], tuple(plain["classes"]))
+
+
+def safe_names(names: Sequence[str]) -> list[str]:
+    """Return class names for logs and columns: letters, digits and _ alone, each once, always the same ones.
+
+    >>> safe_names(["traffic light", "Straße", "a/b", "a b", ""])
+    ['traffic_light', 'Straße', 'a_b', 'a_b_2', 'class']
+    """
+    safe: list[str] = []
+    for name in names:
+        stem = re.sub(r"\W+", "_", name).strip("_") or "class"
+        number = 1
+        while (candidate := stem if number == 1 else f"{stem}_{number}") in safe:
+            number += 1
+        safe.append(candidate)
+    return safe
