@@ -32,6 +32,7 @@ DATA_FLOORS = [
     {"sources"},
     {"survey"},
     {"labels"},
+    {"classes"},
     {"pipeline", "conversion"},
 ]
 

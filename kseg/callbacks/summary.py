@@ -1,11 +1,13 @@
 """Lines that sum up an epoch."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 
 from kseg.checkpoints import Logs
+from kseg.task import safe_names
 
 _METRICS = {
     "Precision": "precision",
@@ -14,6 +16,7 @@ _METRICS = {
     "IoU": "iou",
     "Accuracy": "accuracy",
 }
+_TABLE_EVERY = 5  # epochs
 _CURVE = ("best_f1", "best_threshold", "gap")
 
 
@@ -24,8 +27,13 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
     the bar. Values that are not measured are left out: most lines need `kseg.metrics.SegmentationMetrics` among the
     model's metrics, the line `Curve` needs `ThresholdCurve`. With `fit(verbose=0)` only the lines remain.
 
+    With `class_names` a table with the validation scores of each class follows every five epochs and in the last; it
+    needs `SegmentationMetrics(class_names=…)` among the metrics.
+
     Args:
         print_fn: called with each line.
+        class_names: the names of the classes, without background; none or one: no table.
+        class_shares: the share of the pixels of each class, for the table.
 
     >>> summary = EpochSummary()
     >>> summary.set_params({"epochs": 50, "steps": 12, "verbose": 0})
@@ -38,9 +46,16 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
 
     async_safe = True  # as in Keras's own bar: it needs no values at a batch's end
 
-    def __init__(self, print_fn: Callable[[str], Any] = print) -> None:
+    def __init__(
+        self,
+        print_fn: Callable[[str], Any] = print,
+        class_names: Sequence[str] = (),
+        class_shares: Sequence[float] = (),
+    ) -> None:
         super().__init__()
         self.print_fn = print_fn
+        self.class_names = tuple(class_names)
+        self.class_shares = tuple(class_shares)
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Move the bar."""
@@ -61,12 +76,33 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
             if prefix + "best_f1" in logs:
                 best, threshold, gap = (logs[prefix + key] for key in _CURVE)
                 self.print_fn(f"{title} Curve - Best F1: {best:.4f} at threshold {threshold:.3g} | Gap: {gap:.2f} sd")
+        if len(self.class_names) > 1 and ((epoch + 1) % _TABLE_EVERY == 0 or epoch + 1 == self.epochs):
+            for line in self._class_table(logs):
+                self.print_fn(line)
+
+    def _class_table(self, logs: Logs) -> Iterator[str]:
+        """Yield the lines of a table of the classes, if validation measured them."""
+        keys = [(f"val_f1_{name}", f"val_iou_{name}") for name in safe_names(self.class_names)]
+        if any(key not in logs for pair in keys for key in pair):
+            return
+        width = max(len("Class"), *map(len, self.class_names))
+        share = "  Pixels" if self.class_shares else ""
+        yield f"{'Class':{width}}  Val F1  Val IoU{share}"
+        for index, (name, (f1, iou)) in enumerate(zip(self.class_names, keys, strict=True)):
+            share = f"  {self.class_shares[index]:6.2%}" if self.class_shares else ""
+            yield f"{name:{width}}  {_score(logs[f1])}  {_score(logs[iou]):>7}{share}"
 
 
 def _bar_logs(logs: Logs) -> Logs:
     """Return F1 and the values that are in no line: a bar wider than the terminal is printed again at each step."""
     in_lines = {"target_mean", "finding", *_CURVE, *_METRICS.values()} - {"f1"}
-    return {name: value for name, value in logs.items() if name not in in_lines and not name.startswith("val_")}
+    of_classes = ("val_", "f1_", "iou_")
+    return {name: value for name, value in logs.items() if name not in in_lines and not name.startswith(of_classes)}
+
+
+def _score(value: float) -> str:
+    """Return a score as text; a class that no mask contains has none."""
+    return "     -" if math.isnan(value) else f"{value:.4f}"
 
 
 def _train_and_val(logs: Logs, label: str, key: str) -> str:

@@ -17,7 +17,8 @@ class SourceOptions(Settings):
         "shapes",
         json_schema_extra=PLACE,
         description="A folder with images and masks, or with COCO, LabelMe or YOLO files (see README); a folder that "
-        "TFDS prepared, kseg convert wrote, or Hugging Face saved (also parquet); the built-in shapes or shapes/rare; "
+        "TFDS prepared, kseg convert wrote, or Hugging Face saved (also parquet); the built-in shapes, shapes/rare or "
+        "shapes/classes; "
         "a TFDS name; or the .py file of a TFDS builder, which is run.",
     )
     data_dir: Path | None = Field(
@@ -89,9 +90,35 @@ class ForegroundOptions(SourceOptions):
         | Annotated[tuple[Annotated[int, Field(ge=0, le=65535)], ...], Field(min_length=1)]
     ) = Field(
         "auto",
-        description="Mask values that are foreground. any: every value but 0; classes: every value but 0, and 255 is "
-        "ignored; auto: 255 if the masks hold only 0 and 255, else classes.",
+        description="Mask values that are foreground, where there is one class. any: every value but 0; classes: every "
+        "value but 0, and 255 is ignored; auto: 255 if the masks hold only 0 and 255, else classes.",
     )
+
+
+class TaskOptions(ForegroundOptions):
+    """A data set, and what a model tells apart in it."""
+
+    task: Literal["auto", "binary", "multiclass"] = Field(
+        "auto",
+        description="binary: foreground against background; multiclass: each mask value, or each class that the data "
+        "set names, is a class of its own. auto: multiclass if there are several classes and --foreground is auto.",
+    )
+    classes: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        None,
+        description="The classes to tell apart, by name or mask value, in the order of the channels; the others become "
+        "--rest. None: all.",
+    )
+    class_names: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        None,
+        description="Names for the mask values in ascending order, without 0 and 255. None: those of the data set.",
+    )
+    rest: Literal["background", "ignore"] = Field(
+        "background", description="What becomes of the classes that are not among --classes."
+    )
+
+    def reading(self) -> dict[str, Any]:
+        """Return the keyword arguments of `kseg.data.classes.read_masks_of_splits`."""
+        return {name: getattr(self, name) for name in ("task", "foreground", "classes", "class_names", "rest")}
 
 
 class UnreadableOptions(Settings):

@@ -6,11 +6,11 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from kseg.config.base import MAY_CHANGE, PLACE, Settings, refuse_long_names
-from kseg.config.data import ForegroundOptions, UnreadableOptions
+from kseg.config.data import TaskOptions, UnreadableOptions
 from kseg.interval import Interval
 
 
-class DataOptions(UnreadableOptions, ForegroundOptions):
+class DataOptions(UnreadableOptions, TaskOptions):
     """What a run trains and validates on, and how it becomes batches."""
 
     image_size: int | tuple[int, int] = Field(
@@ -67,10 +67,16 @@ class ModelOptions(Settings):
         description="U-Net filters at full resolution, a multiple of 8; doubled at each of 3 levels.",
     )
     mixed_precision: bool = Field(False, description="Compute in bfloat16, keep weights and logits in float32.")
-    loss: Literal["bce", "combined", "dice", "focal", "iou", "tversky"] = Field(
+    loss: Literal["bce", "combined", "cross_entropy", "dice", "focal", "iou", "lovasz", "tversky"] = Field(
         "combined",
         json_schema_extra=MAY_CHANGE,
-        description="What to minimise; combined is BCE, Dice and focal together.",
+        description="What to minimise; combined is cross-entropy, Dice and focal together.",
+    )
+    class_weight: Literal["none", "balanced"] | tuple[Annotated[float, Field(ge=0)], ...] = Field(
+        "none",
+        json_schema_extra=MAY_CHANGE,
+        description="Weights of the classes in the loss, background first. balanced: the smaller the share of a class "
+        "in the training masks, the larger its weight: 1 / square root of the share.",
     )
     loss_arguments: dict[str, float] = Field(
         default_factory=dict,
@@ -80,7 +86,8 @@ class ModelOptions(Settings):
     threshold: Annotated[float, Field(gt=0, lt=1)] | Literal["auto"] = Field(
         0.5,
         description="A pixel is predicted foreground if its probability is above this. auto: the best model is the one "
-        "with the best F1 over all thresholds, and keeps that threshold.",
+        "with the best F1 over all thresholds, and keeps that threshold. Of several classes the most probable one is "
+        "predicted, and only 0.5 is allowed.",
     )
     output_bias: Literal["auto", "zero", "prior"] = Field(
         "auto",

@@ -11,6 +11,7 @@ TensorFlow is imported when a function here is called, and keras never.
 import contextlib
 import os
 
+from kseg.data.classes import Classes
 from kseg.data.labels import Foreground, find_foreground
 from kseg.data.pipeline.batches import Batches, training_batches, validation_batches
 from kseg.data.sources.base import Source
@@ -20,6 +21,7 @@ from kseg.data.transforms.strengths import Augmentation
 __all__ = [
     "Augmentation",
     "Batches",
+    "Classes",
     "Foreground",
     "Source",
     "find_foreground",

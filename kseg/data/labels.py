@@ -1,19 +1,20 @@
 """The meaning of the values in a data set's masks: background, foreground or ignored."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 import numpy as np
 
 from kseg import IGNORE
 from kseg.data.sources.base import Source
-from kseg.data.survey import MaskValues, describe_masks, refuse_two_ways_of_writing, survey_masks, values_in
+from kseg.data.survey import MaskValues, refuse_two_ways_of_writing, survey_masks, values_in
 from kseg.errors import KsegError
+from kseg.task import Task
 
 _VALUES = 65536  # masks have 8 or 16 bits
 
-NOT_COVERED = 2
+NOT_COVERED = 254
 """Marker for a mask value the rule does not cover; reading it raises."""
 
 # If 255 is among the values, the others are class indices only if there are few of them and the first is low. More
@@ -33,6 +34,8 @@ class Foreground:
         ignored: the values to ignore.
         only: the values that the rule covers; reading any other value raises `KsegError`. None: all values.
         because: where the rule comes from, for the log.
+        name: what foreground is called.
+        selected: whether the user named classes of the data set that are foreground.
 
     >>> rule = Foreground(values=(2,))
     >>> rule.table()[[0, 1, 2, 255]]
@@ -43,6 +46,23 @@ class Foreground:
     ignored: tuple[int, ...] = (IGNORE,)
     only: tuple[int, ...] | None = None
     because: str = "as set"
+    name: str = "foreground"
+    selected: bool = False
+    shares: tuple[float, ...] = field(default=(), compare=False)
+    """The share of background and foreground among the pixels of the training masks, as far as known."""
+
+    @property
+    def task(self) -> Task:
+        """What a model of this foreground tells apart."""
+        return Task("binary", (self.name,))
+
+    def called(self, name: str) -> "Foreground":
+        """Return the same rule with a name for foreground."""
+        return replace(self, name=name)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that give this rule for the same masks."""
+        return {"task": "binary"} if self.selected else {"task": "binary", "foreground": self.setting}
 
     def __str__(self) -> str:
         values = "every value but 0" if self.values is None else "value " + ", ".join(map(str, self.values))
@@ -100,35 +120,37 @@ def find_foreground(source: Source, setting: Sequence[int] | Literal["auto", "an
     return decide_foreground(survey_masks(source, until_foreground=True), source.name, named=bool(source.classes))
 
 
-def find_foreground_of_splits(
-    training: Source, validation: Source, setting: Sequence[int] | Literal["auto", "any", "classes"]
-) -> tuple[Foreground, str]:
-    """Return the rule for the masks of both splits, and what it finds in them, as text.
+def refuse_uncovered(
+    rule: Foreground,
+    training: str,
+    validation: str,
+    training_masks: Sequence[MaskValues],
+    validation_masks: Sequence[MaskValues],
+    setting: str,
+) -> None:
+    """Refuse a rule that does not cover the validation masks, or finds no foreground in the training masks.
 
-    Arguments and errors are those of `find_foreground`; the training masks decide, and the validation masks must follow
-    the same rule.
+    Args:
+        rule: the rule.
+        training, validation: the names of the sources, for messages.
+        training_masks, validation_masks: what their masks hold.
+        setting: where the rule comes from, for messages.
+
+    Raises:
+        KsegError: it does not.
     """
-    surveys = survey_masks(training, until_foreground=True), survey_masks(validation)
-    named = bool(training.classes)
-    if setting == "auto":
-        rule = decide_foreground(surveys[0], training.name, named=named)
-        if not named:
-            refuse_two_ways_of_writing(f"{training.name} and {validation.name}", [*surveys[0], *surveys[1]])
-    else:
-        rule = foreground_as_set(setting)
     table = rule.table()
-    uncovered = [value for value in values_in(surveys[1]) if table[value] == NOT_COVERED]
+    uncovered = [value for value in values_in(validation_masks) if table[value] == NOT_COVERED]
     if uncovered:
         raise KsegError(
-            f"The validation masks of {validation.name} hold {list_values(uncovered)}; expected 0 and 255, as in the "
+            f"The validation masks of {validation} hold {list_values(uncovered)}; expected 0 and 255, as in the "
             f"training masks. {_HELP}"
         )
-    if not (table[values_in(surveys[0])] == 1).any():
+    if not (table[values_in(training_masks)] == 1).any():
         raise KsegError(
-            f"No training mask of {training.name} has any foreground by --foreground {setting}: they hold "
-            f"{list_values(values_in(surveys[0]))}. Give other values, or auto."
+            f"No training mask of {training} has any foreground by --foreground {setting}: they hold "
+            f"{list_values(values_in(training_masks))}. Give other values, or auto."
         )
-    return rule, f"training: {describe_masks(surveys[0], table)}; validation: {describe_masks(surveys[1], table)}"
 
 
 def decide_foreground(survey: Sequence[MaskValues], name: str, *, named: bool) -> Foreground:

@@ -92,7 +92,8 @@ def describe_masks(survey: Sequence[MaskValues], table: np.ndarray) -> str:
 
     Args:
         survey: the masks.
-        table: the new value of each stored value, uint8 `(65536,)`: 0, 1 or 255; see `Foreground.table`.
+        table: the new value of each stored value, uint8 `(65536,)`: 0, a class, or 255; see `Foreground.table` and
+            `Classes.table`.
 
     >>> survey = [MaskValues(np.array([0, 1]), np.array([3, 1])), MaskValues(np.array([0, 255]), np.array([3, 1]))]
     >>> table = np.eye(1, 65536, 1, np.uint8)[0]
@@ -100,6 +101,7 @@ def describe_masks(survey: Sequence[MaskValues], table: np.ndarray) -> str:
     >>> describe_masks(survey, table)
     'foreground 14.3%, ignored 12.5%, 1 of 2 masks empty, 1 class'
     """
+    table = np.where((table != 0) & (table != IGNORE), np.uint8(1), table)
     kinds = [table[mask.values] for mask in survey]
     kind, count = np.concatenate(kinds), np.concatenate([mask.counts for mask in survey])
     empty = sum(not (of_mask == 1).any() for of_mask in kinds)

@@ -15,7 +15,6 @@ from keras import KerasTensor, ops
 from kseg.targets import (
     Activation,
     align,
-    find_activation,
     ignore_zero_weights,
     not_ignored,
     pixel_weights,
@@ -96,48 +95,36 @@ def prediction_threshold(threshold: float, from_logits: bool) -> float:
 
 
 def confusion_counts(
-    y_true: KerasTensor,
-    y_pred: KerasTensor,
-    above: float,
-    sample_weight: Any = None,
-    activation: Activation | None = None,
-) -> tuple[KerasTensor, Activation]:
-    """Return tp, fp, fn, tn of each image and class, int32 `(B, C, 4)`, and how the channels were read.
+    y_true: KerasTensor, y_pred: KerasTensor, above: float, activation: Activation = "sigmoid"
+) -> KerasTensor:
+    """Return tp, fp, fn, tn of each image and class, int32 `(B, C, 4)`.
 
     By sigmoid a pixel of a mask is foreground if it is above 0.5, and ignored if it is 255; a prediction is positive if
     it is greater than `above`; equal is background, and so is NaN. By softmax each class is compared with all others;
     see `confusion_matrices`.
 
     Args:
-        y_true: masks, `(B, ..., C)`, or `(B, ...)` for one channel or class indices; integer, bool or float.
-        y_pred: predictions, `(B, ..., C)`, at most 2^31 - 1 per image.
+        y_true: aligned masks; see `kseg.targets.align`.
+        y_pred: aligned predictions, `(B, ..., C)`, at most 2^31 - 1 per image.
         above: see `prediction_threshold`.
-        sample_weight: see `leave_out`.
         activation: see `kseg.targets.find_activation`.
 
-    Raises:
-        ValueError: the shapes do not match, or do not fit the activation; see `kseg.targets.align`.
-
     >>> import numpy as np
-    >>> counts, _ = confusion_counts(np.uint8([[1, 1, 0, 255]]), np.float32([[2, -1, 3, 4]])[..., None], above=0.0)
-    >>> np.asarray(counts).tolist()
+    >>> mask, logits = np.float32([[[1], [1], [0], [255]]]), np.float32([[[2], [-1], [3], [4]]])
+    >>> np.asarray(confusion_counts(mask, logits, above=0.0)).tolist()
     [[[1, 1, 1, 0]]]
     """
-    y_true, y_pred = leave_out(y_true, y_pred, sample_weight)
-    activation = find_activation(y_true, y_pred, activation)
     if activation == "softmax":
         matrix = confusion_matrices(y_true, y_pred)
         tp = ops.diagonal(matrix, axis1=1, axis2=2)
         fp, fn = ops.sum(matrix, axis=1) - tp, ops.sum(matrix, axis=2) - tp
-        tn = ops.sum(matrix, axis=(1, 2))[:, None] - tp - fp - fn
-        return ops.stack([tp, fp, fn, tn], axis=-1), activation
+        return ops.stack([tp, fp, fn, ops.sum(matrix, axis=(1, 2))[:, None] - tp - fp - fn], axis=-1)
     valid = not_ignored(y_true)
     foreground = ops.logical_and(ops.greater(y_true, 0.5), valid)
     positive = ops.logical_and(ops.greater(y_pred, above), valid)
     pixels, foregrounds, positives = (_count_by_channel(where) for where in (valid, foreground, positive))
     tp = _count_by_channel(ops.logical_and(foreground, positive))
-    counts = ops.stack([tp, positives - tp, foregrounds - tp, pixels - foregrounds - positives + tp], axis=-1)
-    return counts, activation
+    return ops.stack([tp, positives - tp, foregrounds - tp, pixels - foregrounds - positives + tp], axis=-1)
 
 
 def confusion_matrices(y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:

@@ -64,10 +64,11 @@ class _CountingMetric(keras.metrics.Metric):
         self._has_background = False
 
     def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: Any = None) -> None:
-        confusion, activation = confusion_counts(y_true, y_pred, self._above, sample_weight, self.activation)
-        self._begin(confusion.shape[1], activation)
-        counts = self._count(confusion)
-        self._sums.add(ops.reshape(counts, (-1, self._classes * len(self.totals))))
+        y_true, y_pred = leave_out(y_true, y_pred, sample_weight)
+        activation = find_activation(y_true, y_pred, self.activation)
+        self._begin(y_pred.shape[-1], activation)
+        counts = self._count(confusion_counts(y_true, y_pred, self._above, activation))
+        self._sums.add(ops.reshape(counts, (-1, self._size)))
 
     def _begin(self, classes: int, activation: Activation) -> None:
         """Make the state for so many classes, or check that it is for as many."""
@@ -82,8 +83,13 @@ class _CountingMetric(keras.metrics.Metric):
     @property
     def _sums(self) -> ExactSums:
         if self._exact is None:
-            self._exact = ExactSums(self, self._classes * len(self.totals))
+            self._exact = ExactSums(self, self._size)
         return self._exact
+
+    @property
+    def _size(self) -> int:
+        """Number of totals of all classes."""
+        return self._classes * len(self.totals)
 
     def _count(self, confusion: KerasTensor) -> KerasTensor:
         """Return the counts to add, int32 `(B, C, len(totals))`, from tp, fp, fn, tn, int32 `(B, C, 4)`."""
@@ -109,12 +115,45 @@ class _CountingMetric(keras.metrics.Metric):
 
 
 class _PixelMetric(_CountingMetric):
-    """A metric of all pixels together."""
+    """A metric of all pixels together; by softmax its state is the confusion matrix of the classes."""
 
     totals = ("tp", "fp", "fn", "tn")
 
-    def _count(self, confusion: KerasTensor) -> KerasTensor:
-        return confusion
+    def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: Any = None) -> None:
+        y_true, y_pred = leave_out(y_true, y_pred, sample_weight)
+        activation = find_activation(y_true, y_pred, self.activation)
+        self._begin(y_pred.shape[-1], activation)
+        if activation == "softmax":
+            counts = confusion_matrices(y_true, y_pred)
+        else:
+            counts = confusion_counts(y_true, y_pred, self._above)
+        self._sums.add(ops.reshape(counts, (-1, self._size)))
+
+    @property
+    def _size(self) -> int:
+        return self._classes**2 if self._has_background else super()._size
+
+    def confusion(self) -> np.ndarray:
+        """Return the exact counts since the last reset: by softmax int64 `(C, C)`, how many pixels of each class were
+        predicted as each, rows of the masks; else tp, fp, fn, tn of each channel, int64 `(K, 4)`.
+
+        On JAX, inside a batch, call `model.jax_state_sync()` first.
+        """
+        return self._sums.as_array().reshape(self._classes, -1)
+
+    def counts(self) -> dict[str, Any]:
+        """Return tp, fp, fn, tn since the last reset, as Python integers; of several classes a list for each."""
+        counts = self.confusion()
+        if self._has_background:
+            counts = np.stack(_one_against_all(counts, np.eye(self._classes, dtype=np.int64), np.sum), axis=-1)
+        of_total = counts[0] if self._classes == 1 else counts.T
+        return dict(zip(self.totals, of_total.tolist(), strict=True))
+
+    def _by_class(self) -> list[KerasTensor]:
+        if not self._has_background:
+            return super()._by_class()
+        matrix = ops.reshape(self._sums.as_tensor(), (self._classes, self._classes))
+        return _one_against_all(matrix, ops.eye(self._classes), ops.sum)
 
     def _mean(self, ratio: Callable[..., KerasTensor]) -> KerasTensor:
         """Return the mean of a score over the foreground classes that the masks contain; 0 if they contain none."""
@@ -135,6 +174,13 @@ class _PixelMetric(_CountingMetric):
         if self._has_background:  # each pixel is in the counts of every class
             return ops.divide_no_nan(ops.sum(tp), (tp + fp + fn + tn)[0])
         return ratios.accuracy(*(ops.sum(total) for total in (tp, fp, fn, tn)))
+
+
+def _one_against_all(matrix: Any, diagonal: Any, total: Callable[..., Any]) -> list[Any]:
+    """Return tp, fp, fn, tn of each class, each `(C,)`, from a confusion matrix `(C, C)`, with the sum of a library."""
+    tp, wrong = total(matrix * diagonal, axis=0), matrix * (1 - diagonal)
+    fp, fn = total(wrong, axis=0), total(wrong, axis=1)
+    return [tp, fp, fn, total(matrix) - tp - fp - fn]
 
 
 def _mean_of_contained(values: KerasTensor, contained: KerasTensor) -> KerasTensor:
@@ -340,11 +386,12 @@ class MeanIoU(_PixelMetric):
 
 
 @keras.saving.register_keras_serializable("kseg")
-class ConfusionMatrix(keras.metrics.Metric):
+class ConfusionMatrix(_PixelMetric):
     """How many pixels of each class were predicted as each class: rows of the masks, columns of the predictions.
 
-    `result()` is float32 `(C, C)`, and `matrix()` the exact int64 counts. Masks and predictions are those of softmax:
-    class indices, or one-hot masks, `(B, ..., C)`, for C > 1 logits.
+    `result()` is float32 `(C, C)`, and `confusion()` the exact int64 counts. Masks and predictions are those of
+    softmax: class indices, or one-hot masks, `(B, ..., C)`, for C > 1 logits. Keras logs no matrix: call it yourself,
+    or take `SegmentationMetrics`, which has `confusion()` too.
 
     Args:
         from_logits: whether predictions are logits.
@@ -358,42 +405,21 @@ class ConfusionMatrix(keras.metrics.Metric):
     >>> import numpy as np
     >>> metric = ConfusionMatrix()
     >>> metric.update_state(np.uint8([[[0, 1], [2, 2]]]), np.float32(np.eye(3)[[[[0, 1], [1, 2]]]]))
-    >>> metric.matrix().tolist()
+    >>> metric.confusion().tolist()
     [[1, 0, 0], [0, 1, 0], [0, 1, 1]]
     """
 
-    def __init__(self, from_logits: bool = True, name: str | None = "confusion_matrix", dtype: Any = None) -> None:
-        super().__init__(name=name, dtype=dtype)
-        self.from_logits = from_logits
-        self._sums: ExactSums | None = None
-        self._classes = 0
+    default_name = "confusion_matrix"
 
-    def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: Any = None) -> None:
-        y_true, y_pred = leave_out(y_true, y_pred, sample_weight)
-        find_activation(y_true, y_pred, "softmax")
-        classes = y_pred.shape[-1]
-        if self._sums is None:
-            self._sums, self._classes = ExactSums(self, classes**2), classes
-        elif classes != self._classes:
-            raise ValueError(
-                f"{self.name} has counted {self._classes} classes, and the prediction has {classes}; expected the same "
-                "in all batches. Make a new metric."
-            )
-        self._sums.add(ops.reshape(confusion_matrices(y_true, y_pred), (-1, classes**2)))
+    def __init__(self, from_logits: bool = True, name: str | None = None, dtype: Any = None) -> None:
+        super().__init__(from_logits=from_logits, name=name, dtype=dtype, activation="softmax")
 
     def result(self) -> KerasTensor:
-        if self._sums is None:
-            return ops.zeros((0, 0))
-        return ops.reshape(self._sums.as_tensor(), (self._classes, self._classes))
-
-    def matrix(self) -> np.ndarray:
-        """Return the exact counts since the last reset, int64 `(C, C)`; `(0, 0)` before the first update."""
-        if self._sums is None:
-            return np.zeros((0, 0), np.int64)
-        return self._sums.as_array().reshape(self._classes, self._classes)
+        return ops.reshape(self._sums.as_tensor(), (self._classes, -1))
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "from_logits": self.from_logits}
+        config = super().get_config()
+        return {name: config[name] for name in ("name", "dtype", "from_logits")}
 
 
 @keras.saving.register_keras_serializable("kseg")

@@ -11,12 +11,12 @@ from kseg import IGNORE
 from kseg.data.files.bands import to_rgb
 
 # Colours that colour-blind people can tell apart (Okabe and Ito).
-_HIT, _FALSE_ALARM, _MISSED, _IGNORED = (0, 158, 115), (230, 97, 0), (86, 180, 233), (128, 128, 128)
+HIT, FALSE_ALARM, MISSED, IGNORED = (0, 158, 115), (230, 97, 0), (86, 180, 233), (128, 128, 128)
 _LEGEND = {
-    "hit": _HIT,
-    "false alarm": _FALSE_ALARM,
-    "missed": _MISSED,
-    "ignored": _IGNORED,
+    "hit": HIT,
+    "false alarm": FALSE_ALARM,
+    "missed": MISSED,
+    "ignored": IGNORED,
 }
 
 
@@ -57,7 +57,7 @@ def _verdict(image: np.ndarray, mask: np.ndarray, positive: np.ndarray) -> tuple
     positive = positive & ~ignored
     hit, alarm, missed = foreground & positive, positive & ~foreground, foreground & ~positive
     picture = np.repeat(image.mean(-1, keepdims=True), 3, axis=-1) / 2
-    for where, colour in ((hit, _HIT), (alarm, _FALSE_ALARM), (missed, _MISSED), (ignored, _IGNORED)):
+    for where, colour in ((hit, HIT), (alarm, FALSE_ALARM), (missed, MISSED), (ignored, IGNORED)):
         picture[where] = picture[where] / 2 + np.array(colour) / 1.5
     wrong = alarm.sum() + missed.sum()
     score = f"F1 {2 * hit.sum() / (2 * hit.sum() + wrong):.3f}" if foreground.any() else f"empty, {wrong} px raised"

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kseg.config.train import DataOptions
-from kseg.data import Batches, Foreground, open_sources, training_batches, validation_batches
-from kseg.data.labels import find_foreground_of_splits
+from kseg.data import Batches, open_sources, training_batches, validation_batches
+from kseg.data.classes import MaskReading, read_masks_of_splits
 from kseg.data.sources.base import Source
 from kseg.data.sources.file_source import FileSource
 from kseg.data.transforms.strengths import find_augmentation
 from kseg.errors import KsegError
 from kseg.runs.directory import RunDirectory, warn_if_inside
+from kseg.task import Task
 
 _log = logging.getLogger("kseg")
 
@@ -25,9 +26,7 @@ class RunData:
 
     training: Source
     validation: Source
-    foreground: Foreground
-    masks: str
-    """What the masks of both hold, for the log."""
+    masks: MaskReading
     faults: list[str]
     """One message for each example that was left out."""
 
@@ -42,7 +41,12 @@ class RunData:
 
     def resolved_settings(self) -> dict[str, object]:
         """Return the settings that the data decides where they are `auto`."""
-        return {"foreground": self.foreground.setting, "bit_depth": self.training.bit_depth}
+        return {**self.masks.rule.settings(), "bit_depth": self.training.bit_depth}
+
+    @property
+    def task(self) -> Task:
+        """What the model tells apart."""
+        return self.masks.rule.task
 
 
 def open_data(options: DataOptions) -> RunData:
@@ -62,10 +66,10 @@ def open_data(options: DataOptions) -> RunData:
             raise KsegError(
                 f"Too much of {options.dataset} cannot be read; nothing is left. The first fault: {faults[0]}"
             )
-    foreground, masks = find_foreground_of_splits(training, validation, options.foreground)
+    masks = read_masks_of_splits(training, validation, **options.reading())
     for source in (training, validation):
         _refuse_masks_of_stored_pixels(source)
-    return RunData(training, validation, foreground, masks, faults)
+    return RunData(training, validation, masks, faults)
 
 
 def _refuse_masks_of_stored_pixels(source: Source) -> None:
@@ -106,8 +110,12 @@ def log_data(data: RunData, options: DataOptions, run: RunDirectory) -> None:
         _log.info(f"Images: {training.channels} channels")
     if training.bit_depth > 8:
         _log.info(f"Images: 16 bits a channel, where 0 to {2**training.bit_depth - 1} become 0 to 255")
-    _log.info(f"Foreground: {data.foreground}")
-    _log.info(f"Masks, {data.masks}")
+    several = data.task.kind != "binary"
+    _log.info(f"Task: {data.task}{'; 255 ignored' if several else ''}")
+    _log.info(f"{'Mask values' if several else 'Foreground'}: {data.masks.rule}")
+    _log.info(f"Masks, {data.masks.described}")
+    for warning in data.masks.warnings:
+        _log.warning(f"⚠️  {warning}")
     _log.info(f"Augmentation: {options.augment}: {find_augmentation(options.augment)}")
 
 
@@ -115,7 +123,7 @@ def make_batches(data: RunData, options: DataOptions, start: tuple[int, int]) ->
     """Return the training batches from `start`, the epochs and batches that are done, and the validation batches."""
     batches = training_batches(
         data.training,
-        data.foreground,
+        data.masks.rule,
         image_size=options.image_shape,
         resize=options.resize,
         batch_size=options.batch_size,
@@ -128,7 +136,7 @@ def make_batches(data: RunData, options: DataOptions, start: tuple[int, int]) ->
     )
     validation = validation_batches(
         data.validation,
-        data.foreground,
+        data.masks.rule,
         image_size=options.image_shape,
         resize=options.resize,
         batch_size=options.batch_size,

@@ -1,6 +1,8 @@
 """The model of a run: the network, its initial bias, its loss."""
 
 import logging
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +12,7 @@ from kseg.config.train import ModelOptions
 from kseg.data import Batches
 from kseg.errors import KsegError
 from kseg.models import set_output_bias, unet
+from kseg.task import Task
 
 _log = logging.getLogger("kseg")
 
@@ -19,29 +22,83 @@ _BATCHES_FOR_PRIOR = 25
 _RARE = 0.02
 
 
-def make_loss(options: ModelOptions) -> keras.losses.Loss:
+def make_loss(options: ModelOptions, shares: Sequence[float] = ()) -> keras.losses.Loss:
     """Return the loss with its arguments.
+
+    Args:
+        options: the settings of the model.
+        shares: the share of background and each class in the training masks, for balanced class weights.
 
     Raises:
         KsegError: the loss does not take an argument, or not that value.
     """
+    arguments: dict[str, Any] = dict(options.loss_arguments)
+    if options.class_weight == "balanced":
+        arguments["class_weight"] = balance(shares) if shares else None
+    elif options.class_weight != "none":
+        arguments["class_weight"] = list(options.class_weight)
     try:
-        return losses.get(options.loss, **options.loss_arguments)
+        return losses.get(options.loss, **arguments)
     except ValueError as error:
-        raise KsegError(f"loss_arguments: {error}") from error
+        raise KsegError(f"loss {options.loss} with {arguments}: {error}") from error
 
 
-def make_model(channels: int, options: ModelOptions) -> keras.Model:
+def balance(shares: Sequence[float]) -> list[float]:
+    """Return class weights, 1 / square root of the share of a class, scaled to a mean of 1 over the pixels.
+
+    A class without a pixel has the weight of the rarest that has one.
+
+    >>> [round(weight, 3) for weight in balance([0.81, 0.09, 0.09, 0.01])]
+    [0.694, 2.083, 2.083, 6.25]
+    """
+    rarest = min(share for share in shares if share > 0)
+    weights = [max(share, rarest) ** -0.5 for share in shares]
+    mean = sum(share * weight for share, weight in zip(shares, weights, strict=True))
+    return [weight / mean for weight in weights]
+
+
+def check_task(task: Task, options: ModelOptions) -> None:
+    """Refuse settings that fit no model of several classes, and class weights for another number of classes.
+
+    Raises:
+        KsegError: a setting does not fit.
+    """
+    number = 2 if task.kind == "binary" else task.outputs
+    weights = options.class_weight
+    if not isinstance(weights, str) and len(weights) != number:
+        raise KsegError(
+            f"class_weight: {len(weights)} weights are not allowed; expected {number}, for "
+            f"{', '.join(task.classes if task.kind != 'binary' else ('background', *task.classes))}."
+        )
+    if task.kind == "binary":
+        return
+    if options.loss == "bce":
+        raise KsegError(f"loss: bce is for one class; expected cross_entropy for {task}.")
+    if options.threshold != 0.5:
+        raise KsegError(
+            f"threshold: {options.threshold} is not allowed for several classes, of which the most probable one is "
+            "predicted; expected 0.5."
+        )
+
+
+def make_model(channels: int, task: Task, options: ModelOptions) -> keras.Model:
     """Return the network for images of so many channels, with random weights."""
-    return unet(channels, options.filters, dtype="mixed_bfloat16" if options.mixed_precision else "float32")
+    dtype = "mixed_bfloat16" if options.mixed_precision else "float32"
+    return unet(channels, options.filters, outputs=task.outputs, dtype=dtype)
 
 
-def start_at_prior(model: keras.Model, options: ModelOptions, batches: Batches) -> None:
-    """Set the output bias to the share of foreground, if that was asked for, or if the share is low."""
+def start_at_prior(model: keras.Model, task: Task, options: ModelOptions, batches: Batches) -> None:
+    """Set the output bias to the share of each class, if that was asked for, or if there is little foreground."""
     if options.output_bias == "zero":
         return
     masks = np.stack([mask for _, mask in batches.dataset.take(_BATCHES_FOR_PRIOR).as_numpy_iterator()])
-    share = (masks == 1).sum() / max((masks != IGNORE).sum(), 1)
-    if 0 < share < (_RARE if options.output_bias == "auto" else 1):
+    counts = np.bincount(masks[masks != IGNORE], minlength=max(task.outputs, 2)).astype(np.float64)
+    share = counts[1:].sum() / max(counts.sum(), 1)
+    if not 0 < share < (_RARE if options.output_bias == "auto" else 1):
+        return
+    if task.kind == "binary":
         set_output_bias(model, share)
-        _log.info(f"Output bias at {share:.4g} foreground")
+    else:
+        shares = np.maximum(counts, 1) / np.maximum(counts, 1).sum()  # a class that is in none of these masks
+        set_output_bias(model, shares.tolist(), activation="softmax")
+    _log.info(f"Output bias at {share:.4g} foreground")

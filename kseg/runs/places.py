@@ -18,7 +18,7 @@ from kseg.errors import KsegError
 
 _log = logging.getLogger("kseg")
 
-_BUILT_IN = ("shapes", "shapes/rare", "shapes/standard")
+_BUILT_IN = ("shapes", "shapes/classes", "shapes/rare", "shapes/standard")
 
 
 def without_places(settings: Mapping[str, Any]) -> dict[str, Any]:

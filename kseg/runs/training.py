@@ -19,17 +19,19 @@ from kseg.data import Batches, keep_tensorflow_off_gpu
 from kseg.data.bridge import explain_read_errors
 from kseg.errors import KsegError
 from kseg.metrics import PredictionMonitor, SegmentationMetrics, ThresholdCurve
+from kseg.reports.class_predictions import save_class_predictions
 from kseg.reports.predictions import save_predictions
 from kseg.runs.data import log_data, make_batches, open_data
 from kseg.runs.data_files import check_data_files
 from kseg.runs.directory import RunDirectory, open_run
 from kseg.runs.memory import check_memory
 from kseg.runs.messages import format_best, log_result, log_resumed, resume_command
-from kseg.runs.model import make_loss, make_model, start_at_prior
+from kseg.runs.model import check_task, make_loss, make_model, start_at_prior
 from kseg.runs.optimizer import make_optimizer
 from kseg.runs.places import remember_places
 from kseg.runs.result import TrainingResult
 from kseg.storage.atomic import explain_write_errors
+from kseg.task import Task
 
 _log = logging.getLogger("kseg")
 
@@ -61,8 +63,10 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
     _check_backend(data_options)
     keep_tensorflow_off_gpu()
     check_memory(model_options, data_options)
-    loss = make_loss(model_options)
+    make_loss(model_options)  # before any file is read: it may be impossible
     data = open_data(data_options)
+    check_task(data.task, model_options)
+    loss = make_loss(model_options, data.masks.rule.shares)
     config = config.model_copy(update=data.resolved_settings())
 
     run = open_run(run_options, config.dataset, checkpoint, resume=resume)
@@ -89,14 +93,18 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
 
         keras.utils.set_random_seed(data_options.seed)
         batches, validation = make_batches(data, data_options, saved.start)
-        model = make_model(data.training.channels, model_options)
+        model = make_model(data.training.channels, data.task, model_options)
         if not saved.found:
-            start_at_prior(model, model_options, batches)
+            start_at_prior(model, data.task, model_options, batches)
         threshold = model_options.fixed_threshold
         model.compile(
             optimizer=make_optimizer(optimizer_options, batches.steps),
             loss=loss,
-            metrics=[SegmentationMetrics(threshold), PredictionMonitor(threshold), ThresholdCurve()],
+            metrics=[
+                SegmentationMetrics(threshold, class_names=data.task.classes),
+                PredictionMonitor(threshold),
+                ThresholdCurve(),
+            ],
             steps_per_execution=data_options.steps_per_execution,
         )
         _log.info(f"{model.count_params():,} parameters, {batches.steps} steps an epoch, {config.epochs} epochs")
@@ -121,14 +129,14 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
                 validation_data=validation.dataset,
                 epochs=config.epochs,
                 callbacks=[
-                    EpochSummary(_log.info),
+                    EpochSummary(_log.info, data.task.foreground_classes, data.masks.rule.shares[1:]),
                     detector,
                     HistoryFile(run.history),
                     saved,
                 ],
             )
         result = TrainingResult(run, saved.state)
-        _draw(model, validation, result, threshold)
+        _draw(model, validation, result, data.task, threshold)
         log_result(result, config, detector)
     return result
 
@@ -203,14 +211,19 @@ def _way_to_resume(run: RunDirectory) -> Iterator[None]:
         raise
 
 
-def _draw(model: keras.Model, validation: Batches, result: TrainingResult, threshold: float) -> None:
+def _draw(model: keras.Model, validation: Batches, result: TrainingResult, task: Task, threshold: float) -> None:
     """Draw what the best model, or the last if none is best, predicts for the first validation images."""
     run = result.run
     if run.best.exists():
         model.load_weights(run.best)
     examples = validation.dataset.unbatch().take(_PICTURES).as_numpy_iterator()
     images, masks = map(np.stack, zip(*examples, strict=True))
-    probabilities = keras.ops.convert_to_numpy(keras.ops.sigmoid(model(images, training=False)))
+    logits = model(images, training=False)
     best = result.state.threshold
     with explain_write_errors(run.path):
-        save_predictions(run.pictures, images, masks, probabilities, threshold if best is None else best)
+        if task.kind == "multiclass":
+            predicted = keras.ops.convert_to_numpy(keras.ops.argmax(logits, axis=-1))
+            save_class_predictions(run.pictures, images, masks, predicted, task.classes)
+        else:
+            probabilities = keras.ops.convert_to_numpy(keras.ops.sigmoid(logits))
+            save_predictions(run.pictures, images, masks, probabilities, threshold if best is None else best)

@@ -12,14 +12,15 @@ pytestmark = pytest.mark.backend_free
 
 def test_impossible_values_are_refused(refused, tmp_path):
     assert "epochs: 0 is not allowed; expected greater than or equal to 1" in refused("--epochs", "0")
-    assert "invalid choice 'lovasz' for argument '--loss'" in refused("--loss", "lovasz")
+    assert "invalid choice 'hausdorff' for argument '--loss'" in refused("--loss", "hausdorff")
     assert "Error parsing --lr: could not convert string to float: 'fast'" in refused("--lr", "fast")
     assert "Unrecognized options: --epoch" in refused("--epoch", "3")
     assert "no data set 'nonsense'" in refused("--dataset", "nonsense")
     assert "There is no checkpoint none.keras" in refused("--checkpoint", "none.keras")
     message = refused("--loss", "tversky", "--loss-arguments", "gamma", "1")
-    assert "loss_arguments: The loss 'tversky' takes no 'gamma'; it takes alpha, beta" in message
-    assert "loss_arguments: smooth is 0.0 pixels" in refused("--loss", "dice", "--loss-arguments", "smooth", "0")
+    assert "loss tversky with {'gamma': 1.0}: The loss 'tversky' takes no 'gamma'; it takes alpha, beta" in message
+    message = refused("--loss", "dice", "--loss-arguments", "smooth", "0")
+    assert "loss dice with {'smooth': 0.0}: smooth is 0.0 pixels" in message
 
 
 def test_yaml_is_checked_like_flags_and_flags_win(refused, tmp_path):

@@ -50,12 +50,15 @@ def test_the_confusion_matrix_equals_scikit_learn_on_any_stream(rng):
     expected = sklearn.metrics.confusion_matrix(*pixels(mask, logits), labels=range(4))
     for sizes in ([11], [1] * 11, [4, 4, 3]):
         metric = update(metrics.ConfusionMatrix(), mask, logits, sizes)
-        np.testing.assert_array_equal(metric.matrix(), expected)
-        assert metric.matrix().dtype == np.int64
+        np.testing.assert_array_equal(metric.confusion(), expected)
+        assert metric.confusion().dtype == np.int64
         np.testing.assert_array_equal(to_numpy(metric.result()), expected)
     metric.reset_state()
-    assert metric.matrix().sum() == 0
-    assert metrics.ConfusionMatrix().matrix().shape == (0, 0)
+    assert metric.confusion().sum() == 0
+    scores = update(metrics.SegmentationMetrics(), mask, logits, [11])
+    np.testing.assert_array_equal(scores.confusion(), expected)
+    assert scores.counts()["tp"] == np.diag(expected).tolist()
+    assert scores.counts()["fn"] == (expected.sum(1) - np.diag(expected)).tolist()
 
 
 def test_the_matrices_of_images_add_up_to_that_of_all(rng):
@@ -171,7 +174,7 @@ def test_the_first_of_equal_logits_wins_and_nan_is_background():
     logits = np.float32([[[0, 0, 0], [-1, 2, 2]], [[np.nan, 5, 1], [1, np.nan, 9]]])[None]
     metric = metrics.ConfusionMatrix()
     metric.update_state(np.uint8([[[1, 1], [1, 1]]]), logits)
-    assert metric.matrix().tolist() == [[0, 0, 0], [3, 1, 0], [0, 0, 0]]
+    assert metric.confusion().tolist() == [[0, 0, 0], [3, 1, 0], [0, 0, 0]]
 
 
 @pytest.mark.parametrize("metric", EVERY)
@@ -214,7 +217,7 @@ def test_more_than_2_to_the_17_images_in_one_update_are_counted_exactly(rng):
     assert metric.counts() == {"tp": 2 * images, "fp": 0, "fn": 0, "tn": 0}
     metric = metrics.ConfusionMatrix()
     metric.update_state(mask, np.tile(np.float32([0, 1, 0]), (images, 2, 1, 1)))
-    assert metric.matrix()[1, 1] == 2 * images
+    assert metric.confusion()[1, 1] == 2 * images
 
 
 @pytest.mark.slow

@@ -18,7 +18,8 @@ import numpy as np
 
 from kseg import IGNORE
 from kseg.data.bridge import call_python, explain_read_errors
-from kseg.data.labels import NOT_COVERED, Foreground
+from kseg.data.classes import Classes
+from kseg.data.labels import NOT_COVERED, Foreground, list_values
 from kseg.data.pipeline.cache import Cache, CacheSetting, open_cache
 from kseg.data.sources.base import Source
 from kseg.data.transforms.augment import augment_batch, augment_example
@@ -45,7 +46,7 @@ class Batches:
     """
 
     dataset: "tf.data.Dataset"
-    """Pairs of images, uint8 `(B, H, W, C)`, and masks, uint8 `(B, H, W, 1)` of 0, 1 and 255."""
+    """Pairs of images, uint8 `(B, H, W, C)`, and masks, uint8 `(B, H, W, 1)`: 0 and 1, or class indices, and 255."""
     steps: int
     """Batches an epoch."""
     cache_note: str
@@ -88,7 +89,7 @@ class _Examples:
 
 def training_batches(
     source: Source,
-    foreground: Foreground,
+    foreground: Foreground | Classes,
     *,
     image_size: tuple[int, int],
     batch_size: int,
@@ -107,7 +108,7 @@ def training_batches(
 
     Args:
         source: the examples.
-        foreground: the meaning of the values in its masks.
+        foreground: the meaning of the values in its masks: one foreground, or several classes.
         image_size: height and width to resize to, in pixels.
         batch_size: images a batch.
         seed: 0 or more; decides orders and augmentations.
@@ -202,7 +203,7 @@ def _blanks(like: "tf.data.Dataset") -> "tf.data.Dataset":
 
 def validation_batches(
     source: Source,
-    foreground: Foreground,
+    foreground: Foreground | Classes,
     *,
     image_size: tuple[int, int],
     batch_size: int,
@@ -224,7 +225,7 @@ def validation_batches(
 
 
 def _examples(
-    source: Source, foreground: Foreground, image_size: tuple[int, int], how: Resize, setting: CacheSetting
+    source: Source, foreground: Foreground | Classes, image_size: tuple[int, int], how: Resize, setting: CacheSetting
 ) -> _Examples:
     """Return the examples of a source; with a cache, all are read now."""
     if not len(source):
@@ -239,7 +240,7 @@ def _examples(
     return _Examples(source.indices, cache.read, image_shape, cache_note)
 
 
-def _reader(source: Source, foreground: Foreground, image_size: tuple[int, int], how: Resize) -> Reader:
+def _reader(source: Source, foreground: Foreground | Classes, image_size: tuple[int, int], how: Resize) -> Reader:
     """Return a function that reads an example, resizes it, and applies the foreground rule."""
     table = foreground.table()
 
@@ -248,8 +249,8 @@ def _reader(source: Source, foreground: Foreground, image_size: tuple[int, int],
         mask = table.take(mask)
         if foreground.only is not None and (mask == NOT_COVERED).any():
             raise KsegError(
-                f"A mask of {source.name} holds a value other than {foreground.only}, the only values in the first "
-                "masks. Set the foreground values with --foreground."
+                f"A mask of {source.name} holds a value other than {list_values(foreground.only)}, the only values in "
+                "the first masks. Set the foreground values with --foreground, or select the classes with --classes."
             )
         return pad_or_crop(image, image_size, 0), pad_or_crop(mask, image_size, IGNORE)
 

@@ -30,8 +30,8 @@ def open_sources(
             - a folder that TFDS prepared, or that Hugging Face's `datasets` saved (`save_to_disk`, or parquet),
             - a parquet file,
             - the Python file of a TFDS builder, which is run,
-            - the built-in `shapes` or `shapes/rare`, or the name of another TFDS data set. If there is a folder of the
-              same name, the folder is meant.
+            - the built-in `shapes`, `shapes/rare` or `shapes/classes`, or the name of another TFDS data set. If there
+              is a folder of the same name, the folder is meant.
         data_dir: where TFDS keeps its data sets; None: `~/tensorflow_datasets`. For parquet: where `datasets` keeps its
             cache.
         train_split: training split or slice of a TFDS or Hugging Face data set, as TFDS writes them: `train[:10%]`,
@@ -120,6 +120,6 @@ def _no_such_data_set(dataset: str) -> KsegError:
     slices = " Slices are given as --train-split and --val-split." if "[" in dataset else ""
     return KsegError(
         f"There is no data set {dataset!r}: no folder of that name here, and TFDS has none. Expected a "
-        "folder with images/ and masks/ in it, 'shapes', 'shapes/rare', or a TFDS name such as 'oxford_iiit_pet'."
-        + slices
+        "folder with images/ and masks/ in it, 'shapes', 'shapes/rare', 'shapes/classes', or a TFDS name such as "
+        "'oxford_iiit_pet'." + slices
     )

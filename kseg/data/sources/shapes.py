@@ -1,6 +1,7 @@
 """The built-in data set: blurred, noisy, overlapping shapes on a textured background, drawn on this machine.
 
-Foreground: filled ellipses, rectangles and blobs of a few pixels and more, in colours unlike the background's.
+Foreground: filled ellipses, rectangles and blobs of a few pixels and more, in colours unlike the background's. In the
+configuration `classes` these kinds are the classes, and stars take the place of blobs.
 Background: texture, light spots, and thin rings and bars in colours like those of the shapes.
 """
 
@@ -28,11 +29,18 @@ class Difficulty(NamedTuple):
     """Smallest and largest radius in pixels; uniform on a log scale."""
     contrast: tuple[float, float]
     """Smallest and largest distance of their colour from the background's, of 255."""
+    classes: bool = False
+    """Whether the mask says which kind a shape is."""
+
+
+CLASSES = ("background", "ellipse", "rectangle", "star")
+"""The classes of the configuration `classes`, in the order of their indices."""
 
 
 _DIFFICULTIES = {
     "standard": Difficulty(empty=0.2, shapes=(1, 9), radius=(2, 40), contrast=(20, 90)),
     "rare": Difficulty(empty=0.5, shapes=(1, 4), radius=(3, 16), contrast=(100, 160)),
+    "classes": Difficulty(empty=0.1, shapes=(2, 6), radius=(10, 32), contrast=(40, 110), classes=True),
 }
 
 
@@ -40,23 +48,29 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
     """Shapes on a textured background: 500 training and 100 validation images of 128 x 128.
 
     `shapes` (or `shapes/standard`) has about 9% foreground and 20% empty masks; `shapes/rare` about 1%
-    foreground and 50% empty masks. Configuration, split and index decide an image.
+    foreground and 50% empty masks; `shapes/classes` has three kinds of shapes as classes, on about 11% of the pixels.
+    Configuration, split and index decide an image.
     """
 
     VERSION = tfds.core.Version("1.0.0")
     BUILDER_CONFIGS = [  # noqa: RUF012  (TFDS's own form)
         tfds.core.BuilderConfig(name="standard", description="About 9% foreground, 20% empty masks."),
         tfds.core.BuilderConfig(name="rare", description="About 1% foreground, 50% empty masks."),
+        tfds.core.BuilderConfig(name="classes", description="Ellipses, rectangles and stars as classes."),
     ]
 
     def _info(self) -> tfds.core.DatasetInfo:
+        size = (SIZE, SIZE, 1)
+        several = _DIFFICULTIES[self.builder_config.name].classes
         return tfds.core.DatasetInfo(
             builder=self,
             description=self.__doc__,
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Image(shape=(SIZE, SIZE, 3)),
-                    "mask": tfds.features.Image(shape=(SIZE, SIZE, 1)),
+                    "mask": tfds.features.LabeledImage(labels=list(CLASSES), shape=size)
+                    if several
+                    else tfds.features.Image(shape=size),
                 }
             ),
         )
@@ -71,7 +85,9 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
 
 
 def draw(config: str, split: str, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return one example: an image, uint8 `(128, 128, 3)`, and its mask of 0 and 1, uint8 `(128, 128, 1)`.
+    """Return one example: an image, uint8 `(128, 128, 3)`, and its mask, uint8 `(128, 128, 1)`.
+
+    The mask holds 0 and 1; in the configuration `classes` the indices of `CLASSES`.
 
     >>> image, mask = draw("standard", "train", 3)
     >>> image.shape, mask.shape, bool((image == draw("standard", "train", 3)[0]).all())
@@ -88,14 +104,14 @@ def draw_example(difficulty: Difficulty, seed: Sequence[int]) -> tuple[np.ndarra
     for _ in range(rng.integers(0, 5)):
         picture = _paint(rng, picture, _draw_distractor(rng), _colour(rng, ground, difficulty.contrast))
 
-    mask = np.zeros((SIZE, SIZE), bool)
+    mask = np.zeros((SIZE, SIZE), np.uint8)
     if rng.random() >= difficulty.empty:
         for _ in range(rng.integers(difficulty.shapes[0], difficulty.shapes[1] + 1)):
-            shape = _draw_filled(rng, np.exp(rng.uniform(*np.log(difficulty.radius))))
+            shape, kind = _draw_filled(rng, np.exp(rng.uniform(*np.log(difficulty.radius))), difficulty.classes)
             picture = _paint(rng, picture, shape, _colour(rng, ground, difficulty.contrast))
-            mask |= shape
+            mask[shape] = kind + 1 if difficulty.classes else 1
     picture = picture + rng.normal(0, rng.uniform(4, 16), picture.shape)
-    return np.clip(picture.round(), 0, 255).astype(np.uint8), mask[..., None].astype(np.uint8)
+    return np.clip(picture.round(), 0, 255).astype(np.uint8), mask[..., None]
 
 
 def _texture(rng: np.random.Generator, strength: float, octaves: tuple[int, ...] = (8, 16, 32, 64)) -> np.ndarray:
@@ -123,16 +139,17 @@ def _polar(rng: np.random.Generator, radius: float) -> tuple[np.ndarray, np.ndar
     return u, v, np.hypot(u, v), np.arctan2(v, u)
 
 
-def _draw_filled(rng: np.random.Generator, radius: float) -> np.ndarray:
-    """Return a filled ellipse, rectangle or blob, bool `(SIZE, SIZE)`."""
+def _draw_filled(rng: np.random.Generator, radius: float, stars: bool) -> tuple[np.ndarray, int]:
+    """Return a filled ellipse, rectangle or blob, or star, bool `(SIZE, SIZE)`, and which of the three it is."""
     u, v, distance, angle = _polar(rng, radius)
     lobes, phase = rng.integers(2, 6), rng.uniform(0, 2 * np.pi)
     kinds = (
         distance <= 1,
         np.maximum(abs(u), abs(v)) <= 0.8,
-        distance <= 0.8 + 0.25 * np.sin(lobes * angle + phase),
+        distance <= (0.7 + 0.4 * np.sin(5 * angle + phase) if stars else 0.8 + 0.25 * np.sin(lobes * angle + phase)),
     )
-    return kinds[rng.integers(len(kinds))]
+    kind = int(rng.integers(len(kinds)))
+    return kinds[kind], kind
 
 
 def _draw_distractor(rng: np.random.Generator) -> np.ndarray:

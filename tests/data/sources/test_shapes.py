@@ -22,12 +22,30 @@ def test_shapes_are_what_their_description_says(config):
         assert 0.006 < masks.mean() < 0.014
 
 
+@pytest.mark.slow
+def test_the_shapes_of_classes_are_what_their_description_says():
+    masks = np.stack([shapes.draw("classes", "train", index)[1] for index in range(200)])
+    shares = np.bincount(masks.ravel(), minlength=4) / masks.size
+    assert len(shares) == len(shapes.CLASSES)
+    assert 0.86 < shares[0] < 0.92
+    assert (shares[1:] > 0.02).all()
+    assert 0.05 < np.mean([not mask.any() for mask in masks]) < 0.2
+
+
+@pytest.mark.slow
+def test_shapes_of_classes_name_them(tmp_path):
+    training, validation = open_sources("shapes/classes", data_dir=tmp_path)
+    assert training.classes == validation.classes == {1: "ellipse", 2: "rectangle", 3: "star"}
+    _, _, mask = decoded(training.take(1))[0]
+    assert set(np.unique(mask)) <= {0, 1, 2, 3}
+
+
 def test_shapes_are_deterministic_and_all_different():
     drawn = [shapes.draw(*address) for address in (("standard", "train", 0),) * 2]
     np.testing.assert_array_equal(*(image for image, _ in drawn))
     np.testing.assert_array_equal(*(mask for _, mask in drawn))
-    addresses = [(c, s, i) for c in ("standard", "rare") for s in ("train", "validation") for i in range(5)]
-    assert len({shapes.draw(*address)[0].tobytes() for address in addresses}) == 20
+    addresses = [(c, s, i) for c in ("standard", "rare", "classes") for s in ("train", "validation") for i in range(5)]
+    assert len({shapes.draw(*address)[0].tobytes() for address in addresses}) == 30
 
 
 @pytest.mark.slow
