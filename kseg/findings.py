@@ -59,6 +59,8 @@ CAUSES = {
     "over_confident": "pixels are ranked well, and all cross the threshold",
     "all_background": "nearly everything is predicted background",
     "all_foreground": "nearly everything is predicted foreground",
+    "class_missing": "a class of the masks is never predicted, while the others are learned",
+    "classes_swapped": "the indices of classes are exchanged, or shifted by one, in one split",
     "not_learning": "no better than without looking at the images",
 }
 """Every cause that preflight, audit and the collapse detector name, with its meaning."""

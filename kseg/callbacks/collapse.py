@@ -74,6 +74,8 @@ class CollapseDetector(keras.callbacks.Callback):
     | `not_learning` | no better than without looking at the images, and getting no better; says if updates are small |
     | `empty_masks` | no training mask of two epochs has foreground |
     | `full_masks` | no training mask of two epochs has background |
+    | `class_missing` | a class that the masks contain is never predicted, while the others are learned |
+    | `classes_swapped` | in validation the indices of classes are exchanged, or all shifted by one |
 
     A cause is named only where two checks or more agree that the run gets no better, or where the size of the updates
     leaves no doubt. "Nothing is wrong" and "not yet known" are two answers: see `status`. Each cause is logged once, as
@@ -87,7 +89,8 @@ class CollapseDetector(keras.callbacks.Callback):
     epoch's running mean. Epochs of fewer than ten batches are added up. Between checks it costs nothing: the state is
     fetched from the device only for a check, and logs stay asynchronous. `steps_per_execution` may be above 1.
 
-    Needs `kseg.metrics.PredictionMonitor` and `kseg.metrics.ThresholdCurve` among the model's metrics.
+    Needs `kseg.metrics.PredictionMonitor` and `kseg.metrics.ThresholdCurve` among the model's metrics. The last two
+    causes need `kseg.metrics.SegmentationMetrics` too; the others look at foreground against background.
 
     Args:
         every: batches between two checks, at least 1.
@@ -97,7 +100,7 @@ class CollapseDetector(keras.callbacks.Callback):
             than 3% of the weights, and resets the optimizer; the second time, or where updates were larger than 10%,
             it also clips the gradient; after `max_recoveries` times it stops. Neither acts on `under_confident` and
             `over_confident`, where the model has learned. "recover" only warns of `validation_only`, of masks of one
-            kind, and of `not_learning` where the rate is not too large: it cannot repair them.
+            kind, of the last two causes, and of `not_learning` where the rate is not too large: it cannot repair them.
         max_recoveries: the most recoveries in one `fit`, at least 0.
         preflight: whether to run `kseg.preflight` on the first batches, if it did not run since `compile`.
 
@@ -356,7 +359,7 @@ class CollapseDetector(keras.callbacks.Callback):
 
     def _set_output_bias(self, share: float) -> str:
         try:
-            set_output_bias(self.model, share)
+            set_output_bias(self.model, share, self._reader.monitor.activation)
         except ValueError as error:
             return f"output bias unchanged ({error})"
         return f"output bias at {share:.4g} foreground"

@@ -48,6 +48,10 @@ FAR, LARGE, RUNAWAY = 1000.0, 50.0, 4.0
 TOO_SMALL, TOO_LARGE = 1e-5, 0.1
 # A model whose gap was larger than this has seen something, however rare foreground is.
 SOME_GAP = 0.5
+# A class is missing if it is predicted on less than this share of its pixels, while the others have this F1.
+NEVER, LEARNED = 0.02, 0.5
+# Classes are swapped if more than this share of the pixels of each is predicted as the other, or as its neighbour.
+SWAPPED = 0.5
 # A model with a smaller share of trainable parameters is nearly frozen.
 FROZEN = 0.05
 
@@ -186,6 +190,71 @@ def full_masks(observations: Observations) -> Evidence | None:
     if counts.pixels and counts.foreground == counts.pixels:
         return Evidence(f"none of the last {counts.images} training masks has background")
     return None
+
+
+def class_missing(observations: Observations) -> Evidence | None:
+    """A class that the masks contain is never predicted, while the others are learned."""
+    recent = observations[-TO_NOT_LEARN:]
+    if len(recent) < TO_NOT_LEARN or recent[-1].training.epoch - recent[0].training.epoch < TO_COLLAPSE:
+        return None
+    missing = set.intersection(*(_missing_classes(window) for one in recent for window in _windows(one)))
+    now = recent[-1].evidence
+    # The largest first: it is the least likely to be just rare.
+    for index in sorted(missing, key=lambda index: -now.classes[index].pixels):
+        counts = now.classes[index]
+        total = sum(each.pixels for each in now.classes)
+        others = [each.f1 for k, each in enumerate(now.classes) if k not in (0, index) and each.pixels]
+        return Evidence(
+            f"{now.name_of(index)} is {counts.pixels / total:.2%} of the pixels, and was predicted on "
+            f"{counts.predicted} of {total} at the end of {len(recent)} looks, while the other classes have a mean "
+            f"F1 of {sum(others) / len(others):.3f}; {counts.taken / counts.pixels:.0%} of it is taken for "
+            f"{now.name_of(counts.taken_for)}"
+        )
+    return None
+
+
+def classes_swapped(observations: Observations) -> Evidence | None:
+    """Training tells the classes apart, and in validation they are exchanged, or shifted by one for all."""
+    training, validation = observations[-1].training.classes, observations[-1].validation
+    if validation is None or not validation.classes or len(training) != len(validation.classes):
+        return None
+    learned = [index for index, each in enumerate(training) if each.hits > SWAPPED * each.pixels > 0]
+    moved = {
+        index: each.taken_for
+        for index, each in enumerate(validation.classes)
+        if index in learned and each.taken_for != index and each.taken > SWAPPED * each.pixels
+    }
+    seen = [index for index in learned if validation.classes[index].pixels]
+    for by in (1, -1):
+        if len(moved) >= 2 and len(moved) >= len(seen) - 1 and all(moved[k] == k + by for k in moved):
+            return Evidence(
+                f"in validation {len(moved)} of {len(seen)} classes are predicted as the class whose index is "
+                f"{abs(by)} {'higher' if by > 0 else 'lower'}, and in training they are not",
+                remedy="The indices of the validation masks are shifted by one: look for reduce_zero_label, or a "
+                "background that one split counts as a class and the other does not.",
+            )
+    for one, other in moved.items():
+        if moved.get(other) == one:
+            return Evidence(
+                f"in validation {validation.classes[one].taken / validation.classes[one].pixels:.0%} of "
+                f"{validation.name_of(one)} is predicted as {validation.name_of(other)}, and "
+                f"{validation.classes[other].taken / validation.classes[other].pixels:.0%} the other way round; in "
+                "training they are not"
+            )
+    return None
+
+
+def _windows(observation: Observation) -> list[Window]:
+    """Return the training, and the validation if there was one."""
+    return [window for window in (observation.training, observation.validation) if window]
+
+
+def _missing_classes(window: Window) -> set[int]:
+    """Return the foreground classes that are in the masks and nearly never predicted, if the others are learned."""
+    classes = list(enumerate(window.classes))[1:]
+    missing = {index for index, each in classes if each.pixels and each.predicted < NEVER * each.pixels}
+    others = [each.f1 for index, each in classes if each.pixels and index not in missing]
+    return missing if others and sum(others) / len(others) > LEARNED else set()
 
 
 def _is_healthy(window: Window) -> bool:
@@ -382,6 +451,16 @@ RULES = (
     # Judged on observations without foreground, or without background, on which no rule above finds anything.
     Rule(empty_masks, "Look at the masks: from here on nothing can be learned but an empty one."),
     Rule(full_masks, "Look at the masks: from here on nothing can be learned but a full one."),
+    Rule(
+        class_missing,
+        "Weigh rare classes more (--class-weight balanced, or class_weight of the loss), train longer, or look whether "
+        "its masks are right.",
+        harmful=False,
+    ),
+    Rule(
+        classes_swapped,
+        "The masks of one split have the indices of these classes exchanged: look at how each split lists its classes.",
+    ),
 )
 
 

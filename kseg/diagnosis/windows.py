@@ -1,20 +1,41 @@
 """The numbers that a diagnosis is made from, over some batches of training or over a validation."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from kseg.diagnosis.updates import WeightSample, trainable_share
 from kseg.keras_private import observe_inputs
-from kseg.metrics import PredictionCounts, PredictionMonitor, ThresholdCurve
+from kseg.metrics import PredictionCounts, PredictionMonitor, SegmentationMetrics, ThresholdCurve
 from kseg.metrics.curve import logit_quantile, read_histogram
 
-# Computed from a histogram once, and kept instead of it.
-_FROM_HISTOGRAM = ("_curve", "skill", "extreme", "foreground_logit")
+# Computed from a histogram and a confusion matrix once, and kept instead of them.
+_FROM_HISTOGRAM = ("_curve", "skill", "extreme", "foreground_logit", "classes")
+_NO_CONFUSION = np.zeros((0, 0), np.int64)
+
+
+class ClassCount(NamedTuple):
+    """What became of the pixels of a class."""
+
+    pixels: int
+    """Pixels of the class in the masks."""
+    predicted: int
+    """Pixels predicted as the class."""
+    hits: int
+    """Pixels of the class predicted as it."""
+    taken_for: int
+    """The class that most of its pixels were predicted as."""
+    taken: int
+    """How many of its pixels were."""
+
+    @property
+    def f1(self) -> float:
+        """F1 of the class; 0 if it is in no mask."""
+        return 2 * self.hits / max(self.pixels + self.predicted, 1)
 
 
 @dataclass(frozen=True)
@@ -42,6 +63,10 @@ class Window:
     """|Δw| / |w| a batch: how far the trainable weights moved, relative to their size; NaN where it is not known."""
     trainable: float = math.nan
     """The share of the model's parameters that are trainable; NaN where it is not known."""
+    confusion: np.ndarray = field(default_factory=_NO_CONFUSION.copy)
+    """How many pixels of each class were predicted as each, int64 `(C, C)`; `(0, 0)` if there is one class."""
+    class_names: tuple[str, ...] = ()
+    """The names of the classes, background first; empty where they are not known."""
 
     def __add__(self, later: "Window") -> "Window":
         batches = self.batches + later.batches
@@ -58,6 +83,9 @@ class Window:
             loss=loss,
             update=update,
             loss_broke=self.loss_broke or later.loss_broke,
+            confusion=self.confusion + later.confusion
+            if self.confusion.size == later.confusion.size
+            else _NO_CONFUSION,
             bad_input=self.bad_input or later.bad_input,
             bad_prediction=self.bad_prediction or later.bad_prediction,
         )
@@ -76,20 +104,37 @@ class Window:
         """Compute everything that needs the histogram, and drop it: a run keeps thousands of windows."""
         for name in _FROM_HISTOGRAM:
             getattr(self, name)
-        small = replace(self, histogram=np.empty((2, 0), np.int64))
+        small = replace(self, histogram=np.empty((2, 0), np.int64), confusion=_NO_CONFUSION)
         small.__dict__.update({name: value for name, value in vars(self).items() if name not in vars(small)})
         return small
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain data and arrays, with what was computed from the histogram."""
-        return {**vars(self), "counts": list(self.counts)}
+        plain = {**vars(self), "counts": list(self.counts), "class_names": list(self.class_names)}
+        return plain | ({"classes": [list(counts) for counts in self.classes]} if "classes" in plain else {})
+
+    @cached_property
+    def classes(self) -> list[ClassCount]:
+        """What became of the pixels of each class; empty if there is one class."""
+        matrix = self.confusion
+        rows, columns = matrix.sum(1).tolist(), matrix.sum(0).tolist()
+        return [
+            ClassCount(row, column, int(counts[index]), int(counts.argmax()), int(counts.max()))
+            for index, (row, column, counts) in enumerate(zip(rows, columns, matrix, strict=True))
+        ]
+
+    def name_of(self, index: int) -> str:
+        """Return the name of a class, or its index."""
+        return self.class_names[index] if index < len(self.class_names) else f"class {index}"
 
     @classmethod
     def from_plain(cls, plain: dict[str, Any]) -> "Window":
         """Make a window from what `to_plain` returned."""
         own = {name: value for name, value in plain.items() if name not in _FROM_HISTOGRAM}
+        own["class_names"] = tuple(own.get("class_names", ()))
         window = cls(**own | {"counts": PredictionCounts(*plain["counts"])})
         window.__dict__.update({name: plain[name] for name in _FROM_HISTOGRAM if name in plain})
+        window.__dict__["classes"] = [ClassCount(*counts) for counts in plain.get("classes", [])]
         return window
 
     @cached_property
@@ -181,6 +226,7 @@ class WindowReader:
         self._model = model
         self.monitor = _find_metric(model, PredictionMonitor)
         self._curve = _find_metric(model, ThresholdCurve)
+        self._classes = _find_class_metric(model)
         self._loss = next((metric for metric in model.metrics if metric.name == "loss"), None)
         self._weights = WeightSample([], [])
         self.reset()
@@ -188,6 +234,7 @@ class WindowReader:
     def reset(self) -> None:
         """Count from 0. To be called when Keras resets the metrics."""
         self._before = (_NOTHING, 0, 0.0, 0.0)
+        self._confusion = _NO_CONFUSION
 
     def note_weights(self) -> None:
         """Measure the next window's updates from the weights that the model has now."""
@@ -196,13 +243,14 @@ class WindowReader:
     def get_state(self) -> list[Any]:
         """Return what the metrics had counted, and the weights, at the last `read`, as plain data and arrays."""
         counts, *others = self._before
-        return [list(counts), *others, list(self._weights)]
+        return [list(counts), *others, list(self._weights), self._confusion]
 
     def set_state(self, state: list[Any]) -> None:
-        """Count from what `get_state` returned; those of kseg 0.1 hold no weights."""
-        counts, histogram, total, count, *weights = state
+        """Count from what `get_state` returned; those of kseg 0.1 hold no weights, or no confusion matrix."""
+        counts, histogram, total, count, *others = state
         self._before = (PredictionCounts(*counts), histogram, total, count)
-        self._weights = WeightSample(*weights[0]) if weights else WeightSample.of(self._model)
+        self._weights = WeightSample(*others[0]) if others else WeightSample.of(self._model)
+        self._confusion = np.asarray(others[1]) if len(others) > 1 else _NO_CONFUSION
 
     def read(self, epoch: int, batch: int, batches: int) -> Window:
         """Return the window since the last `read` or `reset`. On JAX, within a batch, sync the model's state first.
@@ -224,22 +272,50 @@ class WindowReader:
         if batches:
             weights = WeightSample.of(self._model)
             update, self._weights = weights.relative_change(self._weights) / batches, weights
-        trainable = trainable_share(self._model)
         return Window(
-            epoch, batch, batches, counts, histogram, loss, loss_broke, bad_input, bad_prediction, update, trainable
+            epoch=epoch,
+            batch=batch,
+            batches=batches,
+            counts=counts,
+            histogram=histogram,
+            loss=loss,
+            loss_broke=loss_broke,
+            bad_input=bad_input,
+            bad_prediction=bad_prediction,
+            update=update,
+            trainable=trainable_share(self._model),
+            confusion=self._read_confusion(),
+            class_names=self._classes.class_names or () if self._classes else (),
         )
+
+    def _read_confusion(self) -> np.ndarray:
+        """Return the confusion of the classes since the last `read` or `reset`; `(0, 0)` if there is one class."""
+        now = self._classes.confusion() if self._classes else _NO_CONFUSION
+        if now.shape[0] != now.shape[1]:
+            return _NO_CONFUSION
+        since = now - self._confusion if self._confusion.shape == now.shape else now
+        self._confusion = now
+        return since
 
     def watch_inputs(self) -> None:
         """Have every training step tell the monitor whether its images and masks are finite."""
         observe_inputs(self._model, self.monitor, self.monitor.look_at_inputs)
 
 
+def _all_metrics(model: keras.Model) -> list[keras.metrics.Metric]:
+    # compile(metrics=…) arrives as one metric that holds the others.
+    return [inner for metric in model.metrics for inner in getattr(metric, "metrics", [metric])]
+
+
+def _find_class_metric(model: keras.Model) -> SegmentationMetrics | None:
+    """Return the metric that counts the confusion of the classes, if there is one."""
+    return next((metric for metric in _all_metrics(model) if isinstance(metric, SegmentationMetrics)), None)
+
+
 def _find_metric(model: keras.Model, kind: type[keras.metrics.Metric]) -> Any:
-    for metric in model.metrics:
-        # compile(metrics=…) arrives as one metric that holds the others.
-        for inner in getattr(metric, "metrics", [metric]):
-            if isinstance(inner, kind):
-                return inner
+    for metric in _all_metrics(model):
+        if isinstance(metric, kind):
+            return metric
     raise ValueError(
         f"CollapseDetector found no {kind.__name__} among the model's metrics; expected model.compile(…, "
         "metrics=[kseg.metrics.PredictionMonitor(), kseg.metrics.ThresholdCurve()])."
