@@ -91,13 +91,21 @@ class _CountingMetric(keras.metrics.Metric):
         """Number of totals of all classes."""
         return self._classes * len(self.totals)
 
+    # Reading must not make the state: before the first update the number of classes is not known.
+
+    def _as_tensor(self) -> KerasTensor:
+        return ops.zeros((self._size,)) if self._exact is None else self._exact.as_tensor()
+
+    def _as_array(self) -> np.ndarray:
+        return np.zeros(self._size, np.int64) if self._exact is None else self._exact.as_array()
+
     def _count(self, confusion: KerasTensor) -> KerasTensor:
         """Return the counts to add, int32 `(B, C, len(totals))`, from tp, fp, fn, tn, int32 `(B, C, 4)`."""
         raise NotImplementedError
 
     def _by_class(self) -> list[KerasTensor]:
         """Return each total as float32 `(C,)`, one value a class."""
-        return ops.unstack(ops.reshape(self._sums.as_tensor(), (self._classes, len(self.totals))), axis=-1)
+        return ops.unstack(ops.reshape(self._as_tensor(), (self._classes, len(self.totals))), axis=-1)
 
     def _foreground(self, values: KerasTensor) -> KerasTensor:
         """Return the values of the foreground classes, from those of all."""
@@ -105,7 +113,7 @@ class _CountingMetric(keras.metrics.Metric):
 
     def counts(self) -> dict[str, Any]:
         """Return the exact totals since the last reset, as Python integers; of several classes a list for each."""
-        array = self._sums.as_array().reshape(self._classes, len(self.totals))
+        array = self._as_array().reshape(self._classes, len(self.totals))
         of_total = array[0] if self._classes == 1 else array.T
         return dict(zip(self.totals, of_total.tolist(), strict=True))
 
@@ -139,7 +147,7 @@ class _PixelMetric(_CountingMetric):
 
         On JAX, inside a batch, call `model.jax_state_sync()` first.
         """
-        return self._sums.as_array().reshape(self._classes, -1)
+        return self._as_array().reshape(self._classes, -1)
 
     def counts(self) -> dict[str, Any]:
         """Return tp, fp, fn, tn since the last reset, as Python integers; of several classes a list for each."""
@@ -152,7 +160,7 @@ class _PixelMetric(_CountingMetric):
     def _by_class(self) -> list[KerasTensor]:
         if not self._has_background:
             return super()._by_class()
-        matrix = ops.reshape(self._sums.as_tensor(), (self._classes, self._classes))
+        matrix = ops.reshape(self._as_tensor(), (self._classes, self._classes))
         return _one_against_all(matrix, ops.eye(self._classes), ops.sum)
 
     def _mean(self, ratio: Callable[..., KerasTensor]) -> KerasTensor:
@@ -415,7 +423,7 @@ class ConfusionMatrix(_PixelMetric):
         super().__init__(from_logits=from_logits, name=name, dtype=dtype, activation="softmax")
 
     def result(self) -> KerasTensor:
-        return ops.reshape(self._sums.as_tensor(), (self._classes, -1))
+        return ops.reshape(self._as_tensor(), (self._classes, -1))
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

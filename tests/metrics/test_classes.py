@@ -239,6 +239,15 @@ def test_fit_logs_each_class_and_the_model_is_saved_and_loaded(rng, tmp_path):
 
 
 @pytest.mark.parametrize("metric", [*ALL, *IMAGES, metrics.ConfusionMatrix])
+def test_reading_before_the_first_update_leaves_the_number_of_classes_open(metric, rng):
+    instance = metric()
+    assert not np.any(list(instance.counts().values()))
+    instance.result()
+    mask, logits = classes(rng)
+    np.testing.assert_equal(result(update(instance, mask, logits, [11])), result(update(metric(), mask, logits, [11])))
+
+
+@pytest.mark.parametrize("metric", [*ALL, *IMAGES, metrics.ConfusionMatrix])
 def test_another_number_of_classes_than_before_is_refused(metric):
     instance = metric()
     instance.update_state(np.zeros((1, 2, 2, 1)), np.zeros((1, 2, 2, 3), np.float32))
