@@ -56,6 +56,33 @@ def test_what_is_not_measured_is_left_out(summarize):
     assert summarize({"loss": 0.5}) == ["Epoch 5/50 Complete - Train Loss: 0.5000"]
 
 
+CLASSES = {"val_f1_cat": 0.9, "val_iou_cat": 0.8182, "val_f1_red_dog": float("nan"), "val_iou_red_dog": float("nan")}
+
+
+@pytest.mark.parametrize(("epoch", "shown"), [(0, False), (4, True), (5, False), (11, True)])
+def test_a_table_of_the_classes_every_five_epochs_and_in_the_last(epoch, shown):
+    lines = []
+    summary = EpochSummary(lines.append, ["cat", "red dog"], [0.0312, 0.5])
+    summary.set_params({"epochs": 12, "steps": 3, "verbose": 0})
+    summary.on_epoch_begin(epoch)
+    summary.on_epoch_end(epoch, {"loss": 0.5, **CLASSES})
+    table = [
+        "Class    Val F1  Val IoU  Pixels",
+        "cat      0.9000   0.8182   3.12%",
+        "red dog       -        -  50.00%",
+    ]
+    assert lines[1:] == (table if shown else [])
+
+
+def test_no_table_without_scores_of_classes_or_with_one_class(summarize):
+    lines = []
+    for summary in (EpochSummary(lines.append, ["cat", "dog"]), EpochSummary(lines.append, ["cat"])):
+        summary.set_params({"epochs": 1, "steps": 3, "verbose": 0})
+        summary.on_epoch_begin(0)
+        summary.on_epoch_end(0, {"loss": 0.5, **(CLASSES if summary.class_names == ("cat",) else {})})
+    assert len(lines) == 2
+
+
 @pytest.mark.slow
 def test_the_lines_follow_the_finished_bar_which_has_f1_and_pred_mean(rng, capsys):
     x, y = rng.normal(size=(6, 4, 4, 1)).astype(np.float32), rng.integers(0, 2, (6, 4, 4, 1))

@@ -47,8 +47,8 @@ def test_a_class_that_is_never_predicted_is_named_with_its_share_and_what_it_is_
     matrix = missing(3, taken_for=2)
     evidence = class_missing(observations(matrix, matrix))
     assert evidence.text == (
-        "bird is 4.08% of the pixels, and was predicted on 0 of 980 at the end of 6 looks, while the other classes have "
-        f"a mean F1 of {(1 + 2 * 60 / (60 + 100)) / 2:.3f}; 100% of it is taken for dog"
+        "bird is 4.08% of the pixels, and was predicted on 0 of 980 at the end of 6 looks, while the other classes "
+        f"have a mean F1 of {(1 + 2 * 60 / (60 + 100)) / 2:.3f}; 100% of it is taken for dog"
     )
 
 

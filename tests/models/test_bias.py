@@ -219,3 +219,22 @@ def test_a_model_that_cannot_be_traced_is_refused():
     message = r"'subclassed' \(Subclassed\) cannot be traced: its call raised TypeError\('only arrays'\)\. .* yourself"
     with pytest.raises(ValueError, match=message):
         set_output_bias(model, SHARE)
+
+
+@pytest.mark.parametrize("end", [logits, layers.Softmax(), ops.softmax])
+@pytest.mark.parametrize(
+    ("share", "expected"), [([0.9, 0.02, 0.08], [0.9, 0.02, 0.08]), (SHARE, [1 - SHARE, SHARE / 2, SHARE / 2])]
+)
+def test_softmax_gives_the_share_of_each_class(end, share, expected, rng):
+    model = functional(end, channels=3)
+    set_output_bias(model, share, activation="softmax")
+    outputs = to_numpy(model(rng.normal(size=(2, 8, 8, 3)).astype(np.float32))).astype(np.float64)
+    probabilities = np.exp(outputs) / np.exp(outputs).sum(-1, keepdims=True) if end is logits else outputs
+    np.testing.assert_allclose(probabilities.mean((0, 1, 2)), expected, rtol=1e-5)
+
+
+def test_shares_of_softmax_add_up_to_1():
+    with pytest.raises(ValueError, match=r"is \[0.5, 0.1, 0.1\]; expected shares that add up to 1 for softmax"):
+        set_output_bias(functional(logits, channels=3), [0.5, 0.1, 0.1], activation="softmax")
+    with pytest.raises(ValueError, match="is sigmoid; expected softmax or none"):
+        set_output_bias(functional(logits, channels=3, activation="sigmoid"), 0.1, activation="softmax")
