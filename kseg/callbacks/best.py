@@ -76,7 +76,7 @@ def check_score(callback: str, name: str, logs: Logs) -> None:
         ValueError: they do not.
     """
     if name not in logs and any(key.startswith("val_") for key in logs):
-        metric = "ThresholdCurve" if name == "val_best_f1" else "SegmentationMetrics"
+        metric = "ThresholdCurve" if name.endswith("best_f1") else "SegmentationMetrics"
         raise ValueError(
             f"{callback} found no {name} among {', '.join(sorted(logs))}; expected model.compile(…, "
             f"metrics=[kseg.metrics.{metric}()]), or another score."

@@ -103,6 +103,7 @@ class CollapseDetector(keras.callbacks.Callback):
             kind, of the last two causes, and of `not_learning` where the rate is not too large: it cannot repair them.
         max_recoveries: the most recoveries in one `fit`, at least 0.
         preflight: whether to run `kseg.preflight` on the first batches, if it did not run since `compile`.
+        output_name: in a model of several outputs the one to watch: that of its metrics.
 
     Raises:
         KsegError: preflight found that training cannot work; or Keras runs on another backend than jax or torch.
@@ -117,6 +118,7 @@ class CollapseDetector(keras.callbacks.Callback):
         action: Literal["warn", "stop", "recover"] = "warn",
         max_recoveries: int = 3,
         preflight: bool = True,
+        output_name: str | None = None,
     ) -> None:
         super().__init__()
         check_backend()
@@ -130,6 +132,7 @@ class CollapseDetector(keras.callbacks.Callback):
         self.action = action
         self.max_recoveries = max_recoveries
         self.preflight = preflight
+        self.output_name = output_name
         self._preflight = Preflight(_PREFLIGHT_BATCHES)
         self.findings: list[Finding] = []
         self._factors: list[float] = []  # by which each recovery multiplied the learning rate
@@ -142,7 +145,7 @@ class CollapseDetector(keras.callbacks.Callback):
         """Show the model's inputs to its metrics, so that a NaN in them is told from one that the model made."""
         super().set_model(model)
         self._preflight.set_model(model)
-        self._reader = WindowReader(model)
+        self._reader = WindowReader(model, self.output_name)
         self._reader.watch_inputs()
 
     def on_train_begin(self, logs: Any = None) -> None:

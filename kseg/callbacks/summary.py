@@ -34,6 +34,7 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
         print_fn: called with each line.
         class_names: the names of the classes, without background; none or one: no table.
         class_shares: the share of the pixels of each class, for the table.
+        output_name: in a model of several outputs the one whose scores are shown: that of its metrics.
 
     >>> summary = EpochSummary()
     >>> summary.set_params({"epochs": 50, "steps": 12, "verbose": 0})
@@ -51,19 +52,21 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
         print_fn: Callable[[str], Any] = print,
         class_names: Sequence[str] = (),
         class_shares: Sequence[float] = (),
+        output_name: str | None = None,
     ) -> None:
         super().__init__()
         self.print_fn = print_fn
         self.class_names = tuple(class_names)
         self.class_shares = tuple(class_shares)
+        self.output_name = output_name
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Move the bar."""
-        super().on_train_batch_end(batch, _bar_logs(logs or {}))
+        super().on_train_batch_end(batch, _bar_logs(self._of_output(logs or {})))
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Finish the bar, then print the lines."""
-        logs = logs or {}
+        logs = self._of_output(logs or {})
         super().on_epoch_end(epoch, _bar_logs(logs))
         scores = " | ".join(filter(None, (_train_and_val(logs, "Loss", "loss"), _train_and_val(logs, "F1", "f1"))))
         self.print_fn(f"Epoch {epoch + 1}/{self.epochs} Complete - {scores}")
@@ -79,6 +82,16 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
         if len(self.class_names) > 1 and ((epoch + 1) % _TABLE_EVERY == 0 or epoch + 1 == self.epochs):
             for line in self._class_table(logs):
                 self.print_fn(line)
+
+    def _of_output(self, logs: Logs) -> Logs:
+        """Return the logs with the values of the output that is shown under their plain names."""
+        if not self.output_name:
+            return logs
+        own = f"{self.output_name}_"
+        return {
+            ("val_" if name.startswith("val_") else "") + name.removeprefix("val_").removeprefix(own): value
+            for name, value in logs.items()
+        }
 
     def _class_table(self, logs: Logs) -> Iterator[str]:
         """Yield the lines of a table of the classes, if validation measured them."""

@@ -58,9 +58,11 @@ class TrainingState:
 
     @property
     def threshold(self) -> float | None:
-        """The best threshold of the best epoch, if `score` is `val_best_f1`."""
+        """The best threshold of the best epoch, if `score` is `val_best_f1`, or that of an output."""
         best = self.best_epoch
-        return best["val_best_threshold"] if best and self.score == "val_best_f1" else None
+        if not best or not self.score.endswith("best_f1"):
+            return None
+        return best[self.score.removesuffix("best_f1") + "best_threshold"]
 
     def after(self, epoch: int, logs: Logs) -> "TrainingState":
         """Return the state after one more epoch, counted from 0."""

@@ -1,9 +1,10 @@
 """The numbers that a diagnosis is made from, over some batches of training or over a validation."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import keras
 import numpy as np
@@ -15,6 +16,8 @@ from kseg.metrics.curve import logit_quantile, read_histogram
 
 # Computed from a histogram and a confusion matrix once, and kept instead of them.
 _FROM_HISTOGRAM = ("_curve", "skill", "extreme", "foreground_logit", "classes")
+Kind = TypeVar("Kind", bound=keras.metrics.Metric)
+
 _NO_CONFUSION = np.zeros((0, 0), np.int64)
 
 
@@ -217,23 +220,24 @@ class WindowReader:
 
     Args:
         model: compiled with a `PredictionMonitor` and a `ThresholdCurve` among its metrics.
+        output_name: that of the metrics to read, in a model of several outputs.
 
     Raises:
         ValueError: one of them is missing.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, output_name: str | None = None) -> None:
         self._model = model
-        self.monitor = _find_metric(model, PredictionMonitor)
-        self._curve = _find_metric(model, ThresholdCurve)
-        self._classes = _find_class_metric(model)
+        self.monitor = _find_metric(model, PredictionMonitor, output_name)
+        self._curve = _find_metric(model, ThresholdCurve, output_name)
+        self._classes = next(_metrics_of(model, SegmentationMetrics, output_name), None)
         self._loss = next((metric for metric in model.metrics if metric.name == "loss"), None)
         self._weights = WeightSample([], [])
         self.reset()
 
     def reset(self) -> None:
         """Count from 0. To be called when Keras resets the metrics."""
-        self._before = (_NOTHING, 0, 0.0, 0.0)
+        self._before: tuple[PredictionCounts, Any, float, float] = (_NOTHING, 0, 0.0, 0.0)
         self._confusion = _NO_CONFUSION
 
     def note_weights(self) -> None:
@@ -262,7 +266,8 @@ class WindowReader:
         """
         total, count = (float(variable) for variable in self._loss.variables) if self._loss else (0.0, 0.0)
         now = (self.monitor.counts(), self._curve.histogram(), total, count)
-        counts, histogram, new_total, new_count = (one - other for one, other in zip(now, self._before, strict=True))
+        counts = now[0] - self._before[0]
+        histogram, new_total, new_count = (one - other for one, other in zip(now[1:], self._before[1:], strict=True))
         loss_broke = math.isfinite(self._before[2]) and not math.isfinite(total)
         self._before = now
         start = batch - self.monitor.steps()
@@ -302,21 +307,21 @@ class WindowReader:
         observe_inputs(self._model, self.monitor, self.monitor.look_at_inputs)
 
 
-def _all_metrics(model: keras.Model) -> list[keras.metrics.Metric]:
-    # compile(metrics=…) arrives as one metric that holds the others.
-    return [inner for metric in model.metrics for inner in getattr(metric, "metrics", [metric])]
+def _metrics_of(model: keras.Model, kind: type[Kind], output_name: str | None) -> Iterator[Kind]:
+    """Yield the metrics of a kind that were made for an output."""
+    for metric in model.metrics:
+        # compile(metrics=…) arrives as one metric that holds the others.
+        for inner in getattr(metric, "metrics", [metric]):
+            if isinstance(inner, kind) and getattr(inner, "output_name", None) == output_name:
+                yield inner
 
 
-def _find_class_metric(model: keras.Model) -> SegmentationMetrics | None:
-    """Return the metric that counts the confusion of the classes, if there is one."""
-    return next((metric for metric in _all_metrics(model) if isinstance(metric, SegmentationMetrics)), None)
-
-
-def _find_metric(model: keras.Model, kind: type[keras.metrics.Metric]) -> Any:
-    for metric in _all_metrics(model):
-        if isinstance(metric, kind):
-            return metric
+def _find_metric(model: keras.Model, kind: type[Kind], output_name: str | None) -> Kind:
+    for metric in _metrics_of(model, kind, output_name):
+        return metric
+    given = f"output_name={output_name!r}" if output_name else ""
+    of_output = f" of output {output_name}" if output_name else ""
     raise ValueError(
-        f"CollapseDetector found no {kind.__name__} among the model's metrics; expected model.compile(…, "
-        "metrics=[kseg.metrics.PredictionMonitor(), kseg.metrics.ThresholdCurve()])."
+        f"CollapseDetector found no {kind.__name__}{of_output} among the model's metrics; expected model.compile(…, "
+        f"metrics=[kseg.metrics.PredictionMonitor({given}), kseg.metrics.ThresholdCurve({given})])."
     )

@@ -80,6 +80,17 @@ class ExactSums:
         return self.as_array().tolist()
 
 
+def with_output(output_name: str | None, results: dict[str, Any]) -> dict[str, Any]:
+    """Return results by their names in the logs, with the name of the output before each, if there is one.
+
+    Keras puts it before the name of a metric, but not before the names in a dict of results.
+
+    >>> with_output("left", {"f1": 0.5})
+    {'left_f1': 0.5}
+    """
+    return {f"{output_name}_{name}" if output_name else name: value for name, value in results.items()}
+
+
 def prediction_threshold(threshold: float, from_logits: bool) -> float:
     """Return the threshold for predictions: the probability itself, or its logit.
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import KerasTensor, ops
 
-from kseg.metrics.counts import ExactSums, count, leave_out, prediction_threshold
+from kseg.metrics.counts import ExactSums, count, leave_out, prediction_threshold, with_output
 from kseg.targets import Activation, find_activation, foreground_view, logit, not_ignored
 
 # A sum of probabilities is stored as its integer part and a fraction in units of 2^-24.
@@ -68,6 +68,7 @@ class PredictionMonitor(keras.metrics.Metric):
         from_logits: whether predictions are logits.
         name: the name of the metric; the logs have the names of its values.
         dtype: has no effect; the state is int32 and the result float32.
+        output_name: in a model of several outputs the name of the output, which is put before the names in the logs.
 
     Raises:
         ValueError: the threshold is out of range; in `update_state`, the shapes do not match.
@@ -87,8 +88,10 @@ class PredictionMonitor(keras.metrics.Metric):
         from_logits: bool = True,
         name: str | None = "prediction_monitor",
         dtype: Any = None,
+        output_name: str | None = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
+        self.output_name = output_name
         self.threshold = threshold
         self.from_logits = from_logits
         self._above = prediction_threshold(threshold, from_logits)
@@ -139,10 +142,11 @@ class PredictionMonitor(keras.metrics.Metric):
     def result(self) -> dict[str, KerasTensor]:
         pixels, foreground, _, _, not_finite, whole, fraction, *_ = self._sums.as_floats()
         mean = ops.divide_no_nan(whole + fraction / _FRACTION, pixels - not_finite)
-        return {
+        results = {
             "pred_mean": ops.where(ops.greater(not_finite, 0), float("nan"), mean),
             "target_mean": ops.divide_no_nan(foreground, pixels),
         }
+        return with_output(self.output_name, results)
 
     def counts(self) -> PredictionCounts:
         """Return the exact totals since the last reset. On JAX, inside a batch, call `model.jax_state_sync()` first."""
@@ -165,7 +169,8 @@ class PredictionMonitor(keras.metrics.Metric):
         self._bad_prediction.assign(0)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "threshold": self.threshold, "from_logits": self.from_logits}
+        own = {"threshold": self.threshold, "from_logits": self.from_logits, "output_name": self.output_name}
+        return {**super().get_config(), **own}
 
 
 def _note_first(first: keras.Variable, bad: KerasTensor, step: KerasTensor) -> None:

@@ -19,7 +19,14 @@ import numpy as np
 from keras import KerasTensor, ops
 
 from kseg.metrics import ratios
-from kseg.metrics.counts import ExactSums, confusion_counts, confusion_matrices, leave_out, prediction_threshold
+from kseg.metrics.counts import (
+    ExactSums,
+    confusion_counts,
+    confusion_matrices,
+    leave_out,
+    prediction_threshold,
+    with_output,
+)
 from kseg.targets import Activation, find_activation
 from kseg.task import safe_names
 
@@ -211,6 +218,7 @@ class SegmentationMetrics(_PixelMetric):
         dtype: has no effect; the state is int32 and the result float32.
         class_names: a name for each channel, by softmax with that of background first.
         activation: "softmax" for one-hot masks with their background; None: the shapes decide.
+        output_name: in a model of several outputs the name of the output, which is put before the names in the logs.
 
     Raises:
         ValueError: the threshold is out of range; in `update_state`, the shapes do not match, or the number of names is
@@ -236,12 +244,14 @@ class SegmentationMetrics(_PixelMetric):
         dtype: Any = None,
         class_names: Sequence[str] | None = None,
         activation: Activation | None = None,
+        output_name: str | None = None,
     ) -> None:
         super().__init__(threshold, from_logits, name, dtype, activation)
+        self.output_name = output_name
         self.class_names = None if class_names is None else tuple(class_names)
 
     def result(self) -> dict[str, KerasTensor]:
-        return {
+        results = {
             "f1": self._mean(ratios.f1),
             "iou": self._mean(ratios.iou),
             "precision": self._mean(ratios.precision),
@@ -249,6 +259,7 @@ class SegmentationMetrics(_PixelMetric):
             "accuracy": self._accuracy(),
             **self._of_each_class(),
         }
+        return with_output(self.output_name, results)
 
     def _of_each_class(self) -> dict[str, KerasTensor]:
         if self.class_names is None or self._classes == 1:
@@ -269,7 +280,7 @@ class SegmentationMetrics(_PixelMetric):
         super()._begin(classes, activation)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "class_names": self.class_names}
+        return {**super().get_config(), "class_names": self.class_names, "output_name": self.output_name}
 
 
 class _PixelRatio(_PixelMetric):

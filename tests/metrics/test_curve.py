@@ -62,8 +62,20 @@ def test_best_f1_is_that_of_the_exact_curve(case, rng):
     exact = best_f1(masks, logits)
     assert exact - 0.002 <= result["best_f1"] <= exact + 1e-5
     # The threshold gives this F1.
-    if case != "confident":  # float32 has no probability between 1 - 6e-8 and 1
+    if case != "confident":  # float32 has few probabilities near 1
         assert f1_at(masks, logits, result["best_threshold"]) == pytest.approx(result["best_f1"], abs=2e-3)
+
+
+@pytest.mark.parametrize("logits", [(17.0, 18.0), (-95.0, -90.0), (-300.0, 17.0), (10.0, 40.0), (-500.0, -85.0)])
+def test_the_threshold_is_a_probability_that_float32_tells_from_0_and_1_and_gives_its_f1(logits):
+    masks, logits = np.uint8([[0, 1]]), np.float32([logits])[..., None]
+    curve = ThresholdCurve()
+    curve.update_state(masks, logits)
+    result = read(curve)
+    assert 0 < result["best_threshold"] < 1
+    at_threshold = SegmentationMetrics(threshold=result["best_threshold"])
+    at_threshold.update_state(masks, logits)
+    assert float(at_threshold.result()["f1"]) == pytest.approx(result["best_f1"])
 
 
 @pytest.mark.slow
