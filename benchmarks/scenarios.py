@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+import cv2
 import keras
 import numpy as np
 from keras import layers
@@ -98,6 +99,34 @@ def nuclei(seed: int = 0) -> Data:
     batches = validation_batches(part, foreground, image_size=(SIZE, SIZE), batch_size=len(part))
     images, masks = next(iter(batches.dataset.as_numpy_iterator()))
     return Data(images[:TRAINING], masks[:TRAINING], images[TRAINING:], masks[TRAINING:])
+
+
+def bright_and_dark(seed: int = 0) -> Data:
+    """Shapes of two classes: brighter than the background, and darker."""
+    data = shapes(seed, empty=0.1)
+    return data._replace(
+        masks=_bright_or_dark(data.images, data.masks), val_masks=_bright_or_dark(data.val_images, data.val_masks)
+    )
+
+
+def _bright_or_dark(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    classes = np.zeros_like(masks)
+    for image, mask, result in zip(images.mean(-1), masks[..., 0], classes[..., 0], strict=True):
+        number, objects = cv2.connectedComponents(mask)
+        for index in range(1, number):
+            there = objects == index
+            result[there] = 1 if image[there].mean() > image[mask == 0].mean() else 2
+    return classes
+
+
+def nuclei_by_kind(seed: int = 0) -> Data:
+    """Real images: bright nuclei in dark images are class 1, nuclei in bright images are class 2."""
+    data = nuclei(seed)
+
+    def kinds(images: np.ndarray, masks: np.ndarray) -> np.ndarray:
+        return masks * np.where(images.mean(axis=(1, 2, 3)) < 100, 1, 2).astype(np.uint8)[:, None, None, None]
+
+    return data._replace(masks=kinds(data.images, data.masks), val_masks=kinds(data.val_images, data.val_masks))
 
 
 # Sabotage, and harmless changes that look like sabotage
@@ -193,6 +222,28 @@ def inverted_validation(data: Data) -> Data:
     return data._replace(val_masks=1 - data.val_masks)
 
 
+def swapped_classes(data: Data) -> Data:
+    """The two classes are exchanged in the masks of the validation."""
+    return data._replace(val_masks=np.uint8([0, 2, 1])[data.val_masks])
+
+
+def shifted_classes(data: Data) -> Data:
+    """In the masks of the validation each class has the index below its own, and background is ignored."""
+    return data._replace(val_masks=np.uint8([255, 0, 1])[data.val_masks])
+
+
+def rarely(index: int, count: int) -> Callable[[Data], Data]:
+    """Only `count` training masks keep a class; in the others it is ignored."""
+
+    def change(data: Data) -> Data:
+        masks = data.masks.copy()
+        for mask in [mask for mask in masks if (mask == index).any()][count:]:
+            mask[mask == index] = 255
+        return data._replace(masks=masks)
+
+    return change
+
+
 def all_masks(value: int) -> Callable[[Data], Data]:
     """Every training mask has the same value at every pixel."""
     return lambda data: data._replace(masks=np.full_like(data.masks, value))
@@ -209,6 +260,11 @@ def few(count: int) -> Callable[[Data], Data]:
 def small_unet(**arguments: Any) -> keras.Model:
     """kseg's U-Net with three levels and eight filters."""
     return kseg.models.unet(filters=8, levels=3, **arguments)
+
+
+def class_unet() -> keras.Model:
+    """The same for background and two classes."""
+    return small_unet(outputs=3)
 
 
 def convnet(
@@ -329,6 +385,17 @@ def sabotaged() -> list[Scenario]:
     empty = Scenario("all masks but one empty", "all_background", within=5, sabotage=all_but(1))
     full = Scenario(
         "all masks but one full", "inverted_masks or all_foreground", within=7, sabotage=all_but(1, value=1)
+    )
+    kinds = Scenario("kinds", "classes_swapped", within=6, data=nuclei_by_kind, model=class_unet)
+    # Foreground and background are partly exchanged too, which shows before the classes are learned.
+    shifted = replace(kinds, sabotage=shifted_classes, expected="classes_swapped or validation_only")
+    ignoring = Scenario(
+        "class weight 0",
+        "class_missing",
+        within=10,
+        data=nuclei_by_kind,
+        model=class_unet,
+        loss=kseg.losses.CombinedSegmentationLoss(class_weight=[1, 1, 0]),
     )
     fast = Scenario(
         "learning rate x 100, no clipping",
@@ -474,6 +541,10 @@ def sabotaged() -> list[Scenario]:
         *with_seeds(as_255, 0, 1),
         *with_seeds(grey, 0, 1),
         *with_seeds(odd, 0, 1),
+        *with_seeds(replace(kinds, sabotage=swapped_classes, name="classes swapped in validation"), 0, 1),
+        *with_seeds(replace(shifted, name="classes shifted in validation"), 0, 1),
+        *with_seeds(ignoring, 0, 1),
+        replace(ignoring, data=bright_and_dark, epochs=16, within=16, name="class weight 0, shapes"),
     ]
 
 
@@ -582,4 +653,14 @@ def healthy() -> list[Scenario]:
             replace(network, model=functools.partial(convnet, "sigmoid"), loss="probabilities", name="probabilities")
         ),
         on_nuclei(Scenario("learning rate x 10", lr=3e-2)),
+        *with_seeds(replace(plain, data=nuclei_by_kind, model=class_unet, name="two kinds of nuclei"), 0, 1, 2),
+        *with_seeds(replace(plain, data=bright_and_dark, model=class_unet, name="bright and dark shapes"), 0, 1),
+        replace(
+            plain,
+            data=nuclei_by_kind,
+            model=class_unet,
+            sabotage=rarely(2, 3),
+            epochs=20,
+            name="a class in three masks, nuclei",
+        ),
     ]

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from kseg.diagnosis.rules import RULES
+from kseg.diagnosis.rules import RULES, cause_of, code_of
 from kseg.findings import CAUSES, Finding
 
 pytestmark = pytest.mark.backend_free
@@ -30,3 +30,10 @@ def test_every_cause_is_named_somewhere_and_every_rule_of_the_detector_is_a_caus
             constants = (node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant))
             causes |= {value for value in constants if value in CAUSES}
     assert causes == CAUSES.keys()
+
+
+def test_each_rule_has_a_number_for_the_logs():
+    causes = [rule.cause for rule in RULES]
+    assert [cause_of(code_of(cause)) for cause in causes] == causes
+    # Histories hold these numbers.
+    assert [code_of(cause) for cause in (None, "not_finite", "not_learning", "full_masks")] == [0, 1, 9, 11]

@@ -80,10 +80,9 @@ class CollapseDetector(keras.callbacks.Callback):
     A cause is named only where two checks or more agree that the run gets no better, or where the size of the updates
     leaves no doubt. "Nothing is wrong" and "not yet known" are two answers: see `status`. Each cause is logged once, as
     a warning of the logger `kseg`, and again only if the run was healthy in between. All are in `findings`. The first
-    of an epoch is in the epoch's logs as `finding`: its place in
-    `kseg.diagnosis.rules.RULES`, from 1; 0 is none. A healthy run may predict no foreground for a while: what counts is
-    whether the best threshold is better than predicting foreground everywhere, and whether foreground and background
-    are separated; see `kseg.diagnosis.rules`.
+    of an epoch is in the epoch's logs as `finding`: a number that `kseg.diagnosis.rules.cause_of` reads; 0 is none. A
+    healthy run may predict no foreground for a while: what counts is whether the best threshold is better than
+    predicting foreground everywhere, and whether foreground and background are separated; see `kseg.diagnosis.rules`.
 
     It checks every `every` batches and at the end of an epoch, from the exact counts since its last check, not from the
     epoch's running mean. Epochs of fewer than ten batches are added up. Between checks it costs nothing: the state is

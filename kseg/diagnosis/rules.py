@@ -114,7 +114,8 @@ def validation_only(observations: Observations) -> Evidence | None:
         return Evidence(
             f"{text}; in validation the background gets the higher logits, by {-validation.gap:.1f} standard "
             "deviations",
-            remedy="The masks of the validation are inverted: foreground and background are swapped in them.",
+            remedy="The masks of the validation are inverted: foreground and background are swapped in them"
+            + (", or the indices of all classes are shifted." if validation.classes else "."),
         )
     if len(recent) == 2 and all(
         _is_healthy(training) and _is_far_below(validation, training) for training, validation in recent
@@ -421,6 +422,10 @@ RULES = (
         recoverable=True,
     ),
     Rule(
+        classes_swapped,
+        "The masks of one split have the indices of these classes exchanged: look at how each split lists its classes.",
+    ),
+    Rule(
         validation_only,
         "Validation images are prepared differently from training images: compare their scaling, their channel "
         "order and their mean; with BatchNormalization use GroupNormalization, or a lower momentum.",
@@ -457,17 +462,31 @@ RULES = (
         "its masks are right.",
         harmful=False,
     ),
-    Rule(
-        classes_swapped,
-        "The masks of one split have the indices of these classes exchanged: look at how each split lists its classes.",
-    ),
+)
+
+
+# In the order in which the rules were written: the histories of runs hold these numbers.
+_CODES = (
+    None,
+    "not_finite",
+    "exploding",
+    "constant_output",
+    "validation_only",
+    "under_confident",
+    "over_confident",
+    "all_background",
+    "all_foreground",
+    "not_learning",
+    "empty_masks",
+    "full_masks",
+    "class_missing",
+    "classes_swapped",
 )
 
 
 def code_of(cause: str | None) -> float:
     """Return the number of a cause for Keras's logs, which take no words; 0 for none."""
-    causes = [None, *(rule.cause for rule in RULES)]
-    return float(causes.index(cause))
+    return float(_CODES.index(cause))
 
 
 def cause_of(code: float) -> str:
@@ -476,7 +495,7 @@ def cause_of(code: float) -> str:
     >>> cause_of(code_of("all_background"))
     'all_background'
     """
-    return RULES[int(code) - 1].cause if code else ""
+    return _CODES[int(code)] or ""
 
 
 def is_harmful(cause: str) -> bool:
