@@ -5,11 +5,11 @@
     python benchmarks/overhead.py --classes 4 21  # of several classes
 
 Three models with the same weights are trained on the same batch with the same optimizer: plain, with Keras's
-cross-entropy alone; with kseg's loss, metrics and log lines; and with the detector and its two metrics too. They run in turns, a block of steps each, in one
-process. A ratio compares a block with the block beside it; the median of the ratios is the cost, the quartiles its
-spread. A block is one `fit` of one epoch and includes what callbacks do at the end of an epoch: the detector checks and
-stores the weights once per block (in a run it checks every 50 batches). Checkpoints are not included, because plain
-Keras writes them too.
+cross-entropy alone; with kseg's loss, metrics and log lines; and with the detector and its two metrics too. They run in
+turns, a block of steps each, in one process. A ratio compares a block with the block beside it; the median of the
+ratios is the cost, the quartiles its spread. A block is one `fit` of one epoch and includes what callbacks do at the
+end of an epoch: the detector checks and stores the weights once per block (in a run it checks every 50 batches).
+Checkpoints are not included, because plain Keras writes them too.
 """
 
 import kseg  # isort: skip  (before keras: makes JAX the default)
@@ -90,8 +90,8 @@ def _compare(classes: int, size: int, batch_size: int, filters: int, steps: int,
 
     step = 1000 * statistics.median(times["plain"][1:]) / steps
     print(
-        f"{keras.config.backend()}, {classes} classes, {size} x {size}, batch {batch_size}, {filters} filters, {blocks} turns of {steps} "
-        f"steps; a plain step took {step:.0f} ms"
+        f"{keras.config.backend()}, {classes} classes, {size} x {size}, batch {batch_size}, {filters} filters, "
+        f"{blocks} turns of {steps} steps; a plain step took {step:.0f} ms"
     )
     for over, under in (("kseg", "without detector"), ("kseg", "plain")):
         ratios = [ours / theirs for ours, theirs in zip(times[over][1:], times[under][1:], strict=True)]

@@ -26,6 +26,7 @@ CAUSES = {
     "mixed_values": "masks that write foreground as 255 beside masks that write it as 1",
     "unexpected_values": "mask values that nearly no other mask has",
     "soft_masks": "masks with interpolated edges",
+    "missing_classes": "classes that one split has and another has not",
     "empty_masks": "masks without foreground",
     "full_masks": "masks without background",
     "inverted_masks": "masks in which foreground and background look swapped",

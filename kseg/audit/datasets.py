@@ -3,7 +3,7 @@
 import contextlib
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from kseg.audit.inspection import InspectedFile, InspectedPair, Reader, inspect_
 from kseg.audit.statistics import foreground_of, measure_image, measure_mask
 from kseg.data.bridge import call_python, explain_read_errors
 from kseg.data.files.images import find_bit_depth, find_channels
+from kseg.data.files.masks import class_colours
 from kseg.data.sources.base import Source
 from kseg.data.sources.file_source import check_colours
 from kseg.data.sources.huggingface import is_huggingface
@@ -41,8 +42,8 @@ class AuditedSet(Protocol):
         """How images and masks were found; empty if no layout matches."""
 
     @property
-    def has_classes(self) -> bool:
-        """Whether masks are known to hold class indices."""
+    def classes(self) -> Mapping[int, str]:
+        """The name of each class index; empty if the data set names none."""
 
     def inspect(self, table: np.ndarray | None) -> Iterable[InspectedPair]:
         """Measure each pair, in order; `table` as in `measure_mask`."""
@@ -82,14 +83,15 @@ def open_set(dataset: str, *, workers: int | None, **opening: Any) -> Iterator[A
     with contextlib.suppress(KsegError):  # mixed channels are a finding
         channels = find_channels(images)
     reader = Reader(find_bit_depth(images) if bit_depth == "auto" else bit_depth, channels, colours)
-    layout_name, has_classes = (layout.rule if layout else ""), bool(classes or colours)
+    layout_name = layout.rule if layout else ""
+    classes = classes or dict(enumerate(class_colours(colours)[1:], start=1))
     workers = min(workers or available_cores(), -(-len(entries) // _WORTH_A_PROCESS))
     if workers == 1:
-        yield FolderSet(dataset, entries, reader, _map_here, layout_name, has_classes)
+        yield FolderSet(dataset, entries, reader, _map_here, layout_name, classes)
         return
     # Fresh processes: a fork of one in which TensorFlow or JAX has started threads can hang.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        yield FolderSet(dataset, entries, reader, pool.map, layout_name, has_classes)
+        yield FolderSet(dataset, entries, reader, pool.map, layout_name, classes)
 
 
 def is_folder(dataset: str) -> bool:
@@ -119,7 +121,7 @@ class FolderSet:
     map: Callable
     """The `map` of a pool of processes, or one that works in this process."""
     layout: str
-    has_classes: bool
+    classes: Mapping[int, str]
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -152,8 +154,8 @@ class SourceSet:
         return self.sources[0].layout
 
     @property
-    def has_classes(self) -> bool:
-        return bool(self.sources[0].classes)
+    def classes(self) -> Mapping[int, str]:
+        return self.sources[0].classes
 
     def __len__(self) -> int:
         return sum(map(len, self.sources))

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from kseg.audit.alignment import Alignment, measure_alignment
+from kseg.audit.class_checks import ClassCount, class_shares, count_classes, describe_counts, missing_classes
 from kseg.audit.datasets import AuditedSet, open_set
 from kseg.audit.file_checks import check_files
 from kseg.audit.image_checks import check_images
@@ -39,6 +40,10 @@ class Audit:
     """What was measured in each pair, in order."""
     rule: Foreground
     """How the mask values were read."""
+    classes: Sequence[ClassCount]
+    """What there is of each class; empty if there is one."""
+    pixels: int
+    """Number of pixels of all masks that are not ignored."""
     alignment: Alignment | None
     """How well masks fit their images; None if too few can be compared."""
     findings: Sequence[Finding]
@@ -86,6 +91,7 @@ class Audit:
             values = np.unique(np.concatenate([mask.values for _, mask in masks])).tolist()
             facts |= {
                 "values": list_values(values),
+                **({"classes": describe_counts(self.classes, self.pixels)} if self.classes else {}),
                 "read as": f"foreground is {self.rule}",
                 "foreground": f"mean {np.mean(shares):.2%}; quartiles {low:.2%}, {median:.2%}, {high:.2%}",
                 "empty": f"{shares.count(0)} of {len(shares)} masks ({shares.count(0) / len(shares):.0%})",
@@ -109,6 +115,7 @@ class Audit:
         ]
         findings = [asdict(finding) | {"count": finding.count} for finding in self.findings]
         summary = {"dataset": self.name, "seconds": round(self.seconds, 2), "facts": self.facts()}
+        summary |= {"classes": class_shares(self.classes, self.pixels)}
         return json.dumps(summary | {"findings": findings, "pairs": pairs}, indent=1, ensure_ascii=False)
 
     def __str__(self) -> str:
@@ -163,14 +170,20 @@ def audit(
         bit_depth=bit_depth,
         colours=colours,
     ) as examples:
-        rule = set_rule(foreground, named_classes=examples.has_classes)
+        rule = set_rule(foreground, named_classes=bool(examples.classes))
         table = rule.table() if rule else None
         pairs = _inspect(examples, table)
         rule = rule or majority_rule([mask for _, mask in measured([pair.mask for pair in pairs])], dataset)
         alignment = measure_alignment(pairs)
-        findings = [*check_files(pairs), *check_masks(pairs, rule, alignment), *check_images(pairs)]
+        classes, pixels = count_classes(pairs, rule, examples.classes)
+        findings = [
+            *check_files(pairs),
+            *check_masks(pairs, rule, alignment),
+            *missing_classes(classes, pairs),
+            *check_images(pairs),
+        ]
         findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-        result = Audit(dataset, examples.layout, pairs, rule, alignment, findings, {}, 0.0)
+        result = Audit(dataset, examples.layout, pairs, rule, classes, pixels, alignment, findings, {}, 0.0)
         shown = sorted({index for indices in pictured(result).values() for index in indices})
         drawn = zip(shown, examples.draw(shown, table), strict=True)
         pictures = {index: picture for index, picture in drawn if picture}

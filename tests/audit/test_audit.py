@@ -253,3 +253,29 @@ def test_a_split_of_tfds_is_audited_alone(tmp_path):
 def test_a_folder_of_files_has_no_splits_to_audit(scenes, write):
     with pytest.raises(KsegError, match="train_split None and val_split val are not allowed for the folder"):
         audit(str(write(scenes(3))), val_split="val")
+
+
+def test_classes_are_counted_and_those_that_a_split_does_not_have_are_found(scenes, write):
+    def with_class(pair, value):
+        return pair[0], np.where(pair[1] == 255, value, 0).astype(np.uint8)
+
+    training = {name: with_class(pair, 1 + index % 3) for index, (name, pair) in enumerate(scenes(9).items())}
+    validation = {
+        name: with_class(pair, 1 + index % 2) for index, (name, pair) in enumerate(scenes(6, "other").items())
+    }
+    write(training)
+    report = audit(str(write(validation, "val")), workers=1)
+    (finding,) = report.findings
+    assert (finding.cause, finding.severity, finding.count) == ("missing_classes", "warning", 3)
+    assert set(finding.details) == {"has 3, which no mask of val has"}
+    masks = [mask for _, mask in (*training.values(), *validation.values())]
+    pixels = {value: sum((mask == value).sum() for mask in masks) for value in (1, 2, 3)}
+    assert [counted.pixels for counted in report.classes] == list(pixels.values())
+    assert report.pixels == sum(mask.size for mask in masks)
+    share = pixels[3] / report.pixels
+    assert f"3 {share:.2%} in 3 masks" in report.facts()["classes"]
+    assert json.loads(report.as_json())["classes"]["3"]["masks"] == 3
+
+
+def test_one_class_and_instance_numbers_have_no_counts(scenes, write):
+    assert audit(str(write(scenes(4))), workers=1).classes == []
