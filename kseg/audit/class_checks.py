@@ -61,15 +61,15 @@ def describe_counts(classes: Sequence[ClassCount], total: int) -> str:
     """Return what there is of each class as text, the first eight of them.
 
     >>> describe_counts([ClassCount("cat", 30, {"train": ["a.png"]}), ClassCount("dog")], 1000)
-    'cat 3.00% in 1 mask, dog in no mask'
+    'cat: 3.00%, in 1 mask; dog: in no mask'
     """
     lines = [
-        f"{counted.name} {counted.pixels / total:.2%} in {counted.count} mask{'s' if counted.count > 1 else ''}"
+        f"{counted.name}: {counted.pixels / total:.2%}, in {counted.count} mask{'s' if counted.count > 1 else ''}"
         if counted.count
-        else f"{counted.name} in no mask"
+        else f"{counted.name}: in no mask"
         for counted in classes[:_MOST_LISTED]
     ]
-    return ", ".join(lines) + (f" and {len(classes) - _MOST_LISTED} more" if len(classes) > _MOST_LISTED else "")
+    return "; ".join(lines) + (f" and {len(classes) - _MOST_LISTED} more" if len(classes) > _MOST_LISTED else "")
 
 
 def missing_classes(classes: Sequence[ClassCount], pairs: Sequence[InspectedPair]) -> list[Finding]:

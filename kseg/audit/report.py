@@ -92,7 +92,7 @@ class Audit:
             facts |= {
                 "values": list_values(values),
                 **({"classes": describe_counts(self.classes, self.pixels)} if self.classes else {}),
-                "read as": f"foreground is {self.rule}",
+                "read as": f"{'any class is foreground: ' if self.classes else 'foreground is '}{self.rule}",
                 "foreground": f"mean {np.mean(shares):.2%}; quartiles {low:.2%}, {median:.2%}, {high:.2%}",
                 "empty": f"{shares.count(0)} of {len(shares)} masks ({shares.count(0) / len(shares):.0%})",
             }

@@ -273,7 +273,7 @@ def test_classes_are_counted_and_those_that_a_split_does_not_have_are_found(scen
     assert [counted.pixels for counted in report.classes] == list(pixels.values())
     assert report.pixels == sum(mask.size for mask in masks)
     share = pixels[3] / report.pixels
-    assert f"3 {share:.2%} in 3 masks" in report.facts()["classes"]
+    assert f"3: {share:.2%}, in 3 masks" in report.facts()["classes"]
     assert json.loads(report.as_json())["classes"]["3"]["masks"] == 3
 
 
