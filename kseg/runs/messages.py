@@ -9,6 +9,7 @@ from kseg.config.train import OptimizerOptions, TrainConfig
 from kseg.runs.directory import RunDirectory
 from kseg.runs.optimizer import learning_rate
 from kseg.runs.result import TrainingResult
+from kseg.task import Task
 
 _log = logging.getLogger("kseg")
 
@@ -31,7 +32,7 @@ def log_resumed(saved: RunCheckpoint, changes: list[str], options: OptimizerOpti
         )
 
 
-def log_result(result: TrainingResult, config: TrainConfig, detector: CollapseDetector) -> None:
+def log_result(result: TrainingResult, config: TrainConfig, task: Task, detector: CollapseDetector) -> None:
     """Log the best F1, what is wrong with the run, where the files are, and how to train longer."""
     run, state = result.run, result.state
     _log.info("")
@@ -46,6 +47,8 @@ def log_result(result: TrainingResult, config: TrainConfig, detector: CollapseDe
         with np.errstate(divide="ignore"):  # a model that learned nothing has threshold 0: everything is foreground
             logit = np.log(state.threshold) - np.log1p(-state.threshold)
         _log.info(f"Threshold:   {state.threshold:.4g}, so masks are where logits > {logit:.4g}")
+    if task.kind == "multiclass":
+        _log.info("Classes:     logits.argmax(-1) is the index of each pixel's class")
     _log.info(
         f"In Python:   import kseg.losses, kseg.metrics, keras; model = keras.models.load_model('{run.best_or_last}')"
     )

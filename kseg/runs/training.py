@@ -137,7 +137,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
             )
         result = TrainingResult(run, saved.state)
         _draw(model, validation, result, data.task, threshold)
-        log_result(result, config, detector)
+        log_result(result, config, data.task, detector)
     return result
 
 

@@ -49,6 +49,7 @@ def test_a_run_of_classes_says_its_task_and_scores_each_class(folder, tmp_path, 
     assert "Task: 4 classes: 0 background, 1 red, 2 green, 3 blue; 255 ignored" in log
     assert "Mask values: 1 is red, 2 is green, 3 is blue; 255 is ignored" in log
     assert "Class  Val F1  Val IoU  Pixels" in log
+    assert "Classes:     logits.argmax(-1) is the index of each pixel's class" in log
     with result.run.history.open() as file:
         rows = list(csv.DictReader(file))
     for row in rows:
