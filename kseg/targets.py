@@ -129,7 +129,8 @@ def foreground_view(y_true: KerasTensor, y_pred: KerasTensor, from_logits: bool)
         from_logits: whether they are logits.
 
     >>> import numpy as np
-    >>> mask, logits = foreground_view(np.float32([[[2], [255]]]), np.float32([[[0, 1, 1], [0, 0, 0]]]), True)
+    >>> aligned = align(np.uint8([[[2], [255]]]), np.float32([[[[0, 1, 1]], [[0, 0, 0]]]]))
+    >>> mask, logits = foreground_view(*aligned, from_logits=True)
     >>> print(np.asarray(mask).ravel(), np.asarray(logits).ravel().round(3))
     [  1. 255.] [1.693 0.693]
     """
