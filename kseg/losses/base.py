@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import keras
 from keras import KerasTensor, ops
@@ -20,7 +22,8 @@ from kseg.targets import (
 )
 
 
-class Pixels(NamedTuple):
+@dataclass(frozen=True)
+class Pixels:
     """A batch prepared for the losses; all tensors are float32."""
 
     foreground: KerasTensor
@@ -33,6 +36,16 @@ class Pixels(NamedTuple):
     """Whether the channels are read each by itself, or one of them is right."""
     weight: KerasTensor | None = None
     """The weights of the pixels `(B, ..., 1)`; None where all are 1."""
+
+    @cached_property
+    def log_probability(self) -> KerasTensor:
+        """The logarithm of the probability of each class by softmax, `(B, ..., C)`."""
+        return ops.log_softmax(self.logits, axis=-1)
+
+    @cached_property
+    def probability(self) -> KerasTensor:
+        """The probability of each class or channel, `(B, ..., C)`."""
+        return ops.exp(self.log_probability) if self.activation == "softmax" else ops.sigmoid(self.logits)
 
     @property
     def channels(self) -> int:

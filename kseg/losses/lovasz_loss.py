@@ -58,7 +58,7 @@ def lovasz(
 def _lovasz_of_channels(batch: Pixels) -> KerasTensor:
     """Return the loss of each image and channel, `(B, C)`."""
     if batch.activation == "softmax":
-        errors = ops.abs(batch.foreground - ops.softmax(batch.logits, axis=-1))
+        errors = ops.abs(batch.foreground - batch.probability)
     else:
         errors = ops.relu(1.0 - batch.logits * (2.0 * batch.foreground - 1.0))
     kept = batch.not_ignored if batch.weight is None else batch.not_ignored * batch.weight

@@ -18,8 +18,6 @@ from keras import KerasTensor, ops
 from kseg.losses.base import FunctionLoss, Pixels, check_class_weight, pixels, weights_of_classes
 from kseg.targets import Activation
 
-# Added to a logit, it takes the logit out of a sum of exponentials.
-_NEVER = -1e30
 _SMALLEST = 1.1754944e-38  # the smallest normal float32
 
 
@@ -150,7 +148,7 @@ def cross_entropy_of_pixels(
         classes = batch.channels if batch.activation == "softmax" else 2
         foreground = (1.0 - label_smoothing) * foreground + label_smoothing / classes
     if batch.activation == "softmax":
-        return batch.mean(_cost_of_classes(foreground, -ops.log_softmax(batch.logits, axis=-1), class_weight))
+        return batch.mean(_cost_of_classes(foreground, -batch.log_probability, class_weight))
     return batch.mean(
         _cost_of_channels(foreground, ops.softplus(-batch.logits), ops.softplus(batch.logits), class_weight)
     )
@@ -163,7 +161,7 @@ def focal_of_pixels(
     on_foreground, on_background = (1.0, 1.0) if alpha is None else (alpha, 1.0 - alpha)
     if batch.activation == "softmax":
         of_alpha = ops.convert_to_tensor([on_background] + [on_foreground] * (batch.channels - 1), dtype="float32")
-        cost = _cost_of_classes(batch.foreground * of_alpha, -ops.log_softmax(batch.logits, axis=-1), class_weight)
+        cost = _cost_of_classes(batch.foreground * of_alpha, -batch.log_probability, class_weight)
         return batch.mean(ops.exp(gamma * _log_probability_of_others(batch)) * cost)
     minus_log_p = ops.softplus(-batch.logits)
     minus_log_1_p = ops.softplus(batch.logits)
@@ -202,10 +200,8 @@ def _log_probability_of_others(batch: Pixels) -> KerasTensor:
 
     The other classes are summed: 1 - p would be rounded to 0 where the model is sure.
     """
-    others = 1.0 - batch.foreground
-    kept = ops.where(ops.greater(others, 0.0), ops.log(ops.maximum(others, _SMALLEST)), _NEVER)
-    total = ops.logsumexp(batch.logits, axis=-1, keepdims=True)
-    return ops.logsumexp(batch.logits + kept, axis=-1, keepdims=True) - total
+    others = ops.sum((1.0 - batch.foreground) * batch.probability, axis=-1, keepdims=True)
+    return ops.log(ops.maximum(others, _SMALLEST))
 
 
 def check_focal(alpha: float | None, gamma: float) -> None:

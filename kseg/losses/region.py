@@ -145,7 +145,7 @@ def tversky_of_pixels(
     """Return `tversky` of a prepared batch; with `only_with_foreground`, absent classes cost nothing."""
     spatial = tuple(range(1, len(batch.logits.shape) - 1))
     softmax = batch.activation == "softmax"
-    probability = ops.softmax(batch.logits, axis=-1) if softmax else ops.sigmoid(batch.logits)
+    probability = batch.probability
     # Not 1 - p, which is rounded to 0 where a single logit is sure.
     rest = 1.0 - probability if softmax else ops.sigmoid(-batch.logits)
     foreground, background = batch.foreground, batch.not_ignored - batch.foreground
