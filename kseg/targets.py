@@ -116,17 +116,21 @@ def one_hot(y_true: KerasTensor, num_classes: int) -> KerasTensor:
     return ops.cast(ops.equal(y_true, ops.arange(num_classes, dtype="float32")), "float32")
 
 
-def foreground_view(y_true: KerasTensor, y_pred: KerasTensor, from_logits: bool) -> tuple[KerasTensor, KerasTensor]:
+def foreground_view(
+    y_true: KerasTensor, y_pred: KerasTensor, from_logits: bool, activation: Activation | None = None
+) -> tuple[KerasTensor, KerasTensor]:
     """Return mask and logits `(B, ..., 1)` of foreground against background, whatever the classes.
 
     With class indices the logit is `logsumexp(x[1:]) - x[0]`, so that sigmoid gives the probability of all foreground
-    classes together. With several channels that are read each by itself it is the largest; foreground is what any
-    channel contains, and a pixel is ignored where a channel ignores it and none contains it.
+    classes together; masks may be one-hot then, with `activation`. With several channels that are read each by itself
+    it is the largest; foreground is what any channel contains, and a pixel is ignored where a channel ignores it and
+    none contains it.
 
     Args:
         y_true: aligned mask; see `align`.
         y_pred: aligned logits or probabilities.
         from_logits: whether they are logits.
+        activation: see `find_activation`.
 
     >>> import numpy as np
     >>> aligned = align(np.uint8([[[2], [255]]]), np.float32([[[[0, 1, 1]], [[0, 0, 0]]]]))
@@ -134,10 +138,12 @@ def foreground_view(y_true: KerasTensor, y_pred: KerasTensor, from_logits: bool)
     >>> print(np.asarray(mask).ravel(), np.asarray(logits).ravel().round(3))
     [  1. 255.] [1.693 0.693]
     """
-    if find_activation(y_true, y_pred) == "softmax":
+    if find_activation(y_true, y_pred, activation) == "softmax":
         scores = y_pred if from_logits else log_probability(y_pred)
         logits = ops.logsumexp(scores[..., 1:], axis=-1, keepdims=True) - scores[..., :1]
-        return ops.where(not_ignored(y_true), ops.clip(y_true, 0.0, 1.0), float(IGNORE)), logits
+        valid = ops.all(not_ignored(y_true), axis=-1, keepdims=True)
+        foreground = ops.clip(y_true, 0.0, 1.0) if y_true.shape[-1] == 1 else 1.0 - y_true[..., :1]
+        return ops.where(valid, foreground, float(IGNORE)), logits
     logits = y_pred if from_logits else logit(y_pred)
     if y_pred.shape[-1] == 1:
         return y_true, logits

@@ -361,7 +361,7 @@ class CollapseDetector(keras.callbacks.Callback):
 
     def _set_output_bias(self, share: float) -> str:
         try:
-            set_output_bias(self.model, share, self._reader.monitor.activation)
+            set_output_bias(self.model, share, self._reader.monitor.activation_in_use)
         except ValueError as error:
             return f"output bias unchanged ({error})"
         return f"output bias at {share:.4g} foreground"

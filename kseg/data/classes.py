@@ -161,6 +161,11 @@ def _read_classes(
     rest: Rest,
     surveys: tuple[list[MaskValues], list[MaskValues]],
 ) -> MaskReading:
+    if not values:
+        raise KsegError(
+            f"The masks of {name} hold no value but 0 and 255, where 255 is ignored: there is no class to learn. Masks "
+            "of 0 and 255 are --task binary."
+        )
     if len(values) >= NOT_COVERED:
         raise KsegError(
             f"The masks of {name} hold {len(values)} classes; expected at most {NOT_COVERED - 1}. Select some with "
@@ -169,7 +174,7 @@ def _read_classes(
     rule = Classes(tuple(known[value] for value in values), tuple(values), known, rest)
     table = rule.table()
     rule = replace(rule, shares=tuple(class_shares(surveys[0], table, rule.task.outputs).tolist()))
-    return MaskReading(rule, _describe(surveys, table), tuple(_missing_classes(rule, surveys)))
+    return MaskReading(rule, _describe(surveys, table), tuple(_missing_classes(rule, surveys[1])))
 
 
 def _describe(surveys: Sequence[Sequence[MaskValues]], table: np.ndarray) -> str:
@@ -189,15 +194,20 @@ def class_shares(survey: Sequence[MaskValues], table: np.ndarray, number: int) -
     return counts[:number] / max(counts[:IGNORE].sum(), 1)
 
 
-def _missing_classes(rule: Classes, surveys: tuple[list[MaskValues], list[MaskValues]]) -> list[str]:
+def _missing_classes(rule: Classes, validation_masks: Sequence[MaskValues]) -> list[str]:
     """Return a line for the classes that a split, or both, do not have, and for rare ones."""
-    table, number = rule.table(), rule.task.outputs
-    training, validation = (class_shares(survey, table, number)[1:] for survey in surveys)
+    training = np.array(rule.shares[1:])
+    validation = class_shares(validation_masks, rule.table(), rule.task.outputs)[1:]
     names = np.array(rule.names)
 
     def line(which: np.ndarray, said: str) -> list[str]:
         found = names[which]
-        return [f"{_list_names(found)} {'is' if len(found) == 1 else 'are'} {said}"] if len(found) else []
+        one = len(found) == 1
+        return (
+            [f"{'Class' if one else 'Classes'} {list_values(found)} {'is' if one else 'are'} {said}"]
+            if len(found)
+            else []
+        )
 
     both = (training == 0) & (validation == 0)
     return [
@@ -209,11 +219,6 @@ def _missing_classes(rule: Classes, surveys: tuple[list[MaskValues], list[MaskVa
             f"on less than {_RARE:.1%} of the training pixels: look at its score, not at the mean.",
         ),
     ]
-
-
-def _list_names(names: Sequence[str]) -> str:
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return f"{'Class' if len(names) == 1 else 'Classes'} {', '.join(names[:8])}{more}"
 
 
 def _known_classes(source: Source, found: Sequence[int], class_names: Sequence[str] | None) -> dict[int, str]:

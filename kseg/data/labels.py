@@ -202,8 +202,8 @@ def read_foreground(found: Sequence[int], name: str, *, named: bool = False) -> 
     return Foreground(values=None, because=f"the masks hold {listed}")
 
 
-def list_values(found: Sequence[int]) -> str:
-    """Return the values as text, the first eight of them.
+def list_values(found: Sequence[Any]) -> str:
+    """Return values, or names, as text, the first eight of them.
 
     >>> list_values(range(10))
     '0, 1, 2, 3, 4, 5, 6, 7 and 2 more'

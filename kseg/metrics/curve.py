@@ -15,7 +15,7 @@ from keras import KerasTensor, ops
 
 from kseg.metrics import ratios
 from kseg.metrics.counts import ExactSums, leave_out, with_output
-from kseg.targets import foreground_view, not_ignored
+from kseg.targets import Activation, foreground_view, not_ignored
 
 _BINS = 16384
 _ROW = 128
@@ -48,11 +48,11 @@ class ThresholdCurve(keras.metrics.Metric):
     """Best F1 over all thresholds, its threshold, and the gap between foreground and background logits.
 
     `result()` is a dict, and Keras logs each value: `best_f1`, `best_threshold`, `gap`. `best_f1` is at most 0.002
-    below the best F1 of the exact curve, and never above it, where no more than 0.1% of the pixels of each kind lie
-    within 0.15% of one logit, or within 0.0002 near 0. It is of thresholds that float32 tells from 0 and 1: logits
-    above 16, and those below -80, are not told apart. The gap is the mean foreground logit minus the mean
-    background logit, divided by their standard deviation: d' of signal detection (Green and Swets, "Signal detection
-    theory and psychophysics", 1966). Below 0.5 a model sees hardly anything; above 2 it separates most pixels.
+    below the best F1 of the exact curve, if no bin holds more than 0.1% of the foreground, and never above it. The
+    thresholds are those that float32 tells from 0 and 1: logits of -80 to 16. The gap is the mean foreground logit
+    minus the mean background logit, divided by their standard deviation: d' of signal detection (Green and Swets,
+    "Signal detection theory and psychophysics", 1966). Below 0.5 a model sees hardly anything; above 2 it separates
+    most pixels.
 
     Masks, predictions, ignored pixels and `sample_weight` are as in `kseg.metrics.SegmentationMetrics`; NaN is
     background. Of several classes or labels it sees foreground against background; see `kseg.targets.foreground_view`.
@@ -63,6 +63,7 @@ class ThresholdCurve(keras.metrics.Metric):
         name: the name of the metric; the logs have the names of its values.
         dtype: has no effect; the state is int32 and the result float32.
         output_name: in a model of several outputs the name of the output, which is put before the names in the logs.
+        activation: "softmax" for one-hot masks with their background; None: the shapes decide.
 
     Raises:
         ValueError: in `update_state`, the shapes do not match.
@@ -79,14 +80,17 @@ class ThresholdCurve(keras.metrics.Metric):
         name: str | None = "threshold_curve",
         dtype: Any = None,
         output_name: str | None = None,
+        activation: Activation | None = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         self.output_name = output_name
+        self.activation = activation
         self.from_logits = from_logits
         self._sums = ExactSums(self, 2 * _BINS)
 
     def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: Any = None) -> None:
-        y_true, logits = foreground_view(*leave_out(y_true, y_pred, sample_weight), self.from_logits)
+        y_true, y_pred = leave_out(y_true, y_pred, sample_weight)
+        y_true, logits = foreground_view(y_true, y_pred, self.from_logits, self.activation)
         valid = not_ignored(y_true)
         foreground = ops.cast(ops.greater(y_true, 0.5), "int32")
         index = _bin_index(logits) + foreground * _BINS
@@ -106,7 +110,8 @@ class ThresholdCurve(keras.metrics.Metric):
         return self._sums.as_array().reshape(2, _BINS)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "from_logits": self.from_logits, "output_name": self.output_name}
+        own = {"from_logits": self.from_logits, "output_name": self.output_name, "activation": self.activation}
+        return {**super().get_config(), **own}
 
 
 def read_histogram(histogram: KerasTensor) -> CurvePoint:

@@ -69,6 +69,7 @@ class PredictionMonitor(keras.metrics.Metric):
         name: the name of the metric; the logs have the names of its values.
         dtype: has no effect; the state is int32 and the result float32.
         output_name: in a model of several outputs the name of the output, which is put before the names in the logs.
+        activation: "softmax" for one-hot masks with their background; None: the shapes decide.
 
     Raises:
         ValueError: the threshold is out of range; in `update_state`, the shapes do not match.
@@ -89,13 +90,15 @@ class PredictionMonitor(keras.metrics.Metric):
         name: str | None = "prediction_monitor",
         dtype: Any = None,
         output_name: str | None = None,
+        activation: Activation | None = None,
     ) -> None:
         super().__init__(name=name, dtype=dtype)
         self.output_name = output_name
         self.threshold = threshold
         self.from_logits = from_logits
         self._above = prediction_threshold(threshold, from_logits)
-        self.activation: Activation = "sigmoid"  # as in the last update
+        self.activation = activation
+        self.activation_in_use: Activation = "sigmoid"  # in the last update
         self._sums = ExactSums(self, len(PredictionCounts._fields))
         self._steps = self.add_variable((), "zeros", dtype="int32", name="steps")
         self._bad_input = self.add_variable((), "zeros", dtype="int32", name="bad_input")
@@ -105,9 +108,9 @@ class PredictionMonitor(keras.metrics.Metric):
         self._steps.assign_add(1)
         y_true, y_pred = leave_out(y_true, y_pred, sample_weight)
         from_logits, above = self.from_logits, self._above
-        self.activation = find_activation(y_true, y_pred)
+        self.activation_in_use = find_activation(y_true, y_pred, self.activation)
         if y_pred.shape[-1] != 1:
-            y_true, y_pred = foreground_view(y_true, y_pred, from_logits)
+            y_true, y_pred = foreground_view(y_true, y_pred, from_logits, self.activation)
             from_logits, above = True, prediction_threshold(self.threshold, from_logits=True)
         valid = not_ignored(y_true)
         finite = ops.logical_and(valid, ops.isfinite(y_pred))
@@ -170,7 +173,7 @@ class PredictionMonitor(keras.metrics.Metric):
 
     def get_config(self) -> dict[str, Any]:
         own = {"threshold": self.threshold, "from_logits": self.from_logits, "output_name": self.output_name}
-        return {**super().get_config(), **own}
+        return {**super().get_config(), **own, "activation": self.activation}
 
 
 def _note_first(first: keras.Variable, bad: KerasTensor, step: KerasTensor) -> None:

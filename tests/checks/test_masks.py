@@ -68,7 +68,8 @@ def test_one_hot_masks_that_each_channel_reads_by_itself(mask):
 
 def test_one_hot_masks_are_right_where_all_were_told_to_use_softmax():
     loss = kseg.losses.CombinedSegmentationLoss(activation="softmax")
-    metrics = [kseg.metrics.SegmentationMetrics(activation="softmax")]
+    kinds = (kseg.metrics.SegmentationMetrics, kseg.metrics.PredictionMonitor, kseg.metrics.ThresholdCurve)
+    metrics = [kind(activation="softmax") for kind in kinds]
     assert causes(compiled(net(outputs=2), loss, metrics), (images(), ONE_HOT)) == []
 
 

@@ -166,6 +166,12 @@ def test_settings_that_contradict_the_masks_or_each_other_are_refused(sources, s
         read_masks_of_splits(*sources(FOUR, FOUR), **setting)
 
 
+def test_black_and_white_masks_hold_no_classes(sources):
+    both = sources([(0, 255)], [(0, 255)])
+    with pytest.raises(KsegError, match="hold no value but 0 and 255, where 255 is ignored: .* are --task binary"):
+        read_masks_of_splits(*both, task="multiclass")
+
+
 def test_too_many_classes_are_refused(sources):
     masks = [(0, *range(1, 64)), *[(0, *range(64 * k, 64 * k + 63)) for k in range(5, 9)]]
     with pytest.raises(KsegError, match="hold 315 classes; expected at most 253. Select some with --classes"):

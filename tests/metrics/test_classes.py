@@ -201,7 +201,7 @@ def test_weight_zero_leaves_an_image_or_a_pixel_out(metric, rng):
     np.testing.assert_equal(result(update(metric(), mask, logits, [11], of_pixels)), expected)
 
 
-@pytest.mark.parametrize("metric", [*ALL, *IMAGES])
+@pytest.mark.parametrize("metric", [*ALL, *IMAGES, metrics.PredictionMonitor, metrics.ThresholdCurve])
 def test_one_hot_masks_count_as_their_indices(metric, rng):
     mask, logits = classes(rng)
     one_hot = np.where(mask == 255, 255, np.eye(4)[mask[..., 0] % 255])
