@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal
 
 Kind = Literal["binary", "multiclass", "multilabel"]
 
@@ -41,15 +41,6 @@ class Task:
     def foreground_classes(self) -> tuple[str, ...]:
         """The names without that of background."""
         return self.classes[1:] if self.kind == "multiclass" else self.classes
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return plain data, for a file."""
-        return {"kind": self.kind, "classes": list(self.classes)}
-
-    @classmethod
-    def from_plain(cls, plain: dict[str, Any]) -> Self:
-        """Make a task from what `to_plain` returned."""
-        return cls(plain["kind"], tuple(plain["classes"]))
 
 
 def safe_names(names: Sequence[str]) -> list[str]:

@@ -19,11 +19,6 @@ def test_a_task_says_what_its_channels_are(task, text, outputs, foreground):
     assert (str(task), task.outputs, task.foreground_classes) == (text, outputs, foreground)
 
 
-@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.kind)
-def test_plain_data_gives_the_task_again(task):
-    assert Task.from_plain(task.to_plain()) == task
-
-
 def test_safe_names_are_unique_and_stable():
     names = ["a b", "a-b", "a_b_2", "", "/", "ä"]
     assert safe_names(names) == ["a_b", "a_b_2", "a_b_2_2", "class", "class_2", "ä"]

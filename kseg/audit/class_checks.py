@@ -8,10 +8,10 @@ import numpy as np
 from kseg import IGNORE
 from kseg.audit.file_checks import findings_of
 from kseg.audit.inspection import InspectedPair
+from kseg.audit.mask_checks import MOST_CLASSES
 from kseg.data.labels import Foreground
 from kseg.findings import Finding
 
-_MOST_CLASSES = 64  # more values are instance numbers
 _MOST_LISTED = 8
 
 
@@ -53,7 +53,7 @@ def count_classes(
                     counted = classes.setdefault(value, ClassCount(str(value)))
                     counted.pixels += pixels
                     counted.masks.setdefault(pair.split, []).append(pair.mask.name)
-    several = 2 <= len(classes) <= _MOST_CLASSES
+    several = 2 <= len(classes) <= MOST_CLASSES
     return [classes[value] for value in sorted(classes)] if several else [], total
 
 
@@ -94,7 +94,7 @@ def missing_classes(classes: Sequence[ClassCount], pairs: Sequence[InspectedPair
     )
 
 
-def class_shares(classes: Sequence[ClassCount], total: int) -> dict[str, dict[str, float | int]]:
+def as_plain(classes: Sequence[ClassCount], total: int) -> dict[str, dict[str, float | int]]:
     """Return share of the pixels and number of masks of each class, for JSON."""
     return {
         counted.name: {"share": float(np.round(counted.pixels / max(total, 1), 6)), "masks": counted.count}

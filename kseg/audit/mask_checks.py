@@ -17,7 +17,7 @@ from kseg.findings import Finding
 _RARE = 0.02  # mean share of foreground
 _MOSTLY_FOREGROUND = 0.8  # mean share of foreground
 _MOSTLY_EMPTY = 0.5  # of the masks
-_MOST_CLASSES = 64  # more values are instance numbers
+MOST_CLASSES = 64  # more values are instance numbers
 _RARE_VALUE = 0.01  # of the masks
 
 Masks = Sequence[tuple[str, MaskStatistics]]
@@ -83,7 +83,7 @@ def unexpected_values(masks: Masks, rule: Foreground) -> list[Finding]:
     else:
         few = max(1, _RARE_VALUE * len(hard))
         expected = {value for value, number in holders.items() if number > few} | {0, IGNORE, *(rule.values or ())}
-    if len(holders) > _MOST_CLASSES or len(expected - {0, IGNORE}) == 0:
+    if len(holders) > MOST_CLASSES or len(expected - {0, IGNORE}) == 0:
         return []
     files = [(name, sorted(set(mask.values.tolist()) - expected)) for name, mask in hard]
     return findings_of(

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from kseg.audit.alignment import Alignment, measure_alignment
-from kseg.audit.class_checks import ClassCount, class_shares, count_classes, describe_counts, missing_classes
+from kseg.audit.class_checks import ClassCount, as_plain, count_classes, describe_counts, missing_classes
 from kseg.audit.datasets import AuditedSet, open_set
 from kseg.audit.file_checks import check_files
 from kseg.audit.image_checks import check_images
@@ -115,7 +115,7 @@ class Audit:
         ]
         findings = [asdict(finding) | {"count": finding.count} for finding in self.findings]
         summary = {"dataset": self.name, "seconds": round(self.seconds, 2), "facts": self.facts()}
-        summary |= {"classes": class_shares(self.classes, self.pixels)}
+        summary |= {"classes": as_plain(self.classes, self.pixels)}
         return json.dumps(summary | {"findings": findings, "pairs": pairs}, indent=1, ensure_ascii=False)
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ TensorFlow is imported when a function here is called, and keras never.
 import contextlib
 import os
 
-from kseg.data.classes import Classes
+from kseg.data.classes import Classes, read_masks_of_splits
 from kseg.data.labels import Foreground, find_foreground
 from kseg.data.pipeline.batches import Batches, training_batches, validation_batches
 from kseg.data.sources.base import Source
@@ -28,6 +28,7 @@ __all__ = [
     "keep_tensorflow_off_gpu",
     "open_sources",
     "quiet_tensorflow",
+    "read_masks_of_splits",
     "training_batches",
     "validation_batches",
 ]

@@ -74,8 +74,11 @@ class _CountingMetric(keras.metrics.Metric):
         y_true, y_pred = leave_out(y_true, y_pred, sample_weight)
         activation = find_activation(y_true, y_pred, self.activation)
         self._begin(y_pred.shape[-1], activation)
-        counts = self._count(confusion_counts(y_true, y_pred, self._above, activation))
-        self._sums.add(ops.reshape(counts, (-1, self._size)))
+        self._sums.add(ops.reshape(self._counts_of(y_true, y_pred, activation), (-1, self._size)))
+
+    def _counts_of(self, y_true: KerasTensor, y_pred: KerasTensor, activation: Activation) -> KerasTensor:
+        """Return the counts to add for each image, int32 `(B, ...)` of `_size` values, from an aligned batch."""
+        return self._count(confusion_counts(y_true, y_pred, self._above, activation))
 
     def _begin(self, classes: int, activation: Activation) -> None:
         """Make the state for so many classes, or check that it is for as many."""
@@ -120,9 +123,13 @@ class _CountingMetric(keras.metrics.Metric):
 
     def counts(self) -> dict[str, Any]:
         """Return the exact totals since the last reset, as Python integers; of several classes a list for each."""
-        array = self._as_array().reshape(self._classes, len(self.totals))
-        of_total = array[0] if self._classes == 1 else array.T
+        by_class = self._exact_by_class()
+        of_total = by_class[0] if self._classes == 1 else by_class.T
         return dict(zip(self.totals, of_total.tolist(), strict=True))
+
+    def _exact_by_class(self) -> np.ndarray:
+        """Return the exact totals of each class, int64 `(C, len(totals))`."""
+        return self._as_array().reshape(self._classes, -1)
 
     def get_config(self) -> dict[str, Any]:
         own = {"threshold": self.threshold, "from_logits": self.from_logits, "activation": self.activation}
@@ -134,15 +141,10 @@ class _PixelMetric(_CountingMetric):
 
     totals = ("tp", "fp", "fn", "tn")
 
-    def update_state(self, y_true: KerasTensor, y_pred: KerasTensor, sample_weight: Any = None) -> None:
-        y_true, y_pred = leave_out(y_true, y_pred, sample_weight)
-        activation = find_activation(y_true, y_pred, self.activation)
-        self._begin(y_pred.shape[-1], activation)
+    def _counts_of(self, y_true: KerasTensor, y_pred: KerasTensor, activation: Activation) -> KerasTensor:
         if activation == "softmax":
-            counts = confusion_matrices(y_true, y_pred)
-        else:
-            counts = confusion_counts(y_true, y_pred, self._above)
-        self._sums.add(ops.reshape(counts, (-1, self._size)))
+            return confusion_matrices(y_true, y_pred)
+        return confusion_counts(y_true, y_pred, self._above)
 
     @property
     def _size(self) -> int:
@@ -156,13 +158,11 @@ class _PixelMetric(_CountingMetric):
         """
         return self._as_array().reshape(self._classes, -1)
 
-    def counts(self) -> dict[str, Any]:
-        """Return tp, fp, fn, tn since the last reset, as Python integers; of several classes a list for each."""
+    def _exact_by_class(self) -> np.ndarray:
         counts = self.confusion()
-        if self._has_background:
-            counts = np.stack(_one_against_all(counts, np.eye(self._classes, dtype=np.int64), np.sum), axis=-1)
-        of_total = counts[0] if self._classes == 1 else counts.T
-        return dict(zip(self.totals, of_total.tolist(), strict=True))
+        if not self._has_background:
+            return counts
+        return np.stack(_one_against_all(counts, np.eye(self._classes, dtype=np.int64), np.sum), axis=-1)
 
     def _by_class(self) -> list[KerasTensor]:
         if not self._has_background:
