@@ -16,9 +16,10 @@ __version__ = "0.1.0"
 IGNORE = 255
 """The mask value of a pixel that no loss and no metric looks at."""
 
-_PARTS = ("audit", "callbacks", "config", "data", "losses", "metrics", "models", "runs")
+_PARTS = ("audit", "callbacks", "config", "data", "inference", "losses", "metrics", "models", "runs")
+_FUNCTIONS = {"load": "kseg.inference", "preflight": "kseg.checks.preflight"}
 
-__all__ = ["IGNORE", "__version__", "preflight", *_PARTS]
+__all__ = ["IGNORE", "__version__", "load", "preflight", *_PARTS]
 
 if "keras" not in _sys.modules:
     _os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -27,9 +28,9 @@ if "keras" not in _sys.modules:
 def __getattr__(name: str) -> _Any:
     import importlib
 
-    if name == "preflight":
+    if name in _FUNCTIONS:
         importlib.import_module("kseg.backend")  # names a wrong KERAS_BACKEND before Keras fails on it
-        return importlib.import_module("kseg.checks.preflight").preflight
+        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
     if name in _PARTS:
         return importlib.import_module(f"kseg.{name}")
     raise AttributeError(f"module 'kseg' has no attribute {name!r}; expected one of {', '.join(__all__)}")

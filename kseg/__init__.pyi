@@ -2,11 +2,13 @@ from kseg import audit as audit
 from kseg import callbacks as callbacks
 from kseg import config as config
 from kseg import data as data
+from kseg import inference as inference
 from kseg import losses as losses
 from kseg import metrics as metrics
 from kseg import models as models
 from kseg import runs as runs
 from kseg.checks.preflight import preflight as preflight
+from kseg.inference import load as load
 
 __version__: str
 IGNORE: int
@@ -18,6 +20,8 @@ __all__ = [
     "callbacks",
     "config",
     "data",
+    "inference",
+    "load",
     "losses",
     "metrics",
     "models",

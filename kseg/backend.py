@@ -3,8 +3,12 @@
 Importing this module checks `KERAS_BACKEND`, so the parts of kseg that need Keras import it before Keras.
 """
 
+import contextlib
 import os
+import platform
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 from kseg.errors import KsegError
 
@@ -40,5 +44,33 @@ def check_environment(allowed: tuple[str, ...] = BACKENDS) -> None:
     if "keras" not in sys.modules and backend not in allowed:
         raise KsegError(f"KERAS_BACKEND is {backend}; kseg trains on jax or torch. {_SET_ONE}")
 
+
+@contextlib.contextmanager
+def keep_compiled_programs() -> Iterator[None]:
+    """On JAX, keep all compiled programs on disk, so that the next command does not compile them again.
+
+    JAX itself keeps only those that took over a second to compile; a short run compiles some 250 small ones, which take
+    half of its time. Each host has its own folder: code compiled for one processor need not run on another that shares
+    the home directory. A folder that the user chose is left alone.
+    """
+    import keras
+
+    if keras.config.backend() != "jax":
+        yield
+        return
+    import jax
+
+    former = {name: jax.config.values[name] for name in ("jax_compilation_cache_dir", _LEAST_SECONDS)}
+    if former["jax_compilation_cache_dir"] is None:
+        jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache/kseg/jax" / platform.node()))
+        jax.config.update(_LEAST_SECONDS, 0.0)
+    try:
+        yield
+    finally:
+        for name, value in former.items():
+            jax.config.update(name, value)
+
+
+_LEAST_SECONDS = "jax_persistent_cache_min_compile_time_secs"
 
 check_environment(_KERAS_BACKENDS)

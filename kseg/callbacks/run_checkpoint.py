@@ -44,6 +44,7 @@ from kseg.keras_private import (
     replace_train_function,
     set_initial_epoch,
 )
+from kseg.metadata import Metadata
 from kseg.storage.atomic import explain_write_errors, make_anew, removed_on_error, temporary_path
 from kseg.storage.lock import lock, unlock
 
@@ -93,6 +94,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         score: the value by which epochs are compared, greater is better; None keeps no best model.
         settings: the settings of the run, stored in the checkpoints.
         data: the description of the data, stored in the checkpoints.
+        metadata: how the model is used, stored in the checkpoints for `kseg.load`.
         remember: the callbacks whose memory is stored and restored. By default all of the `fit`, which are found on
             Python's stack since Keras has no public way to them.
         print_fn: called with each line of text.
@@ -128,6 +130,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         score: str | None = "val_f1",
         settings: Logs | None = None,
         data: str = "",
+        metadata: Metadata | None = None,
         remember: Sequence[keras.callbacks.Callback] | None = None,
         print_fn: Callable[[str], Any] = print,
     ) -> None:
@@ -164,6 +167,7 @@ class RunCheckpoint(keras.callbacks.Callback):
             settings=settings or state.settings,
             score=score or state.score,
             data=data or state.data,
+            metadata=metadata.as_data() if metadata else state.metadata,
             made_with=made_with(),
         )
 

@@ -29,6 +29,8 @@ class TrainingState:
     """The number of epochs that `fit` was asked for; 0 in files of older versions."""
     data: str = ""
     """A description of the training and validation examples, which changes if they do."""
+    metadata: Logs = field(default_factory=dict)
+    """How the model is used, as plain values: `Metadata.as_data`; empty if nobody said."""
     made_with: dict[str, str] = field(default_factory=dict)
     """The backend, and the versions of the packages that compute."""
 

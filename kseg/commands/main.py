@@ -3,9 +3,9 @@
 import sys
 
 import kseg
-from kseg.commands import audit, convert, train
+from kseg.commands import audit, convert, evaluate, predict, train
 
-_COMMANDS = {"train": train, "audit": audit, "convert": convert}
+_COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict, "audit": audit, "convert": convert}
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """Which classes the masks of a data set hold, and which of them a model tells apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -81,15 +81,40 @@ class Classes:
         return table
 
 
+Rule = Foreground | Classes
+"""How stored mask values become what the model is trained on."""
+
+
+def mask_reader(rule: Rule, name: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from stored values to 0, classes and 255, uint8 of the same shape.
+
+    It raises `KsegError` for a value that the rule does not cover; `name` is that of the data set, for the message.
+    """
+    table = rule.table()
+
+    def read(stored: np.ndarray) -> np.ndarray:
+        mask = table.take(stored)
+        if rule.only is not None and (mask == NOT_COVERED).any():
+            raise KsegError(
+                f"A mask of {name} holds a value other than {list_values(rule.only)}, the only values in the first "
+                "masks. Set the foreground values with --foreground, or select the classes with --classes."
+            )
+        return mask
+
+    return read
+
+
 @dataclass(frozen=True)
 class MaskReading:
     """How the masks of two splits are read, and what was found in them."""
 
-    rule: Foreground | Classes
+    rule: Rule
     described: str
     """What the masks of both splits hold, as text."""
     warnings: tuple[str, ...]
     """What a person should know before the first step."""
+    native_size: tuple[int, int]
+    """Median height and width of the training masks."""
 
 
 def read_masks_of_splits(
@@ -151,7 +176,7 @@ def _read_binary(
     refuse_uncovered(rule, training.name, validation.name, *surveys, setting)
     table = rule.table()
     rule = replace(rule, shares=tuple(class_shares(surveys[0], table, 2).tolist()))
-    return MaskReading(rule, _describe(surveys, table), ())
+    return MaskReading(rule, _describe(surveys, table), (), _median_size(surveys[0]))
 
 
 def _read_classes(
@@ -174,7 +199,13 @@ def _read_classes(
     rule = Classes(tuple(known[value] for value in values), tuple(values), known, rest)
     table = rule.table()
     rule = replace(rule, shares=tuple(class_shares(surveys[0], table, rule.task.outputs).tolist()))
-    return MaskReading(rule, _describe(surveys, table), tuple(_missing_classes(rule, surveys[1])))
+    warnings = tuple(_missing_classes(rule, surveys[1]))
+    return MaskReading(rule, _describe(surveys, table), warnings, _median_size(surveys[0]))
+
+
+def _median_size(survey: Sequence[MaskValues]) -> tuple[int, int]:
+    height, width = np.median([mask.size for mask in survey], axis=0).round().astype(int).tolist()
+    return height, width
 
 
 def _describe(surveys: Sequence[Sequence[MaskValues]], table: np.ndarray) -> str:

@@ -23,6 +23,8 @@ class MaskValues:
     """Each value once, ascending, uint16 `(N,)`."""
     counts: np.ndarray
     """The number of pixels with each, int64 `(N,)`."""
+    size: tuple[int, int] = (0, 0)
+    """Height and width of the mask."""
 
 
 def survey_masks(source: Source, *, until_foreground: bool = False) -> list[MaskValues]:
@@ -35,7 +37,7 @@ def survey_masks(source: Source, *, until_foreground: bool = False) -> list[Mask
     Raises:
         KsegError: a mask cannot be read.
     """
-    masks = (MaskValues(*np.unique(mask, return_counts=True)) for mask in stored_masks(source))
+    masks = (MaskValues(*np.unique(mask, return_counts=True), mask.shape[:2]) for mask in stored_masks(source))
     survey = list(islice(masks, _MASKS_TO_READ))
     if until_foreground and not any(mask.values.any() for mask in survey):
         for mask in masks:

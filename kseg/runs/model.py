@@ -7,11 +7,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from kseg import IGNORE, losses
-from kseg.config.train import ModelOptions
+from kseg import IGNORE, __version__, losses
+from kseg.config.train import ModelOptions, TrainConfig
 from kseg.data import Batches
 from kseg.errors import KsegError
+from kseg.metadata import Metadata
 from kseg.models import set_output_bias, unet
+from kseg.runs.data import RunData
 from kseg.task import Task
 
 _log = logging.getLogger("kseg")
@@ -85,6 +87,23 @@ def make_model(channels: int, task: Task, options: ModelOptions) -> keras.Model:
     """Return the network for images of so many channels, with random weights."""
     dtype = "mixed_bfloat16" if options.mixed_precision else "float32"
     return unet(channels, options.filters, outputs=task.outputs, dtype=dtype)
+
+
+def make_metadata(data: RunData, config: TrainConfig) -> Metadata:
+    """Return what the files of the model say about its use."""
+    return Metadata(
+        task=data.task,
+        threshold=config.fixed_threshold,
+        image_size=config.image_shape,
+        resize=config.resize,
+        native_size=data.masks.native_size,
+        size_multiple=config.size_multiple,
+        channels=data.training.channels,
+        bit_depth=data.training.bit_depth,
+        colours=() if config.colours == "auto" else config.colours,
+        rule=data.masks.rule,
+        version=__version__,
+    )
 
 
 def start_at_prior(model: keras.Model, task: Task, options: ModelOptions, batches: Batches) -> None:

@@ -2,15 +2,13 @@
 
 import contextlib
 import logging
-import os
-import platform
 from collections.abc import Iterator
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from kseg.backend import check_backend
+from kseg.backend import check_backend, keep_compiled_programs
 from kseg.callbacks import CollapseDetector, EpochSummary, HistoryFile, RunCheckpoint
 from kseg.checkpoints import checkpoints_in
 from kseg.checks.preflight import preflight
@@ -26,7 +24,7 @@ from kseg.runs.data_files import check_data_files
 from kseg.runs.directory import RunDirectory, open_run
 from kseg.runs.memory import check_memory
 from kseg.runs.messages import format_best, log_result, log_resumed, resume_command
-from kseg.runs.model import check_task, make_loss, make_model, start_at_prior
+from kseg.runs.model import check_task, make_loss, make_metadata, make_model, start_at_prior
 from kseg.runs.optimizer import make_optimizer
 from kseg.runs.places import remember_places
 from kseg.runs.result import TrainingResult
@@ -70,7 +68,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
     config = config.model_copy(update=data.resolved_settings())
 
     run = open_run(run_options, config.dataset, checkpoint, resume=resume)
-    with run.logging(), _keep_compiled_programs():
+    with run.logging(), keep_compiled_programs():
         _log.info(f"Run directory: {run.path}  (Keras {keras.__version__} on {keras.config.backend()})")
         saved = RunCheckpoint(
             run.path,
@@ -80,6 +78,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
             score="val_best_f1" if model_options.threshold == "auto" else "val_f1",
             settings=config.settings() | {"run_dir": None},
             data=data.summary,
+            metadata=make_metadata(data, config),
             print_fn=_log.info,
         )
         changes = _check_resumable(saved, config, model_options, data.summary)
@@ -144,27 +143,6 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
 def _check_backend(options: DataOptions) -> None:
     if check_backend() == "torch" and options.steps_per_execution > 1:
         raise KsegError(f"steps_per_execution: {options.steps_per_execution} is not allowed on torch; expected 1.")
-
-
-@contextlib.contextmanager
-def _keep_compiled_programs() -> Iterator[None]:
-    """On JAX, keep compiled programs on disk for the next run: 3 s less in its first epoch.
-
-    Each host has its own folder: code compiled for one processor need not run on another that shares the home
-    directory. A folder that the user chose is left alone.
-    """
-    if keras.config.backend() != "jax":
-        yield
-        return
-    import jax
-
-    former = jax.config.values["jax_compilation_cache_dir"]
-    if former is None and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(Path.home() / ".cache/kseg/jax" / platform.node()))
-    try:
-        yield
-    finally:
-        jax.config.update("jax_compilation_cache_dir", former)
 
 
 def _check_resumable(saved: RunCheckpoint, config: TrainConfig, model: ModelOptions, data: str) -> list[str]:

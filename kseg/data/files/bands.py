@@ -119,15 +119,24 @@ def _open_tiff(file: BinaryIO) -> BandImage | None:
 
 
 def _read_page(page: "TiffPage | TiffFrame | None") -> np.ndarray:
-    """Return the pixels of one page, and refuse a truncated file: tifffile would fill what is missing with zeros.
+    """Return the pixels of one page.
 
     Raises:
         ValueError: some of the pixels are not in the file.
     """
     if page is None:
         raise ValueError("a page of its channels is missing")
+    refuse_truncated(page)
+    return page.asarray()
+
+
+def refuse_truncated(page: "TiffPage | TiffFrame") -> None:
+    """Refuse a page of which a part is not in the file: tifffile would fill it with zeros.
+
+    Raises:
+        ValueError: a part is missing.
+    """
     size = page.parent.filehandle.size
     parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
     if not parts or any(count <= 0 or offset + count > size for offset, count in parts):
         raise ValueError("the file ends before its pixels do")
-    return page.asarray()

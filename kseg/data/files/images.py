@@ -45,7 +45,7 @@ def read_image(path: ImageFile, bit_depth: int = 8, channels: int = 3) -> np.nda
     """
     values = image_values(path)
     check_same_channels(path, values.shape[2], channels)
-    values = values if values.dtype == np.uint8 else _to_8_bits(values, bit_depth, path)
+    values = values if values.dtype == np.uint8 else to_8_bits(values, bit_depth, path)
     # A view: the three channels of a grey image share their memory.
     return np.broadcast_to(values, (*values.shape[:2], channels))
 
@@ -194,7 +194,12 @@ def _bits_for(value: int) -> int:
     return next(bits for bits in BIT_DEPTHS if value < 2**bits)
 
 
-def _to_8_bits(values: np.ndarray, bit_depth: int, path: ImageFile) -> np.ndarray:
+def to_8_bits(values: np.ndarray, bit_depth: int, path: ImageFile) -> np.ndarray:
+    """Scale integers from 0 to `2**bit_depth - 1` to 0 to 255, uint8; `path` is for the message.
+
+    Raises:
+        KsegError: there is a larger value.
+    """
     full_scale, largest = 2**bit_depth - 1, int(values.max())
     if largest > full_scale:
         raise KsegError(

@@ -18,8 +18,7 @@ import numpy as np
 
 from kseg import IGNORE
 from kseg.data.bridge import call_python, explain_read_errors
-from kseg.data.classes import Classes
-from kseg.data.labels import NOT_COVERED, Foreground, list_values
+from kseg.data.classes import Rule, mask_reader
 from kseg.data.pipeline.cache import Cache, CacheSetting, open_cache
 from kseg.data.sources.base import Source
 from kseg.data.transforms.augment import augment_batch, augment_example
@@ -89,7 +88,7 @@ class _Examples:
 
 def training_batches(
     source: Source,
-    foreground: Foreground | Classes,
+    foreground: Rule,
     *,
     image_size: tuple[int, int],
     batch_size: int,
@@ -203,7 +202,7 @@ def _blanks(like: "tf.data.Dataset") -> "tf.data.Dataset":
 
 def validation_batches(
     source: Source,
-    foreground: Foreground | Classes,
+    foreground: Rule,
     *,
     image_size: tuple[int, int],
     batch_size: int,
@@ -225,7 +224,7 @@ def validation_batches(
 
 
 def _examples(
-    source: Source, foreground: Foreground | Classes, image_size: tuple[int, int], how: Resize, setting: CacheSetting
+    source: Source, foreground: Rule, image_size: tuple[int, int], how: Resize, setting: CacheSetting
 ) -> _Examples:
     """Return the examples of a source; with a cache, all are read now."""
     if not len(source):
@@ -240,19 +239,13 @@ def _examples(
     return _Examples(source.indices, cache.read, image_shape, cache_note)
 
 
-def _reader(source: Source, foreground: Foreground | Classes, image_size: tuple[int, int], how: Resize) -> Reader:
+def _reader(source: Source, foreground: Rule, image_size: tuple[int, int], how: Resize) -> Reader:
     """Return a function that reads an example, resizes it, and applies the foreground rule."""
-    table = foreground.table()
+    read_mask = mask_reader(foreground, source.name)
 
     def read(index: int, *content: bytes) -> Arrays:
         image, mask = scale(*source.read(index, *content), image_size, how)
-        mask = table.take(mask)
-        if foreground.only is not None and (mask == NOT_COVERED).any():
-            raise KsegError(
-                f"A mask of {source.name} holds a value other than {list_values(foreground.only)}, the only values in "
-                "the first masks. Set the foreground values with --foreground, or select the classes with --classes."
-            )
-        return pad_or_crop(image, image_size, 0), pad_or_crop(mask, image_size, IGNORE)
+        return pad_or_crop(image, image_size, 0), pad_or_crop(read_mask(mask), image_size, IGNORE)
 
     return read
 

@@ -24,14 +24,19 @@ def scale(image: np.ndarray, mask: np.ndarray, size: tuple[int, int], how: Resiz
     Returns:
         The image and the mask, of the same dtypes.
     """
-    height, width = size if how == "stretch" else _keep_ratio(image.shape[:2], size, how)
+    image = scale_image(image, size, how)
+    # INTER_NEAREST would be half a pixel off.
+    return image, _resize(mask, (image.shape[0], image.shape[1]), cv2.INTER_NEAREST_EXACT)
+
+
+def scale_image(image: np.ndarray, size: tuple[int, int], how: Resize) -> np.ndarray:
+    """Scale an image alone, as `scale` does."""
+    height, width = scaled_size((image.shape[0], image.shape[1]), size, how)
     grey = image.shape[2] == 3 and image.strides[2] == 0  # a view of one channel, three times
     smaller = min(image.shape[0], height), min(image.shape[1], width)
     image = _shrink(image[..., :1] if grey else image, smaller)
     image = _resize(image, (height, width), cv2.INTER_LINEAR)
-    # INTER_NEAREST would be half a pixel off.
-    mask = _resize(mask, (height, width), cv2.INTER_NEAREST_EXACT)
-    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if grey else image, mask
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2RGB) if grey else image
 
 
 def _shrink(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -75,8 +80,14 @@ def pad_or_crop(array: np.ndarray, size: tuple[int, int], fill: int) -> np.ndarr
     return array
 
 
-def _keep_ratio(shape: tuple[int, int], size: tuple[int, int], how: Resize) -> tuple[int, int]:
-    """Return a height and width of the same ratio: the largest in `size` ("pad"), the smallest around it ("crop")."""
+def scaled_size(shape: tuple[int, int], size: tuple[int, int], how: Resize) -> tuple[int, int]:
+    """Return the height and width to which `scale` brings an image.
+
+    It is `size` with "stretch"; else of the image's ratio, the largest in `size` ("pad") or the smallest around it
+    ("crop").
+    """
+    if how == "stretch":
+        return size
     factors = [new / old for old, new in zip(shape, size, strict=True)]
     factor = min(factors) if how == "pad" else max(factors)
     return max(round(shape[0] * factor), 1), max(round(shape[1] * factor), 1)

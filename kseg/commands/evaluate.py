@@ -1,0 +1,92 @@
+"""The command `kseg evaluate`."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from pydantic import Field
+
+from kseg.commands.guard import guard
+from kseg.config.evaluate import EvaluateConfig
+from kseg.data import quiet_tensorflow
+from kseg.errors import KsegError
+
+SUMMARY = "Score a trained model at the images' own size, beside what a trivial answer would score."
+
+_STYLE: dict[str, Any] = {"config": (tyro.conf.OmitArgPrefixes,)}
+
+
+@dataclass(frozen=True)
+class _Model:
+    model: tyro.conf.Positional[Path]
+    dataset: str | None = None
+
+
+class Arguments(EvaluateConfig):
+    """Score a trained model at the images' own size, beside what a trivial answer would score.
+
+    Without --dataset: the one that it was trained on, and its validation images. Writes evaluation.json, images.csv and
+    evaluation.png. Exit status: 0; 2 if something has to be put right; 130 after Ctrl-C.
+    """
+
+    model: tyro.conf.Positional[Path] = Field(description="A run's best.keras, or another .keras file.")
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "kseg evaluate") -> int:
+    """Evaluate as the arguments say.
+
+    Returns:
+        0; 2 if something has to be put right; 130 after Ctrl-C.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    return guard(lambda: _evaluate(parse(arguments, prog)))
+
+
+def parse(arguments: Sequence[str], prog: str) -> Arguments:
+    """Return what the arguments say; where its data set is not named, the settings of the run that made the model.
+
+    Raises:
+        KsegError: no data set is named, and the model does not come from a run that was started here.
+        SystemExit: after `--help`, or a flag that is not allowed.
+    """
+    if not {"-h", "--help"} & set(arguments):
+        named, _ = tyro.cli(_Model, args=arguments, prog=prog, return_unknown_args=True, add_help=False, **_STYLE)
+        if named.dataset is None:
+            arguments = [*_data_of_run(named.model), *arguments]
+    return tyro.cli(Annotated[Arguments, tyro.conf.arg(name="")], prog=prog, args=arguments, **_STYLE)
+
+
+def _data_of_run(model: Path) -> list[str]:
+    """Return the flags that name the data set of a model's run, and its splits."""
+    from kseg.checkpoints import read_state
+    from kseg.runs.places import recall_places
+
+    settings = read_state(model).settings
+    if not settings:
+        raise KsegError(f"{model} comes from no run of kseg train. Name a --dataset.")
+    settings |= recall_places(model.parent, settings, model)
+    flags = []
+    for name in ("dataset", "data_dir", "train_split", "val_split", "val_fraction", "seed"):
+        if settings.get(name) is not None:
+            flags += [f"--{name.replace('_', '-')}", str(settings[name])]
+    return flags
+
+
+def _evaluate(given: Arguments) -> int:
+    from kseg.backend import check_environment, keep_compiled_programs
+
+    check_environment()
+    quiet_tensorflow()
+    from kseg.inference.evaluate import evaluate
+    from kseg.inference.evaluation_files import describe, write_files
+
+    folder = given.out or given.model.parent / "evaluation"
+    with keep_compiled_programs():
+        evaluation = evaluate(given.model, given)
+    write_files(evaluation, folder)
+    print(describe(evaluation))
+    print(f"\nBy image: {folder / 'images.csv'}; curves: {folder / 'evaluation.png'}")
+    return 0

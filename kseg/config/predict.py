@@ -1,0 +1,45 @@
+"""The settings of a prediction."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from kseg.config.base import Settings
+
+
+class UseOptions(Settings):
+    """How a model is used: which models, how large images are seen, what counts as foreground."""
+
+    ensemble: tuple[Path, ...] = Field(
+        (), description="More models of the same task; the mean of all probabilities is taken."
+    )
+    tile: int | None = Field(
+        None,
+        ge=1,
+        description="Side of tiles, in pixels, at the images' own size; for images much larger than those of training. "
+        "None: each image as in training, resized, and its probabilities resized back.",
+    )
+    overlap: float = Field(0.5, ge=0, lt=1, description="Share of a tile that the next tile covers too.")
+    tta: tuple[Literal["mirrors", "turns", "scales"], ...] = Field(
+        (),
+        description="Test-time augmentation: which other views of an image are predicted, and averaged with it. turns: "
+        "by quarters; scales: 0.75 and 1.25 times as large.",
+    )
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="A pixel is foreground if its probability is above this. None: the model's own threshold."
+    )
+    batch_size: int = Field(4, ge=1, description="Images, or tiles, that go through the model at once.")
+
+
+class PredictConfig(UseOptions):
+    """The settings of a prediction."""
+
+    out: Path = Field(description="Folder to write to; a new one, or that of the same command before, which goes on.")
+    probabilities: Literal["none", "png", "npy"] = Field(
+        "none",
+        description="Probabilities besides the masks. png: of 16 bits, 65535 is 1, one file a class; npy: float32, "
+        "(height, width, outputs).",
+    )
+    overlays: bool = Field(False, description="Draw each mask over its image.")
+    overwrite: bool = Field(False, description="Replace results that are there already.")

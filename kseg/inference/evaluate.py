@@ -1,0 +1,165 @@
+"""Score a model at the images' own size, image by image."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from kseg.config.evaluate import EvaluateConfig
+from kseg.data import open_sources, read_masks_of_splits
+from kseg.data.bridge import call_python, explain_read_errors
+from kseg.data.classes import Classes, Rule, mask_reader
+from kseg.data.files.rows import Rows
+from kseg.data.sources.base import Source
+from kseg.data.sources.file_source import FileSource
+from kseg.errors import KsegError
+from kseg.inference.calibration import Calibration
+from kseg.inference.predictor import Predictor, load
+from kseg.inference.scores import ImageScores, score_image, summarise
+from kseg.metadata import Metadata
+
+_LARGEST_IMAGE = 2**31  # bytes of probabilities
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a model on a data set."""
+
+    dataset: str
+    names: tuple[str, ...]
+    """Of the foreground classes."""
+    images: list[ImageScores]
+    calibration: Calibration
+
+    def summary(self) -> dict[str, Any]:
+        """Return all scores as plain values, for JSON."""
+        groups = sorted({image.group for image in self.images})
+        by_group = {
+            group: summarise([image for image in self.images if image.group == group], self.names) for group in groups
+        }
+        return {
+            "dataset": self.dataset,
+            **summarise(self.images, self.names),
+            **self.calibration.summary(self.names),
+            "groups": by_group if groups != [""] else {},
+        }
+
+
+def evaluate(model: Path, config: EvaluateConfig) -> Evaluation:
+    """Score a model on a data set, at the images' own size.
+
+    Args:
+        model: the `.keras` file.
+        config: the data set, the part of it, and how the model is used.
+
+    Raises:
+        KsegError: the model or the data cannot be read, or do not fit each other.
+    """
+    pattern = _compile(config.group_by)
+    predictor = load(
+        model,
+        *config.ensemble,
+        tile=config.tile,
+        overlap=config.overlap,
+        tta=config.tta,
+        threshold=config.threshold,
+        batch_size=config.batch_size,
+    )
+    metadata = predictor.metadata
+    opening = config.opening() | ({"colours": metadata.colours} if metadata.colours else {})
+    training, validation = open_sources(config.dataset, **opening)
+    sources = {"training": [training], "validation": [validation], "all": [training, validation]}[config.split]
+    rule = _rule(metadata, training, validation, config)
+    names = metadata.task.foreground_classes
+    calibration = Calibration(len(names), metadata.task.kind == "multiclass")
+    images = []
+    with tqdm(total=sum(map(len, sources)), desc="Evaluating", unit=" images", delay=2, leave=False) as progress:
+        for source in sources:
+            read_mask = mask_reader(rule, source.name)
+            for name, image, stored in _examples(source):
+                truth = read_mask(stored)[..., 0]
+                probabilities = _predict(predictor, name, image)
+                calibration.add(truth, probabilities)
+                predicted = predictor.decide(probabilities)
+                images.append(score_image(name, _group(name, pattern), truth, predicted, len(names)))
+                progress.update()
+    return Evaluation(config.dataset, names, images, calibration)
+
+
+def _predict(predictor: Predictor, name: str, image: np.ndarray) -> np.ndarray:
+    metadata = predictor.metadata
+    if image.shape[2] != metadata.channels:
+        raise KsegError(f"{name} has {image.shape[2]} channels; the model takes {metadata.channels}.")
+    if image.shape[0] * image.shape[1] * metadata.task.outputs * 4 > _LARGEST_IMAGE:
+        raise KsegError(f"{name} is {image.shape[1]} x {image.shape[0]}, too large to evaluate. Cut it into parts.")
+    return np.concatenate(list(predictor.bands(Rows.of(image))))
+
+
+def _rule(metadata: Metadata, training: Source, validation: Source, config: EvaluateConfig) -> Rule:
+    """Return how masks are read: as the settings say, or as in training, by the names of classes where there are any.
+
+    Raises:
+        KsegError: the masks of this data set are of another task or other classes.
+    """
+    chosen = {name for name in config.reading() if getattr(config, name) != EvaluateConfig.model_fields[name].default}
+    rule = metadata.rule
+    if chosen or rule is None:
+        rule = read_masks_of_splits(training, validation, **config.reading()).rule
+    elif isinstance(rule, Classes) and training.classes:
+        value_of = {name: value for value, name in training.classes.items()}
+        missing = [name for name in rule.names if name not in value_of]
+        if missing:
+            raise KsegError(
+                f"{training.name} has no class {', '.join(missing)}, which the model tells apart; its classes are "
+                f"{', '.join(value_of)}. Say with --classes which of them are the model's, in its order."
+            )
+        rule = Classes(rule.names, tuple(value_of[name] for name in rule.names), dict(training.classes), rule.rest)
+    if rule.task.kind != metadata.task.kind or rule.task.outputs != metadata.task.outputs:
+        raise KsegError(
+            f"The masks of {training.name} are read as {rule.task}, and the model is for {metadata.task}. Set "
+            "--foreground, or --classes, so that they agree."
+        )
+    return rule
+
+
+def _examples(source: Source) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield name, image and stored mask of each example."""
+    import tensorflow as tf
+
+    examples = source.examples().map(
+        lambda index, *content: (index, *call_python(source.read, ("uint8", "uint16"), index, *content)),
+        num_parallel_calls=2,
+    )
+    with explain_read_errors(source.name):
+        for index, image, mask in examples.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+            yield _name(source, int(index)), image, mask
+
+
+def _name(source: Source, index: int) -> str:
+    return str(source.files(index)[0]) if isinstance(source, FileSource) else f"{source.name}, example {index}"
+
+
+def _compile(group_by: str | None) -> re.Pattern[str] | None:
+    if group_by is None:
+        return None
+    try:
+        pattern = re.compile(r"([^/]+)/[^/]+$" if group_by == "folder" else group_by)
+    except re.error as error:
+        raise KsegError(f"group_by: {group_by!r} is no regular expression: {error}.") from error
+    if pattern.groups != 1:
+        raise KsegError(
+            f"group_by: {group_by!r} has {pattern.groups} groups in brackets; expected folder, or a regular expression "
+            "with one, such as '(site[0-9]+)'."
+        )
+    return pattern
+
+
+def _group(name: str, pattern: re.Pattern[str] | None) -> str:
+    if pattern is None:
+        return ""
+    found = pattern.search(name)
+    return found[1] if found else "no group"
