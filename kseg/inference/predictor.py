@@ -13,6 +13,7 @@ import kseg.models  # noqa: F401 (registers what a saved model may hold)
 from kseg.checkpoints import read_state
 from kseg.data.files.images import to_8_bits
 from kseg.data.files.rows import Rows, open_rows
+from kseg.data.layouts.paths import is_file
 from kseg.data.transforms.resize import pad_or_crop, scale_image, scaled_size
 from kseg.errors import KsegError
 from kseg.inference.network import Network, TestTimeAugmentation, resize_linear
@@ -74,14 +75,14 @@ def load(
 def _open_model(path: str | PathLike[str]) -> tuple[keras.Model, Metadata]:
     if Path(path).suffix != ".keras":
         raise KsegError(f"{path} is no model; expected a .keras file, such as best.keras of a run.")
+    if not is_file(Path(path)):
+        raise KsegError(f"There is no model {path}. Expected a .keras file, such as best.keras of a run.")
     try:
         state = read_state(path)
     except KsegError:
         state = None
     try:
         model = keras.models.load_model(path, compile=False)
-    except FileNotFoundError:
-        raise KsegError(f"There is no model {path}. Expected a .keras file, such as best.keras of a run.") from None
     except Exception as error:  # a damaged file can raise anything in a parser
         reason = str(error).strip().partition("\n")[0]
         raise KsegError(

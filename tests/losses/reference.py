@@ -69,11 +69,11 @@ def dice_with_foreground(y_true, y_pred, smooth=1.0):
 
 def lovasz_of(errors, foreground):
     """1 - IoU after each further error, the largest first, times the error: from sets, one pixel at a time."""
-    order = np.argsort(-errors, kind="stable")
-    wrong, before, total = np.zeros(len(order), bool), 0.0, 0.0
-    for pixel in order:
-        wrong[pixel] = True
-        lost = 1 - (foreground & ~wrong).sum() / (foreground | wrong).sum()
+    before, total = 0.0, 0.0
+    found = union = int(foreground.sum())  # with no pixel wrong, the prediction is the foreground
+    for pixel in np.argsort(-errors, kind="stable"):
+        found, union = (found - 1, union) if foreground[pixel] else (found, union + 1)
+        lost = 1 - found / union
         total += errors[pixel] * (lost - before)
         before = lost
     return total

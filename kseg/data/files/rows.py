@@ -72,36 +72,38 @@ def _open_large_tiff(path: str, bit_depth: int, channels: int) -> Rows | None:
     """Return the rows of a large TIFF without a palette, alpha, planes or a turn; None: read it as a whole."""
     import tifffile
 
-    tiff = tifffile.TiffFile(path)
-    page = tiff.pages.first
-    height, width, samples = page.imagelength, page.imagewidth, page.samplesperpixel
-    is_plain = (
-        len(tiff.pages) == 1
-        and page.photometric in (_MIN_IS_BLACK, _RGB)
-        and page.dtype in (np.uint8, np.uint16)
-        and page.planarconfig == 1
-        and not page.extrasamples
-        and page.tags.valueof(ORIENTATION, 1) == 1
-    )
-    if not is_plain or not _is_large(height, width):
-        tiff.close()
-        return None
-    part_height, part_width = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, width)
-    refuse_truncated(page)
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages.first
+        is_plain = (
+            len(tiff.pages) == 1
+            and page.photometric in (_MIN_IS_BLACK, _RGB)
+            and page.dtype in (np.uint8, np.uint16)
+            and page.planarconfig == 1
+            and not page.extrasamples
+            and page.tags.valueof(ORIENTATION, 1) == 1
+        )
+        height, width, samples = page.imagelength, page.imagewidth, page.samplesperpixel
+        if not is_plain or not _is_large(height, width):
+            return None
+        refuse_truncated(page)
+        decode, tables = page.decode, page.jpegtables
+        parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+        part_height, part_width = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, width)
+        dtype = page.dtype
     parts_across = -(-width // part_width)
 
     def read(first: int, last: int) -> np.ndarray:
-        top = first // part_height
-        rows = np.zeros((last - top * part_height, width, samples), page.dtype)
-        for index in range(top * parts_across, -(-last // part_height) * parts_across):
-            tiff.filehandle.seek(page.dataoffsets[index])
-            encoded = tiff.filehandle.read(page.databytecounts[index])
-            part, (_, _, y, x, _), shape = page.decode(encoded, index, jpegtables=page.jpegtables)
-            if part is None:  # ruled out by `refuse_truncated`
-                raise ValueError("a part of its pixels is missing")
-            y -= top * part_height
-            stop = min(y + shape[1], len(rows))
-            rows[y:stop, x : x + shape[2]] = part[0, : stop - y, : shape[2]]
-        return rows[first - top * part_height :]
+        top = first // part_height * part_height
+        rows = np.zeros((last - top, width, samples), dtype)
+        with Path(path).open("rb") as file:
+            for index in range(top // part_height * parts_across, -(-last // part_height) * parts_across):
+                offset, size = parts[index]
+                file.seek(offset)
+                part, (_, _, y, x, _), _ = decode(file.read(size), index, jpegtables=tables)
+                if part is None:  # ruled out by `refuse_truncated`
+                    raise ValueError("a part of its pixels is missing")
+                inside = rows[y - top : y - top + part.shape[1], x : x + part.shape[2]]
+                inside[:] = part[0, : inside.shape[0], : inside.shape[1]]
+        return rows[first - top :]
 
     return _convert(path, (height, width, samples), read, bit_depth, channels)
