@@ -1,7 +1,7 @@
 """What the file of a model says about its use: the task, and how images become what the network takes."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Self
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -49,7 +49,8 @@ class Metadata:
 
     def as_data(self) -> dict[str, Any]:
         """Return all of it as plain values, for JSON."""
-        return asdict(self)
+        data: dict[str, Any] = TypeAdapter(type(self)).dump_python(self, mode="json")
+        return data
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Self:

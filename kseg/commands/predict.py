@@ -26,7 +26,7 @@ class Arguments(PredictConfig):
 
     model: tyro.conf.Positional[Path] = Field(description="A run's best.keras, or another .keras file.")
     inputs: tyro.conf.Positional[tuple[str, ...]] = Field(
-        min_length=1, description="Images, folders, patterns in quotes, .txt files with a path on each line."
+        description="Images, folders, patterns in quotes, .txt files with a path on each line."
     )
 
 

@@ -31,6 +31,8 @@ def find_inputs(given: Sequence[str]) -> list[Input]:
         KsegError: something is not there, or is no image; a folder, a pattern or a list has none; or two images would
             still have one name.
     """
+    if not given:
+        raise KsegError("There is nothing to predict; expected images, folders, patterns in quotes, or .txt files.")
     found: dict[Path, tuple[Path, Path]] = {}
     for one in given:
         for path, folder in _images_of(one):

@@ -77,7 +77,7 @@ class Results:
         base = self.folder / "probabilities" / name
         base.parent.mkdir(parents=True, exist_ok=True)
         if how == "npy":
-            write_atomically(base.with_name(f"{base.name}.npy"), lambda path: np.save(path.open("wb"), probabilities))
+            write_atomically(base.with_name(f"{base.name}.npy"), lambda path: np.save(path, probabilities))
             return
         single = probabilities.shape[2] == 1
         for index, label in enumerate(safe_names(self._metadata.task.classes)):
@@ -94,10 +94,15 @@ class Results:
         write_atomically(path, lambda temporary: picture.save(temporary, "JPEG", quality=90))
 
     def save_mask(self, name: str, mask: np.ndarray) -> None:
-        """Write a mask, uint8 `(H, W)`: 0 and 255, or class indices with a palette; and its line of the table."""
+        """Write a mask, uint8 `(H, W)`: 0 and 255, or class indices with a palette; and its line of the table.
+
+        Of one class, `mask` itself becomes 0 and 255: a large one is not copied.
+        """
         self._rows[name] = self._row(name, mask)
         binary = self._metadata.task.kind == "binary"
-        _write_png(self.mask_file(name), mask * np.uint8(255) if binary else mask, None if binary else self.palette)
+        if binary:
+            mask *= 255
+        _write_png(self.mask_file(name), mask, None if binary else self.palette)
         with (self.folder / _TABLE).open("a", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.DictWriter(file, list(self._rows[name]))
             if not file.tell():
@@ -107,7 +112,7 @@ class Results:
     def _row(self, name: str, mask: np.ndarray) -> dict[str, Any]:
         row: dict[str, Any] = {"image": name, "height": mask.shape[0], "width": mask.shape[1]}
         for index, label in enumerate(safe_names(self._classes), start=1):
-            area = mask == index
+            area = mask.view(bool) if self._metadata.task.kind == "binary" else mask == index
             pixels = int(area.sum())
             row[f"pixels_{label}"] = pixels
             row[f"share_{label}"] = f"{pixels / mask.size:.6g}"

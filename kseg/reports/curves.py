@@ -27,7 +27,8 @@ def save_curves(path: Path, names: Sequence[str], f1: np.ndarray, confidence: np
             (line,) = left.plot(thresholds, curve, label=f"{name}: best {curve[best]:.3f} at {thresholds[best]:.2f}")
             left.plot(thresholds[best], curve[best], "o", color=line.get_color())
     left.set(xlim=(0, 1), ylim=(0, 1), xlabel="threshold", ylabel="F1")
-    left.legend(fontsize=8, loc="lower center")
+    if left.lines:
+        left.legend(fontsize=8, loc="lower center")
     left.grid(alpha=0.3)
     pixels, chance, hits = confidence
     known = pixels > 0

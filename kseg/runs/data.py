@@ -4,6 +4,8 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from kseg.config.train import DataOptions
 from kseg.data import Batches, open_sources, training_batches, validation_batches
 from kseg.data.classes import MaskReading, read_masks_of_splits
@@ -11,6 +13,7 @@ from kseg.data.sources.base import Source
 from kseg.data.sources.file_source import FileSource
 from kseg.data.transforms.strengths import find_augmentation
 from kseg.errors import KsegError
+from kseg.inference.scores import trivial_scores
 from kseg.runs.directory import RunDirectory, warn_if_inside
 from kseg.task import Task
 
@@ -18,6 +21,7 @@ _log = logging.getLogger("kseg")
 
 # Masks that fit the stored pixels by chance are few: from so many turned images on, more than this share is none.
 _FEWEST_TURNED, _MOST_STORED = 3, 0.75
+_MOSTLY_FOREGROUND = 0.5
 
 
 @dataclass(frozen=True)
@@ -114,9 +118,24 @@ def log_data(data: RunData, options: DataOptions, run: RunDirectory) -> None:
     _log.info(f"Task: {data.task}{'; 255 ignored' if several else ''}")
     _log.info(f"{'Mask values' if several else 'Foreground'}: {data.masks.rule}")
     _log.info(f"Masks, {data.masks.described}")
+    _log_trivial_score(data)
     for warning in data.masks.warnings:
         _log.warning(f"⚠️  {warning}")
     _log.info(f"Augmentation: {options.augment}: {find_augmentation(options.augment)}")
+
+
+def _log_trivial_score(data: RunData) -> None:
+    """Log which F1 the same answer for every pixel has: a score near it means that nothing was learned."""
+    shares = np.array(data.masks.rule.shares[1:])
+    names = data.task.foreground_classes
+    counts = np.stack([0 * shares, 0 * shares, shares, 1 - shares], axis=-1)
+    f1, answer = trivial_scores(counts, names)["f1"]
+    _log.info(f"The same answer for every pixel has F1 {f1:.3f} ({answer})")
+    if data.task.kind == "binary" and shares[0] > _MOSTLY_FOREGROUND:
+        _log.warning(
+            f"⚠️  {shares[0]:.0%} of the pixels are foreground, so F1 is high whatever is learned. If the rest is what "
+            "you look for, make it foreground: --foreground 0."
+        )
 
 
 def make_batches(data: RunData, options: DataOptions, start: tuple[int, int]) -> tuple[Batches, Batches]:

@@ -49,9 +49,9 @@ def log_result(result: TrainingResult, config: TrainConfig, task: Task, detector
         _log.info(f"Threshold:   {state.threshold:.4g}, so masks are where logits > {logit:.4g}")
     if task.kind == "multiclass":
         _log.info("Classes:     logits.argmax(-1) is the index of each pixel's class")
-    _log.info(
-        f"In Python:   import kseg.losses, kseg.metrics, keras; model = keras.models.load_model('{run.best_or_last}')"
-    )
+    _log.info(f"Evaluate:    kseg evaluate {run.best_or_last}")
+    _log.info(f"Predict:     kseg predict {run.best_or_last} IMAGES --out FOLDER")
+    _log.info(f"In Python:   import kseg; mask = kseg.load('{run.best_or_last}')('photo.jpg')")
 
 
 def _advice(result: TrainingResult, config: TrainConfig, detector: CollapseDetector) -> str:
