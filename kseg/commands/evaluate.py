@@ -12,7 +12,6 @@ from pydantic import Field
 from kseg.commands.guard import guard
 from kseg.config.evaluate import EvaluateConfig
 from kseg.data import quiet_tensorflow
-from kseg.errors import KsegError
 
 SUMMARY = "Score a trained model at the images' own size, beside what a trivial answer would score."
 
@@ -61,18 +60,10 @@ def parse(arguments: Sequence[str], prog: str) -> Arguments:
 
 def _data_of_run(model: Path) -> list[str]:
     """Return the flags that name the data set of a model's run, and its splits."""
-    from kseg.checkpoints import read_state
-    from kseg.runs.places import recall_places
+    from kseg.runs.places import data_of_model
 
-    settings = read_state(model).settings
-    if not settings:
-        raise KsegError(f"{model} comes from no run of kseg train. Name a --dataset.")
-    settings |= recall_places(model.parent, settings, model)
-    flags = []
-    for name in ("dataset", "data_dir", "train_split", "val_split", "val_fraction", "seed"):
-        if settings.get(name) is not None:
-            flags += [f"--{name.replace('_', '-')}", str(settings[name])]
-    return flags
+    given = {name: value for name, value in data_of_model(model).items() if value is not None}
+    return [text for name, value in given.items() for text in (f"--{name.replace('_', '-')}", str(value))]
 
 
 def _evaluate(given: Arguments) -> int:

@@ -3,9 +3,16 @@
 import sys
 
 import kseg
-from kseg.commands import audit, convert, evaluate, predict, train
+from kseg.commands import audit, convert, evaluate, export, predict, train
 
-_COMMANDS = {"train": train, "evaluate": evaluate, "predict": predict, "audit": audit, "convert": convert}
+_COMMANDS = {
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "export": export,
+    "audit": audit,
+    "convert": convert,
+}
 
 
 def main() -> int:

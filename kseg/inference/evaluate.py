@@ -73,14 +73,14 @@ def evaluate(model: Path, config: EvaluateConfig) -> Evaluation:
     opening = config.opening() | ({"colours": metadata.colours} if metadata.colours else {})
     training, validation = open_sources(config.dataset, **opening)
     sources = {"training": [training], "validation": [validation], "all": [training, validation]}[config.split]
-    rule = _rule(metadata, training, validation, config)
+    rule = find_rule(metadata, training, validation, config)
     names = metadata.task.foreground_classes
     calibration = Calibration(len(names), metadata.task.kind == "multiclass")
     images = []
     with tqdm(total=sum(map(len, sources)), desc="Evaluating", unit=" images", delay=2, leave=False) as progress:
         for source in sources:
             read_mask = mask_reader(rule, source.name)
-            for name, image, stored in _examples(source):
+            for name, image, stored in examples(source):
                 truth = read_mask(stored)[..., 0]
                 probabilities = _predict(predictor, name, image)
                 calibration.add(truth, probabilities)
@@ -99,16 +99,17 @@ def _predict(predictor: Predictor, name: str, image: np.ndarray) -> np.ndarray:
     return np.concatenate(list(predictor.bands(Rows.of(image))))
 
 
-def _rule(metadata: Metadata, training: Source, validation: Source, config: EvaluateConfig) -> Rule:
+def find_rule(metadata: Metadata, training: Source, validation: Source, config: EvaluateConfig | None = None) -> Rule:
     """Return how masks are read: as the settings say, or as in training, by the names of classes where there are any.
 
     Raises:
         KsegError: the masks of this data set are of another task or other classes.
     """
-    chosen = {name for name in config.reading() if getattr(config, name) != EvaluateConfig.model_fields[name].default}
+    settings = config.reading() if config else {}
+    chosen = {name for name, value in settings.items() if value != EvaluateConfig.model_fields[name].default}
     rule = metadata.rule
     if chosen or rule is None:
-        rule = read_masks_of_splits(training, validation, **config.reading()).rule
+        rule = read_masks_of_splits(training, validation, **settings).rule
     elif isinstance(rule, Classes) and training.classes:
         value_of = {name: value for value, name in training.classes.items()}
         missing = [name for name in rule.names if name not in value_of]
@@ -126,7 +127,7 @@ def _rule(metadata: Metadata, training: Source, validation: Source, config: Eval
     return rule
 
 
-def _examples(source: Source) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def examples(source: Source) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield name, image and stored mask of each example."""
     import tensorflow as tf
 

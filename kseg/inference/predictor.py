@@ -58,7 +58,7 @@ def load(
         predictor = kseg.load("runs/cells/best.keras")
         mask = predictor("photo.jpg")  # uint8 (H, W): 0 and 1, or class indices
     """
-    models, all_metadata = zip(*map(_open_model, (path, *others)), strict=True)
+    models, all_metadata = zip(*map(open_model, (path, *others)), strict=True)
     metadata = all_metadata[0]
     for other, its_metadata in zip(others, all_metadata[1:], strict=True):
         _refuse_another_kind(Path(path), metadata, Path(other), its_metadata)
@@ -72,7 +72,12 @@ def load(
     return Predictor(models, metadata, tile=tile, overlap=overlap, tta=tta, batch_size=batch_size)
 
 
-def _open_model(path: str | PathLike[str]) -> tuple[keras.Model, Metadata]:
+def open_model(path: str | PathLike[str]) -> tuple[keras.Model, Metadata]:
+    """Return the model in a file, and what the file says about its use; no code in the file is run.
+
+    Raises:
+        KsegError: it cannot be read, needs code of its own, or is no model from images to logits.
+    """
     if Path(path).suffix != ".keras":
         raise KsegError(f"{path} is no model; expected a .keras file, such as best.keras of a run.")
     if not is_file(Path(path)):

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kseg.checkpoints import read_state
 from kseg.config.base import PLACE, is_marked
 from kseg.config.train import TrainConfig
 from kseg.errors import KsegError
@@ -66,6 +67,19 @@ def recall_places(run_dir: Path, settings: Mapping[str, Any], source: Path) -> d
         f"from elsewhere does not decide what is read, run or downloaded: add --dataset {named}{more} if you trust it, "
         "or the place of your data."
     )
+
+
+def data_of_model(model: Path) -> dict[str, Any]:
+    """Return the data set and the splits of the run that made a model, by the names of the settings.
+
+    Raises:
+        KsegError: it comes from no run, or from one that was not started here.
+    """
+    settings = read_state(model).settings
+    if not settings:
+        raise KsegError(f"{model} comes from no run of kseg train. Name a --dataset.")
+    splits = {name: settings.get(name) for name in ("train_split", "val_split", "val_fraction", "seed")}
+    return recall_places(model.parent, settings, model) | splits
 
 
 def _record_of(run_dir: Path) -> Path:
