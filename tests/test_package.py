@@ -34,7 +34,9 @@ def test_editors_see_the_same_names():
 
 def test_another_name_is_refused():
     assert kseg.losses.get("dice").name == "dice"
-    with pytest.raises(AttributeError, match="no attribute 'layers'; expected one of IGNORE, __version__, load, preflight"):
+    with pytest.raises(
+        AttributeError, match="no attribute 'layers'; expected one of IGNORE, __version__, load, preflight"
+    ):
         _ = kseg.layers
 
 

@@ -28,7 +28,7 @@ class Arguments(EvaluateConfig):
     """Score a trained model at the images' own size, beside what a trivial answer would score.
 
     Without --dataset: the one that it was trained on, and its validation images. Writes evaluation.json, images.csv and
-    evaluation.png. Exit status: 0; 2 if something has to be put right; 130 after Ctrl-C.
+    evaluation.html. Exit status: 0; 2 if something has to be put right; 130 after Ctrl-C.
     """
 
     model: tyro.conf.Positional[Path] = Field(description="A run's best.keras, or another .keras file.")
@@ -73,11 +73,14 @@ def _evaluate(given: Arguments) -> int:
     quiet_tensorflow()
     from kseg.inference.evaluate import evaluate
     from kseg.inference.evaluation_files import describe, write_files
+    from kseg.inference.evaluation_page import evaluation_page
 
     folder = given.out or given.model.parent / "evaluation"
     with keep_compiled_programs():
         evaluation = evaluate(given.model, given)
     write_files(evaluation, folder)
+    page = evaluation_page(str(given.model), evaluation, folder / "evaluation.png")
+    (folder / "evaluation.html").write_text(page, encoding="utf-8", errors="backslashreplace")
     print(describe(evaluation))
-    print(f"\nBy image: {folder / 'images.csv'}; curves: {folder / 'evaluation.png'}")
+    print(f"\nBy image: {folder / 'images.csv'}; the worst ones and curves: {folder / 'evaluation.html'}")
     return 0

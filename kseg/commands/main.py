@@ -3,13 +3,15 @@
 import sys
 
 import kseg
-from kseg.commands import audit, convert, evaluate, export, predict, train
+from kseg.commands import audit, compare, convert, evaluate, export, predict, report, train
 
 _COMMANDS = {
     "train": train,
     "evaluate": evaluate,
     "predict": predict,
+    "compare": compare,
     "export": export,
+    "report": report,
     "audit": audit,
     "convert": convert,
 }

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from kseg import IGNORE
 from kseg.config.evaluate import EvaluateConfig
 from kseg.data import open_sources, read_masks_of_splits
 from kseg.data.bridge import call_python, explain_read_errors
@@ -18,8 +19,9 @@ from kseg.data.sources.base import Source
 from kseg.data.sources.file_source import FileSource
 from kseg.errors import KsegError
 from kseg.inference.calibration import Calibration
+from kseg.inference.gallery import Gallery
 from kseg.inference.predictor import Predictor, load
-from kseg.inference.scores import ImageScores, score_image, summarise
+from kseg.inference.scores import ImageScores, image_f1, score_image, summarise
 from kseg.metadata import Metadata
 
 _LARGEST_IMAGE = 2**31  # bytes of probabilities
@@ -34,6 +36,9 @@ class Evaluation:
     """Of the foreground classes."""
     images: list[ImageScores]
     calibration: Calibration
+    confusion: np.ndarray
+    """Pixels of each class, a row, by what they were taken for, a column, background first; int64 `(K + 1, K + 1)`."""
+    gallery: Gallery
 
     def summary(self) -> dict[str, Any]:
         """Return all scores as plain values, for JSON."""
@@ -76,7 +81,8 @@ def evaluate(model: Path, config: EvaluateConfig) -> Evaluation:
     rule = find_rule(metadata, training, validation, config)
     names = metadata.task.foreground_classes
     calibration = Calibration(len(names), metadata.task.kind == "multiclass")
-    images = []
+    images, gallery = [], Gallery(len(names))
+    confusion = np.zeros((len(names) + 1, len(names) + 1), np.int64)
     with tqdm(total=sum(map(len, sources)), desc="Evaluating", unit=" images", delay=2, leave=False) as progress:
         for source in sources:
             read_mask = mask_reader(rule, source.name)
@@ -86,8 +92,11 @@ def evaluate(model: Path, config: EvaluateConfig) -> Evaluation:
                 calibration.add(truth, probabilities)
                 predicted = predictor.decide(probabilities)
                 images.append(score_image(name, _group(name, pattern), truth, predicted, len(names)))
+                gallery.add(name, image, truth, predicted, image_f1(images[-1]))
+                valid = truth != IGNORE
+                np.add.at(confusion, (truth[valid], predicted[valid]), 1)
                 progress.update()
-    return Evaluation(config.dataset, names, images, calibration)
+    return Evaluation(config.dataset, names, images, calibration, confusion, gallery)
 
 
 def _predict(predictor: Predictor, name: str, image: np.ndarray) -> np.ndarray:

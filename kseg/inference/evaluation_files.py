@@ -13,7 +13,7 @@ from kseg.reports.curves import save_curves
 from kseg.storage.atomic import write_atomically
 from kseg.task import safe_names
 
-_TITLES = {
+TITLES = {
     "f1": "F1",
     "iou": "IoU",
     "precision": "precision",
@@ -23,7 +23,7 @@ _TITLES = {
     "hausdorff_95": "95% Hausdorff, px",
     "object_f1": "object F1 (IoU > 0.5)",
 }
-_BY_CLASS = ("f1", "iou", "precision", "recall", "boundary_f1", "hausdorff_95", "object_f1")
+BY_CLASS = ("f1", "iou", "precision", "recall", "boundary_f1", "hausdorff_95", "object_f1")
 
 
 def describe(evaluation: Evaluation) -> str:
@@ -34,7 +34,7 @@ def describe(evaluation: Evaluation) -> str:
         f"{summary['images']} images of {evaluation.dataset}, at their own size",
         f"{'mean over classes' if several else evaluation.names[0]:<24}score  95% interval    same answer everywhere",
     ]
-    for name, title in _TITLES.items():
+    for name, title in TITLES.items():
         low, high = summary["interval_95"].get(name, (None, None))
         interval = "" if low is None else f"{low:.4f} … {high:.4f}"
         trivial = summary["trivial"].get(name)
@@ -54,10 +54,10 @@ def describe(evaluation: Evaluation) -> str:
 
 def _table(first: str, rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     width = max(len(first), *map(len, rows))
-    heads = [_TITLES[name].partition(" (")[0] for name in _BY_CLASS]
+    heads = [TITLES[name].partition(" (")[0] for name in BY_CLASS]
     lines = [f"{first:<{width}}" + "".join(f"{head:>{len(head) + 3}}" for head in heads)]
     for name, scores in rows.items():
-        cells = ["" if scores[score] is None else f"{scores[score]:.4f}" for score in _BY_CLASS]
+        cells = ["" if scores[score] is None else f"{scores[score]:.4f}" for score in BY_CLASS]
         cells = [f"{cell or '–':>{len(head) + 3}}" for cell, head in zip(cells, heads, strict=True)]
         lines.append(f"{name:<{width}}" + "".join(cells))
     return lines

@@ -130,6 +130,13 @@ def mean_of_classes(values: np.ndarray) -> np.ndarray:
     return np.where(known, values, 0).sum(-1) / np.maximum(known.sum(-1), 1)
 
 
+def image_f1(image: ImageScores) -> float:
+    """Return the mean F1 over the classes of an image; without foreground 1 if nothing was raised, else 0."""
+    if (image.counts[:, 0] + image.counts[:, 2]).any():
+        return float(mean_of_classes(ratios(image.counts)["f1"]))
+    return float(not image.counts[:, 1].any())
+
+
 def intervals(images: Sequence[ImageScores]) -> dict[str, tuple[float, float]]:
     """Return a 95% interval of the mean over classes of each score: by the bootstrap over images, 1000 resamples.
 

@@ -96,5 +96,6 @@ def judge_classes(image: np.ndarray, mask: np.ndarray, predicted: np.ndarray, nu
         if (mask == k).any()
     ]
     wrong = (valid & found).sum()
-    score = f"mean F1 {np.mean(scores):.3f}" if scores else f"empty, {wrong} px raised"
+    mean = "mean F1" if number > 2 else "F1"
+    score = f"{mean} {np.mean(scores):.3f}" if scores else f"empty, {wrong} px raised"
     return np.clip(picture, 0, 255).astype(np.uint8), score

@@ -30,7 +30,7 @@ class _OwnLineFormatter(logging.Formatter):
 
 class RunDirectory:
     """The files of one run: `config.yaml`, `data.json`, `history.csv`, `best.keras`, `last.keras`, `train.log`,
-    `predictions.png`, and `skipped.txt` if examples were left out.
+    `predictions.png`, `report.html`, and `skipped.txt` if examples were left out.
 
     Args:
         path: the folder.
@@ -45,6 +45,8 @@ class RunDirectory:
         self.log = path / "train.log"
         self.pictures = path / "predictions.png"
         self.skipped = path / "skipped.txt"
+        self.report = path / "report.html"
+        self.evaluation = path / "evaluation"
 
     @property
     def best_or_last(self) -> Path:
@@ -57,7 +59,7 @@ class RunDirectory:
         Raises:
             KsegError: there is one.
         """
-        for file in (self.log, self.pictures, self.skipped):
+        for file in (self.log, self.pictures, self.report, self.skipped):
             if file.is_symlink():
                 raise KsegError(f"{file} is a link, and a run writes no file through one. Remove it.")
 

@@ -41,7 +41,7 @@ def log_result(result: TrainingResult, config: TrainConfig, task: Task, detector
         _log.warning(f"⚠️  {advice}")
     if run.best.exists():
         _log.info(f"Best model:  {run.best}")
-    _log.info(f"Pictures:    {run.pictures}")
+    _log.info(f"Report:      {run.report}")
     _log.info(f"Train more:  {resume_command(run)} --epochs {2 * config.epochs}")
     if state.threshold is not None:
         with np.errstate(divide="ignore"):  # a model that learned nothing has threshold 0: everything is foreground

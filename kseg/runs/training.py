@@ -27,6 +27,7 @@ from kseg.runs.messages import format_best, log_result, log_resumed, resume_comm
 from kseg.runs.model import check_task, make_loss, make_metadata, make_model, start_at_prior
 from kseg.runs.optimizer import make_optimizer
 from kseg.runs.places import remember_places
+from kseg.runs.report import write_report
 from kseg.runs.result import TrainingResult
 from kseg.storage.atomic import explain_write_errors
 from kseg.task import Task
@@ -136,6 +137,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
             )
         result = TrainingResult(run, saved.state)
         _draw(model, validation, result, data.task, threshold)
+        write_report(run)
         log_result(result, config, data.task, detector)
     return result
 
