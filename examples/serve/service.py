@@ -62,9 +62,9 @@ def predict(image: np.ndarray) -> np.ndarray:
     height, width = image.shape[:2]
     top, left, inner_height, inner_width = place(height, width)
     small = np.zeros((*metadata["image_size"], 3), np.uint8)
-    shrinks = inner_height < height or inner_width < width
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    resized = cv2.resize(image, (inner_width, inner_height), interpolation=how)
+    # Sides that shrink are averaged, sides that grow are interpolated.
+    shrunk = cv2.resize(image, (min(width, inner_width), min(height, inner_height)), interpolation=cv2.INTER_AREA)
+    resized = cv2.resize(shrunk, (inner_width, inner_height), interpolation=cv2.INTER_LINEAR)
     small[top : top + inner_height, left : left + inner_width] = resized
     logits = session.run(None, {session.get_inputs()[0].name: small[None]})[0][0]
     inside = logits[top : top + inner_height, left : left + inner_width]

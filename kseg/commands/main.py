@@ -3,7 +3,7 @@
 import sys
 
 import kseg
-from kseg.commands import audit, compare, convert, evaluate, export, predict, report, train
+from kseg.commands import audit, compare, convert, evaluate, export, models, predict, report, train
 
 _COMMANDS = {
     "train": train,
@@ -12,6 +12,7 @@ _COMMANDS = {
     "compare": compare,
     "export": export,
     "report": report,
+    "models": models,
     "audit": audit,
     "convert": convert,
 }

@@ -1,13 +1,25 @@
 """The settings of a training run: what data, model, optimizer and run need, together in one flat list."""
 
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from kseg.config.base import MAY_CHANGE, PLACE, Settings, refuse_long_names
 from kseg.config.data import TaskOptions, UnreadableOptions
 from kseg.interval import Interval
+
+EncoderName = Literal[
+    "mobilenetv3_small",
+    "mobilenetv3_large",
+    "efficientnetv2_b0",
+    "efficientnetv2_b1",
+    "efficientnetv2_b2",
+    "efficientnetv2_b3",
+    "efficientnetv2_s",
+    "resnet50v2",
+    "convnext_tiny",
+]
 
 
 class DataOptions(UnreadableOptions, TaskOptions):
@@ -57,9 +69,23 @@ class DataOptions(UnreadableOptions, TaskOptions):
 class ModelOptions(Settings):
     """The network, and what it is compiled with."""
 
-    size_multiple: ClassVar[int] = 8
-    """Height and width of the images are multiples of this: the U-Net halves them three times."""
-
+    model: Literal["unet", "fpn", "deeplabv3plus", "mlp"] = Field(
+        "unet",
+        description="The decoder: U-Net, feature pyramid, DeepLabV3+, or SegFormer's. All but unet need an --encoder.",
+    )
+    encoder: Literal["none"] | EncoderName = Field(
+        "none", description="The network that finds features; none: the small U-Net of --filters. See kseg models."
+    )
+    encoder_weights: str = Field(
+        "none",
+        description="none: random; imagenet: downloaded by Keras; or a .weights.h5 file of the encoder. With weights "
+        "its BatchNorm keeps their statistics.",
+    )
+    start_from: Path | None = Field(
+        None,
+        json_schema_extra=PLACE,
+        description="A .keras file whose weights to start with where they fit; classes and channels may differ.",
+    )
     filters: int = Field(
         16,
         ge=8,
@@ -97,19 +123,30 @@ class ModelOptions(Settings):
     )
 
     @property
+    def size_multiple(self) -> int:
+        """Height and width of the images are multiples of this: the small U-Net halves them three times."""
+        return 8 if self.encoder == "none" else 32
+
+    @property
     def fixed_threshold(self) -> float:
         """The threshold of the metrics: the one that was set, or 0.5 if the best one is looked for."""
         return 0.5 if self.threshold == "auto" else self.threshold
 
     @property
     def least_step_bytes(self) -> int:
-        """No step needs less for the weights: float32 weights, gradients and two moments of AdamW, at four levels."""
-        return 4 * 4 * 1700 * self.filters**2
+        """No step needs less for the weights: float32 weights, gradients and two moments of AdamW, at four levels.
+
+        Of the small U-Net; 0 of other models.
+        """
+        return 0 if self.encoder != "none" else 4 * 4 * 1700 * self.filters**2
 
     @property
     def least_bytes(self) -> int:
-        """No file of this model is smaller: its widest convolutions have 3 x 3 x filters x filters float32 weights."""
-        return 9 * self.filters**2 * 4
+        """No file of this model is smaller: its widest convolutions have 3 x 3 x filters x filters float32 weights.
+
+        Of the small U-Net; 0 of other models.
+        """
+        return 0 if self.encoder != "none" else 9 * self.filters**2 * 4
 
 
 class OptimizerOptions(Settings):
@@ -194,6 +231,16 @@ class RunOptions(Settings):
 
 class TrainConfig(RunOptions, OptimizerOptions, ModelOptions, DataOptions):
     """The settings of a training run."""
+
+    @model_validator(mode="after")
+    def _encoder_fits_the_model(self) -> Self:
+        if self.encoder == "none" and self.model != "unet":
+            raise ValueError(
+                f"encoder: none is not allowed for model {self.model}; expected one that kseg models lists."
+            )
+        if self.encoder == "none" and self.encoder_weights != "none":
+            raise ValueError(f"encoder_weights: {self.encoder_weights} is not allowed without an encoder.")
+        return self
 
     @model_validator(mode="after")
     def _image_size_fits_the_model(self) -> Self:

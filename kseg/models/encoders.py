@@ -4,25 +4,13 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import keras
 import numpy as np
 from keras import KerasTensor, layers
 
 from kseg.errors import KsegError
-
-EncoderName = Literal[
-    "mobilenetv3_small",
-    "mobilenetv3_large",
-    "efficientnetv2_b0",
-    "efficientnetv2_b1",
-    "efficientnetv2_b2",
-    "efficientnetv2_b3",
-    "efficientnetv2_s",
-    "resnet50v2",
-    "convnext_tiny",
-]
 
 STRIDES = (2, 4, 8, 16, 32)
 """By how much the sides of the features are smaller than those of the image; ConvNeXt has none of stride 2."""
@@ -63,18 +51,18 @@ ENCODERS: dict[str, Encoder] = {
 }
 """The encoders by their name."""
 
-assert set(ENCODERS) == set(get_args(EncoderName))
 
-
-def encode(images: KerasTensor, name: str, weights: str | Path | None = None) -> list[tuple[int, KerasTensor]]:
+def encode(
+    images: KerasTensor, name: str, weights: str | Path | None = None, *, keep_statistics: bool | None = None
+) -> list[tuple[int, KerasTensor]]:
     """Apply an encoder to images.
 
     Args:
         images: uint8 or float `(B, H, W, C)`, values 0 to 255, height and width multiples of 32.
         name: of `ENCODERS`.
-        weights: None for random ones; "imagenet" to download Keras's; or a file that `load_weights` reads. With weights
-            BatchNorm keeps its statistics. With other than 3 channels the first convolution takes the weights of the
-            three channels in turn, scaled by 3 / C.
+        weights: None for random ones; "imagenet" to download Keras's; or a file that `load_weights` reads. With other
+            than 3 channels the first convolution takes the weights of the three channels in turn, scaled by 3 / C.
+        keep_statistics: whether BatchNorm keeps its statistics in training; None: if there are weights.
 
     Returns:
         Stride and features, the largest first.
@@ -87,32 +75,46 @@ def encode(images: KerasTensor, name: str, weights: str | Path | None = None) ->
     how, channels = ENCODERS[name], images.shape[-1]
     mean, deviation = np.resize(how.mean, channels), np.resize(how.deviation, channels)
     scaled = layers.Rescaling((1 / (255 * deviation)).tolist(), (-mean / deviation).tolist(), name="scale")(images)
-    features = _features(_build(how, channels, name, weights))
-    if weights is not None:
-        for layer in features._flatten_layers() if False else features.layers:
-            if isinstance(layer, layers.BatchNormalization):
-                layer.trainable = False
-    found = features(scaled)
-    return list(zip(_strides(features), found, strict=True))
-
-
-def _build(how: Encoder, channels: int, name: str, weights: str | Path | None) -> keras.Model:
     network = _random(how, channels)
-    if weights is None:
-        for layer in network.layers:
-            if isinstance(layer, layers.BatchNormalization):
+    if weights is not None:
+        _copy(_pretrained(how, name, weights), network)
+    for layer in network.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            if weights is not None if keep_statistics is None else keep_statistics:
+                layer.trainable = False
+            else:
                 layer.momentum = _MOMENTUM
-        return network
-    pretrained = network if channels == 3 else _random(how, 3)
+    strides, outputs = _find_features(network)
+    features = keras.Model(network.input, outputs, name="encoder")
+    return list(zip(strides, features(scaled), strict=True))
+
+
+def _find_features(network: keras.Model) -> tuple[list[int], list[KerasTensor]]:
+    """Return the last output of each stride, and the strides."""
+    pictures = [
+        layer
+        for layer in network.layers
+        if not isinstance(layer, layers.InputLayer | layers.ZeroPadding2D) and len(layer.output.shape) == 4
+    ]
+    every = keras.Model(network.input, [layer.output for layer in pictures])
+    side = 4 * DIVISOR
+    shapes = every.compute_output_shape((1, side, side, network.input.shape[-1]))
+    last = {side // shape[1]: layer.output for layer, shape in zip(pictures, shapes, strict=True) if shape[1]}
+    found = [stride for stride in STRIDES if stride in last]
+    return found, [last[stride] for stride in found]
+
+
+def _pretrained(how: Encoder, name: str, weights: str | Path) -> keras.Model:
     if weights == "imagenet":
-        pretrained = _download(how, name)
-    else:
-        try:
-            pretrained.load_weights(weights)
-        except (OSError, ValueError) as error:
-            reason = str(error).partition("\n")[0]
-            raise KsegError(f"encoder_weights: {weights} does not fit {name}: {reason}") from error
-    _copy(pretrained, network)
+        return _download(how, name)
+    network = _random(how, 3)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # where a part does not fit, Keras warns and leaves it random
+            network.load_weights(weights)
+    except (OSError, ValueError, UserWarning) as error:
+        reason = str(error).partition("\n")[0]
+        raise KsegError(f"encoder_weights: {weights} does not fit {name}: {reason}") from error
     return network
 
 
@@ -129,18 +131,21 @@ def _download(how: Encoder, name: str) -> keras.Model:
     except Exception as error:  # whatever a network raises
         raise KsegError(
             f"encoder_weights: the ImageNet weights of {name} cannot be had: {error}. Where there is no network, "
-            f"download that file elsewhere, and put it into {Path(keras.config.keras_home()) / 'models'}."
+            "download that file elsewhere, and put it into the folder models of Keras's own, usually ~/.keras/models."
         ) from error
 
 
 def _copy(source: keras.Model, target: keras.Model) -> None:
+    """Copy all weights; the first convolution may be for another number of channels."""
     for before, after in zip(source.layers, target.layers, strict=True):
+        shapes = [tuple(variable.shape) for variable in after.weights]
         values = before.get_weights()
-        for index, (value, variable) in enumerate(zip(values, after.weights, strict=True)):
-            if value.shape != tuple(variable.shape):  # the first convolution, of other than three channels
-                number = variable.shape[2]
-                values[index] = np.resize(value.swapaxes(0, 2), (number, *value.shape[1::-1][1:], 0)) if False else _tile(value, number)
-        after.set_weights(values)
+        after.set_weights(
+            [
+                value if value.shape == shape else _tile(value, shape[2])
+                for value, shape in zip(values, shapes, strict=True)
+            ]
+        )
 
 
 def _tile(kernel: np.ndarray, channels: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,8 +12,9 @@ from kseg import IGNORE, __version__, losses
 from kseg.config.train import ModelOptions, TrainConfig
 from kseg.data import Batches
 from kseg.errors import KsegError
+from kseg.inference.predictor import open_model
 from kseg.metadata import Metadata
-from kseg.models import set_output_bias, unet
+from kseg.models import encoded, set_output_bias, transfer_weights, unet
 from kseg.runs.data import RunData
 from kseg.task import Task
 
@@ -83,10 +85,47 @@ def check_task(task: Task, options: ModelOptions) -> None:
         )
 
 
-def make_model(channels: int, task: Task, options: ModelOptions) -> keras.Model:
-    """Return the network for images of so many channels, with random weights."""
+def make_model(channels: int, task: Task, options: ModelOptions, *, fresh: bool = True) -> keras.Model:
+    """Return the network for images of so many channels.
+
+    Args:
+        channels: of the images.
+        task: what it tells apart.
+        options: the settings of the model.
+        fresh: whether the run starts now; else a checkpoint brings all weights, and those that it started with are not
+            looked for.
+    """
     dtype = "mixed_bfloat16" if options.mixed_precision else "float32"
-    return unet(channels, options.filters, outputs=task.outputs, dtype=dtype)
+    if options.encoder == "none":
+        return unet(channels, options.filters, outputs=task.outputs, dtype=dtype)
+    pretrained = options.encoder_weights != "none"
+    return encoded(
+        channels,
+        task.outputs,
+        decoder=options.model,
+        encoder=options.encoder,
+        encoder_weights=options.encoder_weights if pretrained and fresh else None,
+        keep_statistics=pretrained,
+        dtype=dtype,
+    )
+
+
+def start_from(model: keras.Model, path: Path) -> None:
+    """Give a model the weights of a file where they fit, and log what did not.
+
+    Raises:
+        KsegError: the file is no model, or nothing in it fits.
+    """
+    other, _ = open_model(path)
+    transfer = transfer_weights(other, model)
+    if not transfer.taken:
+        raise KsegError(
+            f"start_from: no layer of {path} fits this model; its first ones differ as {'; '.join(transfer.left[:3])}. "
+            "Give the --model, --encoder and --filters of that file."
+        )
+    _log.info(f"Started from {path}: {len(transfer.taken)} of {len(transfer.taken) + len(transfer.left)} layers")
+    for line in transfer.left:
+        _log.info(f"  not taken: {line}")
 
 
 def make_metadata(data: RunData, config: TrainConfig) -> Metadata:

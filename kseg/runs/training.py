@@ -24,7 +24,7 @@ from kseg.runs.data_files import check_data_files
 from kseg.runs.directory import RunDirectory, open_run
 from kseg.runs.memory import check_memory
 from kseg.runs.messages import format_best, log_result, log_resumed, resume_command
-from kseg.runs.model import check_task, make_loss, make_metadata, make_model, start_at_prior
+from kseg.runs.model import check_task, make_loss, make_metadata, make_model, start_at_prior, start_from
 from kseg.runs.optimizer import make_optimizer
 from kseg.runs.places import remember_places
 from kseg.runs.report import write_report
@@ -93,8 +93,10 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
 
         keras.utils.set_random_seed(data_options.seed)
         batches, validation = make_batches(data, data_options, saved.start)
-        model = make_model(data.training.channels, data.task, model_options)
+        model = make_model(data.training.channels, data.task, model_options, fresh=not saved.found)
         if not saved.found:
+            if model_options.start_from:
+                start_from(model, model_options.start_from)
             start_at_prior(model, data.task, model_options, batches)
         threshold = model_options.fixed_threshold
         model.compile(

@@ -42,6 +42,9 @@ RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
         ({"colours": ("#ff0000", "ignore=#00ff00")}, "colours: #ff0000, ignore=#00ff00 is not allowed; expected 2 to"),
         ({"colours": ("#ff0000", "#00ff00", "ignore=#00ff00")}, "each of them once. Colours to ignore do not count."),
         ({"bit_depth": 9}, "bit_depth: 9 is not allowed; expected 'auto', 8, 10, 12, 14 or 16"),
+        ({"model": "fpn"}, "encoder: none is not allowed for model fpn; expected one that kseg models lists."),
+        ({"encoder_weights": "imagenet"}, "encoder_weights: imagenet is not allowed without an encoder."),
+        ({"encoder": "resnet50v2", "image_size": 72}, "image_size: 72 is not a multiple of 32; near it are 64 and 96"),
         ({"filters": 12}, "filters: 12 is not allowed; expected a multiple of 8"),
         ({"threshold": 1.5}, "threshold: 1.5 is not allowed; expected auto, or a probability above 0 and below 1"),
         (
@@ -119,7 +122,7 @@ def test_the_parts_have_every_setting_once_and_the_same_values():
 
 
 FIXED = {"train_split", "val_split", "val_fraction", "foreground", "colours", "bit_depth", "image_size", "resize"}
-FIXED |= {"task", "classes", "class_names", "rest"}
+FIXED |= {"task", "classes", "class_names", "rest", "model", "encoder", "encoder_weights"}
 FIXED |= {
     "dev_mode",
     "dev_samples",
@@ -130,7 +133,7 @@ FIXED |= {
     "steps_per_execution",
     "seed",
 }
-PLACES = {"dataset", "data_dir", "run_dir"}
+PLACES = {"dataset", "data_dir", "run_dir", "start_from"}
 
 
 @pytest.mark.parametrize("name", list(TrainConfig.model_fields))

@@ -1,0 +1,86 @@
+"""The command `kseg models`."""
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+from pydantic import Field
+
+from kseg.commands.guard import guard
+from kseg.config.base import Settings
+
+SUMMARY = "List the models and encoders there are, their size, and with --measure what they cost here."
+
+_TRIALS = 5
+
+
+class Arguments(Settings):
+    """List the models and encoders there are, their size, and with --measure what they cost here.
+
+    Exit status: 0; 130 after Ctrl-C.
+    """
+
+    measure: bool = Field(False, description="Time a forward pass and a training step of each; takes some minutes.")
+    image_size: int = Field(128, ge=32, multiple_of=32, description="Side of the images to measure with, in pixels.")
+    batch_size: int = Field(4, ge=1, description="Number of images to measure with.")
+
+
+def main(arguments: Sequence[str] | None = None, prog: str = "kseg models") -> int:
+    """List the models as the arguments say.
+
+    Returns:
+        0; 130 after Ctrl-C.
+    """
+    arguments = sys.argv[1:] if arguments is None else arguments
+    return guard(lambda: _list(tyro.cli(Annotated[Arguments, tyro.conf.arg(name="")], prog=prog, args=arguments)))
+
+
+def _list(given: Arguments) -> int:
+    from kseg.backend import check_environment, keep_compiled_programs
+
+    check_environment()
+    from kseg.models import ENCODERS, encoded, unet
+
+    with keep_compiled_programs():
+        plain = unet()
+        print("Models: unet, fpn, deeplabv3plus, mlp. All take uint8 images of 1 to 16 channels; sides are multiples")
+        print("of 32, without an encoder of 8. --encoder-weights imagenet lets Keras download its weights.\n")
+        heads = f"{'encoder':<20}{'parameters':>12}  {'with':<8}"
+        print(heads + ("  forward    step  (times that of the plain U-Net)" if given.measure else ""))
+        reference = _measure(plain, given) if given.measure else None
+        print(f"{'none':<20}{plain.count_params():>12,}  {'unet':<8}" + (f"  {1:>7.2f} {1:>7.2f}" if reference else ""))
+        for name in ENCODERS:
+            model = encoded(encoder=name)
+            line = f"{name:<20}{model.count_params():>12,}  {'unet':<8}"
+            if reference:
+                forward, step = _measure(model, given)
+                line += f"  {forward / reference[0]:>7.2f} {step / reference[1]:>7.2f}"
+            print(line, flush=True)
+    return 0
+
+
+def _measure(model: object, given: Arguments) -> tuple[float, float]:
+    """Return the median seconds of a forward pass and of a training step."""
+    import keras
+    import numpy as np
+
+    from kseg.losses import CombinedSegmentationLoss
+
+    assert isinstance(model, keras.Model)
+    shape = (given.batch_size, given.image_size, given.image_size)
+    rng = np.random.default_rng(0)
+    images, masks = rng.integers(0, 256, (*shape, 3)).astype(np.uint8), rng.integers(0, 2, (*shape, 1)).astype(np.uint8)
+    model.compile("adamw", loss=CombinedSegmentationLoss())
+    calls = (lambda: model.predict_on_batch(images), lambda: model.train_on_batch(images, masks))
+    medians = []
+    for call in calls:
+        call()  # compiles
+        seconds = []
+        for _ in range(_TRIALS):
+            began = time.perf_counter()
+            call()
+            seconds.append(time.perf_counter() - began)
+        medians.append(float(np.median(seconds)))
+    return medians[0], medians[1]
