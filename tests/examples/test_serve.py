@@ -18,12 +18,12 @@ pytestmark = pytest.mark.slow
 SERVICE = Path(__file__).parents[2] / "examples/serve/service.py"
 
 
-@pytest.fixture(params=["stretch", "pad", "classes"])
-def served(request, tmp_path, monkeypatch):
+@pytest.fixture(scope="module", params=["stretch", "pad", "classes"])
+def served(request, tmp_path_factory):
     """A client of the service, and the Keras model that it serves."""
     from fastapi.testclient import TestClient
 
-    several = request.param == "classes"
+    several, tmp_path = request.param == "classes", tmp_path_factory.mktemp(request.param)
     metadata = {"image_size": (32, 48), "size_multiple": 8, "resize": "pad" if request.param == "pad" else "stretch"}
     model = save(
         tmp_path / "model.keras",
@@ -32,11 +32,12 @@ def served(request, tmp_path, monkeypatch):
         **({"task": CLASSES} if several else {}),
     )
     assert export.main([str(model), "--images", "1"]) == 0
-    monkeypatch.setenv("MODEL", str(tmp_path / "model.onnx"))
-    monkeypatch.setenv("MOST_BYTES", "100000")
     specification = importlib.util.spec_from_file_location("service", SERVICE)
     service = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(service)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MODEL", str(tmp_path / "model.onnx"))
+        patch.setenv("MOST_BYTES", "100000")
+        specification.loader.exec_module(service)
     return TestClient(service.app), kseg.load(model)
 
 

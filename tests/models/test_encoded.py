@@ -21,11 +21,25 @@ def test_the_setting_names_the_encoders():
     assert list(EncoderName.__args__) == list(ENCODERS)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("decoder", DECODERS)
-def test_any_channels_outputs_and_multiples_of_32(decoder, rng):
-    for channels, outputs, size in ((1, 1, (32, 32)), (3, 5, (64, 96)), (4, 1, (160, 32))):
-        model = encoded(channels, outputs, decoder=decoder, encoder=SMALL)
+@pytest.mark.parametrize("strides", [(2, 4, 8, 16, 32), (4, 8, 16, 32)])
+def test_a_decoder_gives_the_size_of_the_image_and_every_weight_a_gradient(decoder, strides, rng):
+    inputs = [keras.Input((None, None, 8)) for _ in strides]
+    x = DECODERS[decoder](list(zip(strides, inputs, strict=True)), None)
+    model = keras.Model(inputs, keras.layers.Conv2D(2, 1)(x))
+    arrays = [rng.normal(size=(1, 64 // stride, 96 // stride, 8)).astype(np.float32) for stride in strides]
+    assert model.predict_on_batch(arrays).shape == (1, 64, 96, 2)
+    before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
+    model.compile(keras.optimizers.SGD(1.0), loss="mse")
+    model.train_on_batch(arrays, rng.normal(size=(1, 64, 96, 2)).astype(np.float32))
+    for weight, value in zip(model.trainable_weights, before, strict=True):
+        assert (keras.ops.convert_to_numpy(weight) != value).any(), weight.path
+
+
+@pytest.mark.slow
+def test_any_channels_outputs_and_multiples_of_32(rng):
+    for channels, outputs, size in ((1, 1, (32, 32)), (4, 5, (64, 96))):
+        model = encoded(channels, outputs, decoder="fpn", encoder=SMALL)
         logits = model.predict_on_batch(images(rng, 2, *size, channels))
         assert logits.shape == (2, *size, outputs)
         assert logits.dtype == np.float32
@@ -33,16 +47,15 @@ def test_any_channels_outputs_and_multiples_of_32(decoder, rng):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoder", ["mobilenetv3_large", "efficientnetv2_b0", "resnet50v2", "convnext_tiny"])
+@pytest.mark.parametrize("encoder", ["efficientnetv2_b0", "resnet50v2", "convnext_tiny"])
 def test_each_family_of_encoders_has_features_of_all_strides(encoder):
     strides = [stride for stride, _ in encoders.encode(keras.Input((None, None, 3), dtype="uint8"), encoder)]
     assert strides == [stride for stride in encoders.STRIDES if (encoder, stride) != ("convnext_tiny", 2)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("decoder", DECODERS)
-def test_a_step_lowers_the_loss_and_every_weight_has_a_gradient(decoder, rng):
-    model = encoded(decoder=decoder, encoder=SMALL)
+def test_a_step_lowers_the_loss_and_every_weight_has_a_gradient(rng):
+    model = encoded(encoder=SMALL)
     before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
     model.compile(keras.optimizers.SGD(0.01), loss=CombinedSegmentationLoss())
     batch, masks = images(rng, 4, 64, 64, 3), np.zeros((4, 64, 64, 1), np.uint8)
