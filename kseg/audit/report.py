@@ -21,6 +21,7 @@ from kseg.audit.mask_checks import check_masks
 from kseg.audit.rule import Setting, majority_rule, set_rule, share_by_rule
 from kseg.data.labels import Foreground, list_values
 from kseg.findings import SEVERITIES, Finding
+from kseg.progress import progress
 
 SHOWN = 6
 """Number of pictures under a finding."""
@@ -203,10 +204,9 @@ def pictured(audit: Audit) -> dict[str, list[int]]:
 
 
 def _inspect(examples: AuditedSet, table: np.ndarray | None) -> list[InspectedPair]:
-    from tqdm import tqdm
 
     pairs = examples.inspect(table)
-    return list(tqdm(pairs, f"Checking {examples.name}", len(examples), unit=" pairs", delay=1, leave=False))
+    return list(progress(pairs, f"Checking {examples.name}", len(examples), unit="pairs"))
 
 
 def _list_files(finding: Finding) -> list[str]:

@@ -1,6 +1,7 @@
 """Lines that sum up an epoch."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ _CURVE = ("best_f1", "best_threshold", "gap")
 
 
 class EpochSummary(keras.callbacks.ProgbarLogger):
-    """Keras's progress bar, and after each epoch lines with the scores of training and validation.
+    """Keras's progress bar, and after each epoch lines with the scores, learning rate and seconds.
 
     It replaces the bar that `fit` would add, so that the lines follow the finished bar; values in the lines are not in
     the bar. Values that are not measured are left out: most lines need `kseg.metrics.SegmentationMetrics` among the
@@ -69,7 +70,7 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
         logs = self._of_output(logs or {})
         super().on_epoch_end(epoch, _bar_logs(logs))
         scores = " | ".join(filter(None, (_train_and_val(logs, "Loss", "loss"), _train_and_val(logs, "F1", "f1"))))
-        self.print_fn(f"Epoch {epoch + 1}/{self.epochs} Complete - {scores}")
+        self.print_fn(f"Epoch {epoch + 1}/{self.epochs} Complete - {scores}{self._rate_and_time()}")
         for title, prefix in (("Train", ""), ("Val", "val_")):
             measured = {label: prefix + key for label, key in _METRICS.items() if prefix + key in logs}
             if measured:
@@ -82,6 +83,22 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
         if len(self.class_names) > 1 and ((epoch + 1) % _TABLE_EVERY == 0 or epoch + 1 == self.epochs):
             for line in self._class_table(logs):
                 self.print_fn(line)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Begin the bar, and the time."""
+        super().on_epoch_begin(epoch, logs)
+        self._began, self._first_rate = time.monotonic(), self._learning_rate()
+
+    def _learning_rate(self) -> float | None:
+        optimizer = getattr(self.model, "optimizer", None)
+        return None if optimizer is None else float(optimizer.learning_rate)
+
+    def _rate_and_time(self) -> str:
+        """Return the larger of the learning rates at begin and end, of which one may be 0, and the seconds."""
+        rates = [rate for rate in (self._first_rate, self._learning_rate()) if rate is not None]
+        seconds = time.monotonic() - self._began
+        rate = f" | Learning Rate: {max(rates):.2g}" if rates else ""
+        return rate + (f" | {seconds:.0f} s" if seconds >= 1 else "")
 
     def _of_output(self, logs: Logs) -> Logs:
         """Return the logs with the values of the output that is shown under their plain names."""

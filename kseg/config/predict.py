@@ -1,7 +1,7 @@
 """The settings of a prediction."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -30,6 +30,10 @@ class UseOptions(Settings):
         None, description="A pixel is foreground if its probability is above this. None: the model's own threshold."
     )
     batch_size: int = Field(4, ge=1, description="Images, or tiles, that go through the model at once.")
+
+    def loading(self) -> dict[str, Any]:
+        """Return the keyword arguments of `kseg.load`."""
+        return {name: getattr(self, name) for name in ("tile", "overlap", "tta", "threshold", "batch_size")}
 
 
 class PredictConfig(UseOptions):

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from kseg import IGNORE
 from kseg.config.evaluate import EvaluateConfig
@@ -23,6 +22,7 @@ from kseg.inference.gallery import Gallery
 from kseg.inference.predictor import Predictor, load
 from kseg.inference.scores import ImageScores, image_f1, score_image, summarise
 from kseg.metadata import Metadata
+from kseg.progress import progress
 
 _LARGEST_IMAGE = 2**31  # bytes of probabilities
 
@@ -65,15 +65,7 @@ def evaluate(model: Path, config: EvaluateConfig) -> Evaluation:
         KsegError: the model or the data cannot be read, or do not fit each other.
     """
     pattern = _compile(config.group_by)
-    predictor = load(
-        model,
-        *config.ensemble,
-        tile=config.tile,
-        overlap=config.overlap,
-        tta=config.tta,
-        threshold=config.threshold,
-        batch_size=config.batch_size,
-    )
+    predictor = load(model, *config.ensemble, **config.loading())
     metadata = predictor.metadata
     opening = config.opening() | ({"colours": metadata.colours} if metadata.colours else {})
     training, validation = open_sources(config.dataset, **opening)
@@ -83,7 +75,7 @@ def evaluate(model: Path, config: EvaluateConfig) -> Evaluation:
     calibration = Calibration(len(names), metadata.task.kind == "multiclass")
     images, gallery = [], Gallery(len(names))
     confusion = np.zeros((len(names) + 1, len(names) + 1), np.int64)
-    with tqdm(total=sum(map(len, sources)), desc="Evaluating", unit=" images", delay=2, leave=False) as progress:
+    with progress(description="Evaluating", total=sum(map(len, sources)), unit="images") as bar:
         for source in sources:
             read_mask = mask_reader(rule, source.name)
             for name, image, stored in examples(source):
@@ -95,7 +87,7 @@ def evaluate(model: Path, config: EvaluateConfig) -> Evaluation:
                 gallery.add(name, image, truth, predicted, image_f1(images[-1]))
                 valid = truth != IGNORE
                 np.add.at(confusion, (truth[valid], predicted[valid]), 1)
-                progress.update()
+                bar.update()
     return Evaluation(config.dataset, names, images, calibration, confusion, gallery)
 
 

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from kseg.config.predict import PredictConfig
 from kseg.errors import KsegError
 from kseg.inference.inputs import Input, find_inputs
 from kseg.inference.predictor import Predictor, load
 from kseg.inference.results import Results
+from kseg.progress import progress
 
 _DECIDING = {"tile", "overlap", "tta", "threshold", "probabilities", "overlays"}
 """The settings on which the results depend."""
@@ -42,27 +42,18 @@ def predict(model: Path, given: Sequence[str], config: PredictConfig) -> Predict
         KsegError: the model cannot be opened, there are no images, or the folder holds something else.
     """
     inputs = find_inputs(given)
-    predictor = load(
-        model,
-        *config.ensemble,
-        tile=config.tile,
-        overlap=config.overlap,
-        tta=config.tta,
-        threshold=config.threshold,
-        batch_size=config.batch_size,
-    )
+    predictor = load(model, *config.ensemble, **config.loading())
     results = Results(config.out, predictor.metadata, _settings(model, config), overwrite=config.overwrite)
     predicted = Predicted()
     waiting = [one for one in inputs if not results.is_done(one.name)]
     predicted.before = len(inputs) - len(waiting)
     try:
-        with tqdm(waiting, "Predicting", unit=" images", delay=2, leave=False) as progress:
-            for one in progress:
-                try:
-                    _predict_one(predictor, one, results, config)
-                    predicted.done += 1
-                except KsegError as error:
-                    predicted.faults.append(str(error))
+        for one in progress(waiting, "Predicting", unit="images"):
+            try:
+                _predict_one(predictor, one, results, config)
+                predicted.done += 1
+            except KsegError as error:
+                predicted.faults.append(str(error))
     finally:
         results.finish([one.name for one in inputs])
     return predicted
@@ -74,10 +65,8 @@ def _predict_one(predictor: Predictor, one: Input, results: Results, config: Pre
     mask = np.empty((height, width), np.uint8)
     kept = []
     row = 0
-    with tqdm(
-        total=predictor.count_tiles(rows), desc=one.path.name, unit=" tiles", delay=2, leave=False, position=1
-    ) as progress:
-        for band in predictor.bands(rows, progress.update):
+    with progress(description=one.path.name, total=predictor.count_tiles(rows), unit="tiles", position=1) as bar:
+        for band in predictor.bands(rows, bar.update):
             mask[row : row + len(band)] = predictor.decide(band)
             row += len(band)
             if config.probabilities != "none":

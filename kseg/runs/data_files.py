@@ -9,9 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
 from kseg.errors import KsegError
+from kseg.progress import progress
 from kseg.storage.atomic import write_atomically
 
 _log = logging.getLogger("kseg")
@@ -54,7 +53,7 @@ def check_data_files(paths: Sequence[Path], run_dir: Path, origin: Path | None) 
     names = [path.relative_to(top).as_posix() for path in paths]
     with ThreadPoolExecutor() as threads:
         described = threads.map(lambda path, name: _describe(path, name, before.get(name)), paths, names)
-        now = list(tqdm(described, "Checking the content of the data", len(paths), unit=" files", delay=2, leave=False))
+        now = list(progress(described, "Checking the content of the data", len(paths), unit="files"))
     different = [file.name for file in now if file.name in before and before[file.name].digest != file.digest]
     if different:
         some = ", ".join(different[:5]) + (f" and {len(different) - 5} more" if len(different) > 5 else "")

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from kseg.data import Batches, keep_tensorflow_off_gpu
 from kseg.data.bridge import explain_read_errors
 from kseg.errors import KsegError
 from kseg.metrics import PredictionMonitor, SegmentationMetrics, ThresholdCurve
+from kseg.progress import is_watched
 from kseg.reports.class_predictions import save_class_predictions
 from kseg.reports.predictions import save_predictions
 from kseg.runs.data import log_data, make_batches, open_data
@@ -130,6 +132,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
                 steps_per_epoch=batches.steps,
                 validation_data=validation.dataset,
                 epochs=config.epochs,
+                verbose=int(is_watched(sys.stdout)),
                 callbacks=[
                     EpochSummary(_log.info, data.task.foreground_classes, data.masks.rule.shares[1:]),
                     detector,

@@ -20,6 +20,7 @@ from kseg.data.sources.open import open_sources
 from kseg.data.sources.tfds import PLAN_FILE
 from kseg.data.survey import stored_masks
 from kseg.errors import KsegError
+from kseg.progress import progress
 from kseg.storage.atomic import explain_write_errors, write_atomically
 from kseg.storage.lock import only_writer
 
@@ -113,10 +114,9 @@ def _write_plan(destination: Path, sources: dict[str, Source], origin: dict[str,
 
 
 def _largest_mask_value(sources: dict[str, Source]) -> int:
-    from tqdm import tqdm
 
     largest = 0
-    with tqdm(desc="Reading masks", total=sum(map(len, sources.values())), unit=" masks", delay=2, leave=False) as bar:
+    with progress(description="Reading masks", total=sum(map(len, sources.values())), unit="masks") as bar:
         for source in sources.values():
             for mask in stored_masks(source):
                 largest = max(largest, int(mask.max()))

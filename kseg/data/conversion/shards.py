@@ -4,19 +4,19 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice, takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from kseg.data.bridge import call_python, explain_read_errors
 from kseg.data.conversion.plan import TEMPORARY_FILE, Plan, Shard, name_and_version
 from kseg.data.sources.base import Source
+from kseg.progress import progress
 from kseg.storage.atomic import explain_write_errors, write_atomically
 
 if TYPE_CHECKING:
     import tensorflow as tf
     import tensorflow_datasets as tfds
-    from tqdm import tqdm
 
 T = TypeVar("T")
 
@@ -46,13 +46,12 @@ def write_shards(sources: dict[str, Source], shards: dict[str, list[Shard]], pla
     """Write the shards of each split from the first missing one on, behind a progress bar."""
     import tensorflow as tf
     from tensorflow_datasets.core.file_adapters import ADAPTER_FOR_FORMAT
-    from tqdm import tqdm
 
     write = ADAPTER_FOR_FORMAT[plan.format].write_examples
     done = {split: list(takewhile(_is_written, planned)) for split, planned in shards.items()}
     first = {split: written[-1].stop if written else 0 for split, written in done.items()}
     total = sum(map(len, sources.values()))
-    with tqdm(desc="Converting", total=total, initial=sum(first.values()), unit=" images", leave=False) as bar:
+    with progress(description="Converting", total=total, initial=sum(first.values()), unit="images") as bar:
         for split, source in sources.items():
             examples = pack_examples(source, first[split], plan)
             for shard in shards[split][len(done[split]) :]:
@@ -122,7 +121,7 @@ def _decode_picture(encoded: "tf.Tensor", feature: "tfds.features.Image") -> "tf
     return tf.ensure_shape(image, feature.shape)
 
 
-def _show_progress(items: Iterator[T], bar: "tqdm") -> Iterator[T]:
+def _show_progress(items: Iterator[T], bar: Any) -> Iterator[T]:
     for item in items:
         yield item
         bar.update()

@@ -25,6 +25,7 @@ from kseg.data.transforms.augment import augment_batch, augment_example
 from kseg.data.transforms.resize import Resize, pad_or_crop, scale
 from kseg.data.transforms.strengths import Augmentation, Preset, find_augmentation
 from kseg.errors import KsegError
+from kseg.progress import progress
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -253,7 +254,6 @@ def _reader(source: Source, foreground: Rule, image_size: tuple[int, int], how: 
 def _fill(cache: Cache, source: Source, read: Reader) -> None:
     """Read all examples into the cache, behind a progress bar."""
     import tensorflow as tf
-    from tqdm import tqdm
 
     def store(index: int, *content: bytes) -> int:
         cache.write(index, *read(index, *content))
@@ -262,7 +262,7 @@ def _fill(cache: Cache, source: Source, read: Reader) -> None:
     done = source.examples().map(
         lambda *example: call_python(store, "int64", *example), num_parallel_calls=tf.data.AUTOTUNE
     )
-    progress = tqdm(total=len(source), desc=f"Reading {source.name}", unit=" images", delay=2, leave=False)
-    with explain_read_errors(source.name), progress:
+    bar = progress(description=f"Reading {source.name}", total=len(source), unit="images")
+    with explain_read_errors(source.name), bar:
         for _ in done.prefetch(tf.data.AUTOTUNE):
-            progress.update()
+            bar.update()

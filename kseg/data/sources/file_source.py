@@ -17,6 +17,7 @@ from kseg.data.files.pair import check_headers, read_pair
 from kseg.data.files.turned import find_turn, fits_stored_pixels
 from kseg.data.sources.order import index_dataset
 from kseg.errors import KsegError
+from kseg.progress import progress
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -97,13 +98,12 @@ class FileSource(PairReader):
 
     def _for_each(self, check: Callable[[int], T]) -> Iterator[T]:
         """Call a function for every index, in threads (Pillow releases the GIL), and show a progress bar."""
-        from tqdm import tqdm
 
         # Only part of the indices wait for a thread at a time: a call that waits takes memory.
         ranges = (range(first, min(first + _PAIRS_AT_ONCE, len(self))) for first in range(0, len(self), _PAIRS_AT_ONCE))
         with ThreadPoolExecutor() as threads:
             results = chain.from_iterable(threads.map(check, indices) for indices in ranges)
-            yield from tqdm(results, f"Checking {self.name}", len(self), unit=" images", delay=2, leave=False)
+            yield from progress(results, f"Checking {self.name}", len(self), unit="images")
 
     def count_masks_of_stored_pixels(self) -> tuple[int, int]:
         """Return how many of the first images an EXIF tag turns, but not their masks, and whose sizes do not tell

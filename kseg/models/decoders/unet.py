@@ -11,6 +11,8 @@ from typing import Any
 import keras
 from keras import KerasTensor, layers
 
+from kseg.models.decoders.blocks import convolve
+
 
 def unet(
     channels: int = 3,
@@ -66,18 +68,5 @@ def unet(
 
 
 def _block(x: KerasTensor, width: int, dtype: Any, name: str, last_relu: bool = True) -> KerasTensor:
-    """Apply twice: 3 x 3 convolution, GroupNorm in groups of 8 channels, ReLU; the second ReLU is optional."""
-    for half in "ab":
-        x = layers.Conv2D(
-            width,
-            3,
-            padding="same",
-            use_bias=False,
-            kernel_initializer="he_normal",
-            dtype=dtype,
-            name=f"{name}{half}_conv",
-        )(x)
-        x = layers.GroupNormalization(width // 8, dtype=dtype, name=f"{name}{half}_norm")(x)
-        if half == "a" or last_relu:
-            x = layers.ReLU(dtype=dtype, name=f"{name}{half}_relu")(x)
-    return x
+    """Convolve twice; the second ReLU is optional."""
+    return convolve(convolve(x, width, f"{name}a", dtype), width, f"{name}b", dtype, relu=last_relu)

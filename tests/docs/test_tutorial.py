@@ -1,0 +1,48 @@
+"""Every command of the tutorial, in its order, as a reader would give it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TUTORIAL = Path(__file__).parents[2] / "docs/tutorial.md"
+
+
+def commands(text):
+    """The indented blocks; a line that opens a quote goes on to the line that closes it."""
+    lines = [line[4:] for line in text.splitlines() if line.startswith("    ")]
+    found, open_quote = [], False
+    for line in lines:
+        found = [*found[:-1], f"{found[-1]}\n{line}"] if open_quote else [*found, line]
+        open_quote ^= line.count('"') % 2 == 1
+    return found
+
+
+def test_commands_are_found_whole():
+    found = commands(TUTORIAL.read_text())
+    assert all(command.startswith(("kseg ", "python -c")) for command in found)
+    named = {command.split()[1] for command in found if command.startswith("kseg ")}
+    assert named == {"audit", "train", "evaluate", "compare", "report", "predict", "export", "convert"}
+
+
+@pytest.mark.slow
+@pytest.mark.backend_free
+def test_every_command_works(tmp_path):
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    outputs = {}
+    for command in commands(TUTORIAL.read_text()):
+        done = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        outputs[command] = done.stdout + done.stderr
+        assert done.returncode in ((0, 1) if command.startswith("kseg audit") else (0,)), outputs[command]
+        assert "Traceback" not in outputs[command]
+    for file in ("audit-pictures/audit.html", "runs/first/report.html", "runs/first/evaluation/evaluation.html"):
+        assert (tmp_path / file).exists()
+    assert len(list((tmp_path / "masks/masks").glob("*.png"))) == 40
+    assert (tmp_path / "runs/first/best.onnx").exists()
+    assert any("Started from runs/first/best.keras: " in output for output in outputs.values())
+    assert any(re.search(r"\(128, 128\) uint8 [01]", output) for output in outputs.values())
