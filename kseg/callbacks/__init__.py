@@ -7,6 +7,7 @@ from kseg.callbacks.history import HistoryFile
 from kseg.callbacks.preflight_check import Preflight
 from kseg.callbacks.run_checkpoint import RunCheckpoint
 from kseg.callbacks.summary import EpochSummary
+from kseg.callbacks.trackers import MLflowTracker, TensorBoardTracker, Tracker, WandbTracker
 from kseg.checkpoints import TrainingState, read_state, save_checkpoint
 from kseg.checks.preflight import preflight
 
@@ -16,9 +17,13 @@ __all__ = [
     "CollapseError",
     "EpochSummary",
     "HistoryFile",
+    "MLflowTracker",
     "Preflight",
     "RunCheckpoint",
+    "TensorBoardTracker",
+    "Tracker",
     "TrainingState",
+    "WandbTracker",
     "preflight",
     "read_state",
     "save_checkpoint",

@@ -208,6 +208,12 @@ class RunOptions(Settings):
         json_schema_extra=MAY_CHANGE,
         description="Number of checkpoints to keep; if the newest is damaged, the one before it is used.",
     )
+    track: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = Field(
+        (),
+        json_schema_extra=MAY_CHANGE,
+        description="Also write the run for these, into its folder; nothing is sent anywhere (wandb: unless WANDB_MODE "
+        "says so).",
+    )
     run_dir: Path | None = Field(
         None,
         json_schema_extra=PLACE,

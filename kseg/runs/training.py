@@ -31,6 +31,7 @@ from kseg.runs.optimizer import make_optimizer
 from kseg.runs.places import remember_places
 from kseg.runs.report import write_report
 from kseg.runs.result import TrainingResult
+from kseg.runs.trackers import make_trackers
 from kseg.storage.atomic import explain_write_errors
 from kseg.task import Task
 
@@ -126,6 +127,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
                 run_options.max_recoveries,
                 preflight=False,  # done above
             )
+            trackers = make_trackers(run, run_options, config)
             model.fit(
                 batches.dataset,
                 shuffle=False,  # the batches come in the order of the epoch
@@ -137,12 +139,15 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
                     EpochSummary(_log.info, data.task.foreground_classes, data.masks.rule.shares[1:]),
                     detector,
                     HistoryFile(run.history),
+                    *trackers,
                     saved,
                 ],
             )
         result = TrainingResult(run, saved.state)
         _draw(model, validation, result, data.task, threshold)
         write_report(run)
+        for tracker in trackers:
+            tracker.finish()
         log_result(result, config, data.task, detector)
     return result
 
