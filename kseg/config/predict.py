@@ -46,4 +46,9 @@ class PredictConfig(UseOptions):
         "(height, width, outputs).",
     )
     overlays: bool = Field(False, description="Draw each mask over its image.")
+    polygons: Literal["none", "coco", "labelme", "yolo"] = Field(
+        "none",
+        description="The connected areas as objects for labelling tools. coco: one file, run lengths; labelme, yolo: "
+        "outlines, holes filled, one file an image.",
+    )
     overwrite: bool = Field(False, description="Replace results that are there already.")

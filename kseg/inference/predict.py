@@ -9,6 +9,7 @@ import numpy as np
 
 from kseg.config.predict import PredictConfig
 from kseg.errors import KsegError
+from kseg.inference.annotations import write_annotations
 from kseg.inference.inputs import Input, find_inputs
 from kseg.inference.predictor import Predictor, load
 from kseg.inference.results import Results
@@ -56,6 +57,13 @@ def predict(model: Path, given: Sequence[str], config: PredictConfig) -> Predict
                 predicted.faults.append(str(error))
     finally:
         results.finish([one.name for one in inputs])
+    if config.polygons != "none":
+        done = [one for one in inputs if results.mask_file(one.name).exists()]
+        names = predictor.metadata.task.foreground_classes
+        masks = [(one.name, one.path, results.mask_file(one.name)) for one in done]
+        write_annotations(
+            config.out / "polygons", config.polygons, names, progress(masks, "Writing polygons", unit="masks")
+        )
     return predicted
 
 

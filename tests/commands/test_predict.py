@@ -157,3 +157,12 @@ def test_what_has_to_be_put_right_is_said_with_status_2(arguments, message, fold
     output = capsys.readouterr()
     assert status == 2
     assert message in " ".join((output.out + output.err).replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("how", "file"), [("coco", "coco.json"), ("labelme", "deep/one.json"), ("yolo", "deep/one.txt")]
+)
+def test_polygons_keep_the_names(how, file, folder, tmp_path):
+    assert run(save(tmp_path / "model.keras"), folder, "--out", "out", "--polygons", how) == 0
+    text = (tmp_path / "out/polygons" / file).read_text()
+    assert {"coco": '"file_name": "deep/one.png"', "labelme": '"imagePath": "one.png"', "yolo": "0 0."}[how] in text
