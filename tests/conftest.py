@@ -13,9 +13,10 @@ import kseg  # before keras: makes JAX the default
 
 kseg.data.quiet_tensorflow()
 
-# Each of xdist's workers, and the processes that it starts, compile a program once.
-compiled = tempfile.TemporaryDirectory(prefix="kseg-compiled-")
-os.environ |= {"JAX_COMPILATION_CACHE_DIR": compiled.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+# xdist's workers, and the processes that tests start, share their compiled programs. A worker has its parent's folder.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    compiled = tempfile.TemporaryDirectory(prefix="kseg-compiled-")
+    os.environ |= {"JAX_COMPILATION_CACHE_DIR": compiled.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
 # The same examples in every run: what fails, fails for everybody. --hypothesis-profile default looks for others.
 hypothesis.settings.register_profile("steady", derandomize=True)

@@ -56,5 +56,5 @@ def test_runs_that_are_gone_are_forgotten(tmp_path, home):
 
 def test_no_setting_that_is_a_place_is_taken_from_a_file():
     settings = TrainConfig(dataset="x", run_dir="y", data_dir="z", lr=0.1).settings()
-    assert settings.keys() - without_places(settings).keys() == {"dataset", "run_dir", "data_dir"}
+    assert settings.keys() - without_places(settings).keys() == {"dataset", "run_dir", "data_dir", "start_from"}
     assert without_places({"unknown": 1}) == {"unknown": 1}
