@@ -19,7 +19,7 @@ from kseg.data.sources.file_source import FileSource
 from kseg.errors import KsegError
 from kseg.inference.calibration import Calibration
 from kseg.inference.gallery import Gallery
-from kseg.inference.predictor import Predictor, load
+from kseg.inference.predictor import Predictor, load, refuse_labels
 from kseg.inference.scores import ImageScores, image_f1, score_image, summarise
 from kseg.metadata import Metadata
 from kseg.progress import progress
@@ -66,6 +66,7 @@ def evaluate(model: Path, config: EvaluateConfig) -> Evaluation:
     """
     pattern = _compile(config.group_by)
     predictor = load(model, *config.ensemble, **config.loading())
+    refuse_labels(model, predictor.metadata)
     metadata = predictor.metadata
     opening = config.opening() | ({"colours": metadata.colours} if metadata.colours else {})
     training, validation = open_sources(config.dataset, **opening)

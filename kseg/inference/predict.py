@@ -11,7 +11,7 @@ from kseg.config.predict import PredictConfig
 from kseg.errors import KsegError
 from kseg.inference.annotations import write_annotations
 from kseg.inference.inputs import Input, find_inputs
-from kseg.inference.predictor import Predictor, load
+from kseg.inference.predictor import Predictor, load, refuse_labels
 from kseg.inference.results import Results
 from kseg.progress import progress
 
@@ -44,6 +44,7 @@ def predict(model: Path, given: Sequence[str], config: PredictConfig) -> Predict
     """
     inputs = find_inputs(given)
     predictor = load(model, *config.ensemble, **config.loading())
+    refuse_labels(model, predictor.metadata)
     results = Results(config.out, predictor.metadata, _settings(model, config), overwrite=config.overwrite)
     predicted = Predicted()
     waiting = [one for one in inputs if not results.is_done(one.name)]
