@@ -32,15 +32,17 @@ def describe(evaluation: Evaluation) -> str:
     several = len(evaluation.names) > 1
     lines = [
         f"{summary['images']} images of {evaluation.dataset}, at their own size",
-        f"{'mean over classes' if several else evaluation.names[0]:<24}score  95% interval    same answer everywhere",
+        f"{'mean over classes' if several else evaluation.names[0]:<26}score  95% interval     same answer everywhere",
     ]
     for name, title in TITLES.items():
         low, high = summary["interval_95"].get(name, (None, None))
         interval = "" if low is None else f"{low:.4f} … {high:.4f}"
         trivial = summary["trivial"].get(name)
         constant = f"{trivial['score']:.4f}, {trivial['answer']}" if trivial else ""
-        lines.append(f"  {title:<20}{summary['mean'][name]:>7.4f}  {interval:<16}{constant}".rstrip())
-    lines.append(f"  {'calibration error':<20}{summary['expected_calibration_error']:>7.4f}")
+        score = summary["mean"][name]
+        shown = "–" if score is None else f"{score:.4f}"
+        lines.append(f"  {title:<21}{shown:>8}  {interval:<17}{constant}".rstrip())
+    lines.append(f"  {'calibration error':<21}{summary['expected_calibration_error']:>8.4f}")
     lines += [
         f"Best threshold of {name}: {best['threshold']:.3f}, where F1 is {best['f1']:.4f}"
         for name, best in summary["best_threshold"].items()

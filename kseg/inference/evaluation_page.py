@@ -56,7 +56,7 @@ def _means(summary: Mapping[str, Any]) -> dict[str, Any]:
         rows.append(
             [
                 title,
-                f"{summary['mean'][name]:.4f}",
+                "–" if summary["mean"][name] is None else f"{summary['mean'][name]:.4f}",
                 "" if low is None else f"{low:.4f} to {high:.4f}",
                 f"{trivial['score']:.4f} ({trivial['answer']})" if trivial else "",
             ]

@@ -204,7 +204,9 @@ def summarise(images: Sequence[ImageScores], names: Sequence[str]) -> dict[str, 
         total = np.where(known, edges[..., place], 0).sum(0)
         by_class[name] = np.where(known.any(0), total / np.maximum(known.sum(0), 1), np.nan)
     valid = counts[0].sum()
-    means = {name: float(mean_of_classes(values)) for name, values in by_class.items()}
+    means: dict[str, float | None] = {name: float(mean_of_classes(values)) for name, values in by_class.items()}
+    if np.isnan(by_class["hausdorff_95"]).all():
+        means["hausdorff_95"] = None  # a distance of 0 would be a perfect one
     means["accuracy"] = sum(image.correct for image in images) / max(int(valid), 1)
     return {
         "images": len(images),

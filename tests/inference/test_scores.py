@@ -95,6 +95,15 @@ def test_edges_are_compared_as_by_all_distances(seed):
     np.testing.assert_allclose(compare_edges(right, found), expected, rtol=1e-9)
 
 
+def test_a_distance_that_is_nowhere_defined_is_not_0():
+    truth = np.ones((4, 4), np.uint8)
+    found, missed = (summarise([score_image("", "", truth, one, 1)], ["a"]) for one in (truth, truth * 0))
+    assert found["mean"]["hausdorff_95"] == 0
+    assert missed["mean"]["hausdorff_95"] is None
+    assert missed["classes"]["a"]["hausdorff_95"] is None
+    assert missed["mean"]["boundary_f1"] == 0
+
+
 def test_edges_of_empty_masks():
     empty, full = np.zeros((4, 4), bool), np.ones((4, 4), bool)
     assert np.isnan(compare_edges(empty, empty)).all()
