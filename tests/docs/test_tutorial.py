@@ -40,7 +40,7 @@ def test_every_command_works(tmp_path):
         outputs[command] = done.stdout + done.stderr
         assert done.returncode in ((0, 1) if command.startswith("kseg audit") else (0,)), outputs[command]
         assert "Traceback" not in outputs[command]
-    for file in ("audit-pictures/audit.html", "runs/first/report.html", "runs/first/evaluation/evaluation.html"):
+    for file in ("audit-pictures/audit.html", "runs/first/report.html", "runs/second/evaluation/evaluation.html"):
         assert (tmp_path / file).exists()
     assert len(list((tmp_path / "masks/masks").glob("*.png"))) == 40
     assert (tmp_path / "runs/first/best.onnx").exists()
