@@ -12,6 +12,8 @@ from kseg.data.labels import Foreground
 from kseg.task import Task
 from tests.inference.models import CLASSES, bright, save
 
+pytestmark = pytest.mark.slow
+
 RULE = Classes(("grey", "white"), (5, 9), {5: "grey", 9: "white"})
 
 

@@ -8,7 +8,9 @@ from kseg.commands import predict as command
 from kseg.task import Task
 from tests.inference.models import CLASSES, bright, save
 
-GREY, WHITE = (130, 255)
+pytestmark = pytest.mark.slow
+
+WHITE = 255
 
 
 @pytest.fixture
