@@ -68,7 +68,8 @@ def evaluate(model: Path, config: EvaluateConfig) -> Evaluation:
     predictor = load(model, *config.ensemble, **config.loading())
     refuse_labels(model, predictor.metadata)
     metadata = predictor.metadata
-    opening = config.opening() | ({"colours": metadata.colours} if metadata.colours else {})
+    opening = config.opening()
+    opening |= {name: value for name, value in as_in_training(metadata).items() if opening[name] == "auto"}
     training, validation = open_sources(config.dataset, **opening)
     sources = {"training": [training], "validation": [validation], "all": [training, validation]}[config.split]
     rule = find_rule(metadata, training, validation, config)
@@ -99,6 +100,13 @@ def _predict(predictor: Predictor, name: str, image: np.ndarray) -> np.ndarray:
     if image.shape[0] * image.shape[1] * metadata.task.outputs * 4 > _LARGEST_IMAGE:
         raise KsegError(f"{name} is {image.shape[1]} x {image.shape[0]}, too large to evaluate. Cut it into parts.")
     return np.concatenate(list(predictor.bands(Rows.of(image))))
+
+
+def as_in_training(metadata: Metadata) -> dict[str, Any]:
+    """Return the arguments of `open_sources` that read files as in training; none if the model does not say how."""
+    if metadata.rule is None:
+        return {}
+    return {"bit_depth": metadata.bit_depth, "colours": metadata.colours or "auto"}
 
 
 def find_rule(metadata: Metadata, training: Source, validation: Source, config: EvaluateConfig | None = None) -> Rule:

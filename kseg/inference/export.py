@@ -17,7 +17,7 @@ from kseg.config.export import ExportConfig
 from kseg.data import open_sources
 from kseg.data.classes import mask_reader
 from kseg.errors import KsegError
-from kseg.inference.evaluate import examples, find_rule
+from kseg.inference.evaluate import as_in_training, examples, find_rule
 from kseg.inference.predictor import Predictor, open_model
 from kseg.inference.runtimes import FORMATS, ExportFormat, Logits
 from kseg.inference.scores import mean_of_classes, ratios, score_image
@@ -182,7 +182,7 @@ def _pairs(dataset: str | None, metadata: Metadata, number: int) -> Iterator[tup
             image, _ = draw("standard", "validation", index)
             yield np.resize(image, (*image.shape[:2], metadata.channels)), None
         return
-    training, validation = open_sources(dataset, take=number, colours=metadata.colours or "auto")
+    training, validation = open_sources(dataset, take=number, **as_in_training(metadata))
     rule = find_rule(metadata, training, validation)
     read_mask = mask_reader(rule, validation.name)
     for _, image, stored in examples(validation):

@@ -110,6 +110,20 @@ def test_one_class_and_the_best_constant_answer(data, tmp_path):
     assert summary["trivial"]["accuracy"]["score"] == pytest.approx(max(share, 1 - share))
 
 
+def test_images_of_16_bits_are_scaled_as_in_training_though_the_new_ones_are_darker(tmp_path):
+    # The brightest is 900 of the 4095 of training: by this set alone 10 bits would do, and it would be foreground.
+    for kind, value in (("images", 900), ("masks", 255)):
+        (tmp_path / "dark" / kind).mkdir(parents=True)
+        for index in range(3):
+            picture = np.zeros((8, 8), np.uint16 if kind == "images" else np.uint8)
+            picture[:, 4:] = value
+            Image.fromarray(picture).save(tmp_path / "dark" / kind / f"{index}.png")
+    model = save(tmp_path / "model.keras", rule=Foreground((255,), ignored=()), bit_depth=12)
+    for flags, recall in (([], 0.0), (["--bit-depth", "10"], 1.0)):
+        assert run(model, "--dataset", tmp_path / "dark", "--split", "all", "--out", tmp_path / "result", *flags) == 0
+        assert json.loads((tmp_path / "result/evaluation.json").read_text())["mean"]["recall"] == recall
+
+
 def test_a_foreign_model_is_told_how_to_read_the_masks(data, tmp_path, capsys):
     bright().save(tmp_path / "model.keras")
     assert run(tmp_path / "model.keras", "--dataset", data, "--foreground", "9", "--split", "all", "--out", "a") == 0
