@@ -73,10 +73,14 @@ def test_a_resumed_run_goes_on_in_the_same_run_of_mlflow(tmp_path, picture):
 
 @pytest.mark.slow
 def test_wandb_writes_an_offline_run(tmp_path, picture, monkeypatch):
+    import wandb
+
     monkeypatch.delenv("WANDB_MODE", raising=False)
     tracker = WandbTracker(tmp_path, SETTINGS, {"picture": picture})
     fit([tracker])
     tracker.finish()
+    # A process of wandb writes the file; it is whole when that process has ended, as at the end of Python.
+    wandb.teardown()
     (folder,) = (tmp_path / "wandb").glob("offline-run-*")
     assert tracker.run_id in folder.name
     (written,) = folder.glob("run-*.wandb")
