@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, TypeAdapter, ValidationError
 
-from kseg.data.classes import Rule
+from kseg.data.mask_reading import Rule
 from kseg.data.transforms.resize import Resize
 from kseg.errors import KsegError
 from kseg.task import Task

@@ -5,6 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
+from kseg import IGNORE
+
 Kind = Literal["binary", "multiclass", "multilabel"]
 
 
@@ -36,6 +40,28 @@ class Task:
     def outputs(self) -> int:
         """Number of logits of a pixel."""
         return len(self.classes)
+
+    def layers(self, mask: np.ndarray) -> np.ndarray:
+        """Return where a mask has each of the K foreground classes, bool `(…, K)`.
+
+        Args:
+            mask: integers `(…)`, class indices; of labels `(…, K)`, 0 and 1 of each. 255 is no class.
+
+        >>> Task("multiclass", ("background", "cat", "dog")).layers(np.uint8([0, 2, 255])).astype(int).tolist()
+        [[0, 0], [0, 1], [0, 0]]
+        """
+        if self.kind == "multilabel":
+            return mask == 1
+        return mask[..., None] == np.arange(1, len(self.foreground_classes) + 1, dtype=mask.dtype)
+
+    def judged(self, mask: np.ndarray) -> np.ndarray:
+        """Return which pixels of a mask are not ignored, bool `(…, 1)`; of labels `(…, K)`."""
+        return mask != IGNORE if self.kind == "multilabel" else (mask != IGNORE)[..., None]
+
+    @property
+    def mask_channels(self) -> int:
+        """Channels of a mask in a batch: one, or one for each label."""
+        return self.outputs if self.kind == "multilabel" else 1
 
     @property
     def foreground_classes(self) -> tuple[str, ...]:

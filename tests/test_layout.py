@@ -32,7 +32,8 @@ DATA_FLOORS = [
     {"sources"},
     {"survey"},
     {"labels"},
-    {"classes"},
+    {"classes", "multilabel"},
+    {"mask_reading"},
     {"pipeline", "conversion"},
 ]
 

@@ -98,10 +98,12 @@ class ForegroundOptions(SourceOptions):
 class TaskOptions(ForegroundOptions):
     """A data set, and what a model tells apart in it."""
 
-    task: Literal["auto", "binary", "multiclass"] = Field(
+    task: Literal["auto", "binary", "multiclass", "multilabel"] = Field(
         "auto",
         description="binary: foreground against background; multiclass: each mask value, or each class that the data "
-        "set names, is a class of its own. auto: multiclass if there are several classes and --foreground is auto.",
+        "set names, is a class of its own; multilabel: labels that may overlap, each mask channel or each class of "
+        "COCO, LabelMe or YOLO by itself. auto: multilabel for folders masks/<label>/, multiclass if there are several "
+        "classes and --foreground is auto.",
     )
     classes: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         None,
@@ -116,8 +118,12 @@ class TaskOptions(ForegroundOptions):
         "background", description="What becomes of the classes that are not among --classes."
     )
 
+    def opening(self) -> dict[str, Any]:
+        """Return the keyword arguments of `kseg.data.open_sources` besides `dataset`."""
+        return {**super().opening(), "multilabel": self.task == "multilabel"}
+
     def reading(self) -> dict[str, Any]:
-        """Return the keyword arguments of `kseg.data.classes.read_masks_of_splits`."""
+        """Return the keyword arguments of `kseg.data.mask_reading.read_masks_of_splits`."""
         return {name: getattr(self, name) for name in ("task", "foreground", "classes", "class_names", "rest")}
 
 

@@ -1,4 +1,4 @@
-"""From a name or a folder to batches: uint8 images `(B, H, W, 3)`, uint8 masks `(B, H, W, 1)`.
+"""From a name or a folder to batches: images, uint8 `(B, H, W, 3)`, and masks, uint8 `(B, H, W, 1)`, or K for labels.
 
     train, validation = open_sources("path/to/folder")
     foreground = find_foreground(train)
@@ -11,8 +11,10 @@ TensorFlow is imported when a function here is called, and keras never.
 import contextlib
 import os
 
-from kseg.data.classes import Classes, read_masks_of_splits
+from kseg.data.classes import Classes
 from kseg.data.labels import Foreground, find_foreground
+from kseg.data.mask_reading import read_masks_of_splits
+from kseg.data.multilabel import Labels
 from kseg.data.pipeline.batches import Batches, training_batches, validation_batches
 from kseg.data.sources.base import Source
 from kseg.data.sources.open import open_sources
@@ -23,6 +25,7 @@ __all__ = [
     "Batches",
     "Classes",
     "Foreground",
+    "Labels",
     "Source",
     "find_foreground",
     "keep_tensorflow_off_gpu",

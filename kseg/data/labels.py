@@ -52,6 +52,11 @@ class Foreground:
     """The share of background and foreground among the pixels of the training masks, as far as known."""
 
     @property
+    def foreground_shares(self) -> tuple[float, ...]:
+        """The share of foreground, see `shares`."""
+        return self.shares[1:]
+
+    @property
     def task(self) -> Task:
         """What a model of this foreground tells apart."""
         return Task("binary", (self.name,))

@@ -28,27 +28,45 @@ class MaskValues:
 
 
 def survey_masks(source: Source, *, until_foreground: bool = False) -> list[MaskValues]:
-    """Return the values of each of the first 1000 masks of a source.
+    """Return the values of each of the first 1000 masks of a source whose masks have one channel.
 
     Args:
         source: the data set.
         until_foreground: if these masks are all empty, read on until one is not.
 
     Raises:
-        KsegError: a mask cannot be read.
+        KsegError: a mask cannot be read, or has a channel for each label.
     """
-    masks = (MaskValues(*np.unique(mask, return_counts=True), mask.shape[:2]) for mask in stored_masks(source))
+    if source.labels:
+        raise KsegError(
+            f"The masks of {source.name} have a channel for each label, {', '.join(source.labels)}; expected one "
+            "channel. Read them with read_masks_of_splits."
+        )
+    return [channels[0] for channels in survey_channels(source, until_foreground=until_foreground)]
+
+
+def survey_channels(source: Source, *, until_foreground: bool = False) -> list[tuple[MaskValues, ...]]:
+    """Return the values in each channel of each mask; arguments and errors as in `survey_masks`."""
+    masks = (tuple(map(_count_values, np.moveaxis(mask, -1, 0))) for mask in stored_masks(source))
     survey = list(islice(masks, _MASKS_TO_READ))
-    if until_foreground and not any(mask.values.any() for mask in survey):
+    if until_foreground and not any(map(_has_foreground, survey)):
         for mask in masks:
             survey.append(mask)
-            if mask.values.any():
+            if _has_foreground(mask):
                 break
     return survey
 
 
+def _count_values(channel: np.ndarray) -> MaskValues:
+    return MaskValues(*np.unique(channel, return_counts=True), channel.shape)
+
+
+def _has_foreground(mask: Sequence[MaskValues]) -> bool:
+    return any(channel.values.any() for channel in mask)
+
+
 def stored_masks(source: Source) -> Iterator[np.ndarray]:
-    """Yield the masks of a source with their stored values, uint16 `(H, W, 1)`, in order; they are read in parallel.
+    """Yield the masks of a source with their stored values, uint16 `(H, W, M)`, in order; they are read in parallel.
 
     Raises:
         KsegError: a mask cannot be read.

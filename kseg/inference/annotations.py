@@ -14,10 +14,11 @@ from kseg.storage.atomic import write_atomically
 
 AnnotationFormat = Literal["coco", "labelme", "yolo"]
 
+Masks = Iterable[tuple[str, Path, Sequence[Path]]]
+"""Name, image and mask file of each image; a mask holds 0 and 255, or class indices, or there is a file a label."""
 
-def write_annotations(
-    folder: Path, how: AnnotationFormat, names: Sequence[str], masks: Iterable[tuple[str, Path, Path]]
-) -> None:
+
+def write_annotations(folder: Path, how: AnnotationFormat, names: Sequence[str], masks: Masks) -> None:
     """Write the connected areas of masks as objects.
 
     COCO's run lengths hold a mask exactly. LabelMe and YOLO have outlines alone, which pycocotools draws as the same
@@ -27,7 +28,7 @@ def write_annotations(
         folder: where to: `coco.json`; or a file an image, and for YOLO `data.yaml`.
         how: the format.
         names: of the classes, 1 to K.
-        masks: name, image and mask file of each; the mask holds 0 and 255, or class indices.
+        masks: the masks; labels may overlap.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if how == "coco":
@@ -36,8 +37,8 @@ def write_annotations(
     if how == "yolo":
         described = {"names": dict(enumerate(names)), "train": "images/train", "val": "images/train"}
         _write_text(folder / "data.yaml", yaml.safe_dump(described, sort_keys=False))
-    for name, image, file in masks:
-        objects = list(_objects(_read(file, names)))
+    for name, image, files in masks:
+        objects = list(_objects(_read(files, names)))
         if how == "labelme":
             _write_text(folder / f"{name}.json", json.dumps(_labelme(names, image, objects)))
         else:
@@ -59,38 +60,42 @@ def outline(area: np.ndarray) -> np.ndarray:
     return (contour[:, 0].astype(np.float64) + 0.5) / 2
 
 
-def _read(file: Path, names: Sequence[str]) -> np.ndarray:
-    with Image.open(file) as picture:
-        mask = np.asarray(picture)
-    return np.minimum(mask, 1) if len(names) == 1 else mask
+def _read(files: Sequence[Path], names: Sequence[str]) -> dict[int, np.ndarray]:
+    """Return where the masks of an image have each class, bool `(H, W)`, by its index, 1 to K."""
+    masks = []
+    for file in files:
+        with Image.open(file) as picture:
+            masks.append(np.asarray(picture))
+    if len(masks) == len(names):
+        return {index: mask > 0 for index, mask in enumerate(masks, start=1)}
+    return {index: masks[0] == index for index in range(1, len(names) + 1)}
 
 
-def _objects(mask: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def _objects(classes: dict[int, np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the class, 1 to K, and the area, bool `(H, W)`, of each connected area."""
-    for index in np.unique(mask[mask > 0]).tolist():
-        number, labels = cv2.connectedComponents((mask == index).view(np.uint8), connectivity=8)
+    for index, mask in classes.items():
+        number, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
         for label in range(1, number):
             yield index, labels == label
 
 
-def _coco(names: Sequence[str], masks: Iterable[tuple[str, Path, Path]]) -> dict[str, Any]:
+def _coco(names: Sequence[str], masks: Masks) -> dict[str, Any]:
     from pycocotools import mask as coco
 
     images: list[dict[str, Any]] = []
     objects: list[dict[str, Any]] = []
-    for number, (name, image, file) in enumerate(masks, start=1):
-        mask = _read(file, names)
-        images.append(
-            {"id": number, "file_name": f"{name}{image.suffix}", "height": mask.shape[0], "width": mask.shape[1]}
-        )
-        for index, area in _objects(mask):
+    for number, (name, image, files) in enumerate(masks, start=1):
+        classes = _read(files, names)
+        height, width = classes[1].shape
+        images.append({"id": number, "file_name": f"{name}{image.suffix}", "height": height, "width": width})
+        for index, area in _objects(classes):
             runs = coco.encode(np.asfortranarray(area.view(np.uint8)))
             objects.append(
                 {
                     "id": len(objects) + 1,
                     "image_id": number,
                     "category_id": index,
-                    "segmentation": {"size": list(mask.shape), "counts": runs["counts"].decode()},
+                    "segmentation": {"size": [height, width], "counts": runs["counts"].decode()},
                     "area": int(area.sum()),
                     "bbox": coco.toBbox(runs).tolist(),
                     "iscrowd": 0,

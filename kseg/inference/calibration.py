@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from kseg import IGNORE
-
 _STEPS = 1000  # thresholds
 _BINS = 15
 
@@ -34,35 +32,39 @@ class Calibration:
         self.total = np.zeros_like(self.positive)
         self.confidence = np.zeros((3, _BINS))
 
-    def add(self, truth: np.ndarray, probabilities: np.ndarray) -> None:
+    def add(self, right: np.ndarray, valid: np.ndarray, probabilities: np.ndarray) -> None:
         """Count the pixels of an image.
 
         Args:
-            truth: class indices and 255, uint8 `(H, W)`.
+            right: where the mask has each foreground class, bool `(H, W, K)`.
+            valid: which pixels count, bool `(H, W, 1)`, or of labels `(H, W, K)`.
             probabilities: float32 `(H, W, outputs)`.
         """
-        valid = truth != IGNORE
-        truth, probabilities = truth[valid], probabilities[valid]
+        of_classes = probabilities[..., 1:] if self.softmax else probabilities
         for index in range(self.number):
-            of_class = probabilities[:, index + 1 if self.softmax else index]
+            judged = valid[..., index % valid.shape[2]]
+            of_class, is_class = of_classes[..., index][judged], right[..., index][judged]
             # A pixel is positive at threshold t / 1000 if its probability is above it.
             step = np.clip(np.ceil(of_class.astype(np.float64) * _STEPS).astype(int) - 1, 0, _STEPS - 1)
             self.total[index] += np.bincount(step, minlength=_STEPS)
-            self.positive[index] += np.bincount(step[truth == index + 1], minlength=_STEPS)
+            self.positive[index] += np.bincount(step[is_class], minlength=_STEPS)
+            if not self.softmax:
+                self._add_confidence(of_class, is_class)
         if self.softmax:
-            best = probabilities.argmax(-1)
-            chance, right = probabilities[np.arange(len(best)), best], best == truth
-        else:
-            chance, right = probabilities[:, 0], truth == 1
+            truth = np.where(right.any(-1), right.argmax(-1) + 1, 0)[valid[..., 0]]
+            self._add_confidence(probabilities.max(-1)[valid[..., 0]], probabilities.argmax(-1)[valid[..., 0]] == truth)
+
+    def _add_confidence(self, chance: np.ndarray, is_right: np.ndarray) -> None:
         place = np.clip((chance * _BINS).astype(int), 0, _BINS - 1)
-        for row, weights in enumerate((None, chance.astype(np.float64), right.astype(np.float64))):
+        for row, weights in enumerate((None, chance.astype(np.float64), is_right.astype(np.float64))):
             self.confidence[row] += np.bincount(place, weights, minlength=_BINS)
 
     def error(self) -> float:
         """Return the expected calibration error: how far probability and truth are apart, averaged over pixels.
 
         Source: Naeini et al., "Obtaining Well Calibrated Probabilities Using Bayesian Binning", 2015; 15 bins of equal
-        width. Of one class it is about the probability of foreground, of several about that of the predicted class.
+        width. Of one class it is about the probability of foreground, of several about that of the predicted class, of
+        labels about that of each label.
         """
         pixels, chance, right = self.confidence
         return float(np.abs(chance - right).sum() / max(pixels.sum(), 1))

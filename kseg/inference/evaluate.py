@@ -8,21 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from kseg import IGNORE
 from kseg.config.evaluate import EvaluateConfig
 from kseg.data import open_sources, read_masks_of_splits
 from kseg.data.bridge import call_python, explain_read_errors
-from kseg.data.classes import Classes, Rule, mask_reader
+from kseg.data.classes import Classes
 from kseg.data.files.rows import Rows
+from kseg.data.mask_reading import Rule, mask_reader
+from kseg.data.multilabel import Labels, find_labels
 from kseg.data.sources.base import Source
 from kseg.data.sources.file_source import FileSource
 from kseg.errors import KsegError
 from kseg.inference.calibration import Calibration
 from kseg.inference.gallery import Gallery
-from kseg.inference.predictor import Predictor, load, refuse_labels
+from kseg.inference.predictor import Predictor, load
 from kseg.inference.scores import ImageScores, image_f1, score_image, summarise
 from kseg.metadata import Metadata
 from kseg.progress import progress
+from kseg.task import Task
 
 _LARGEST_IMAGE = 2**31  # bytes of probabilities
 
@@ -32,23 +34,30 @@ class Evaluation:
     """The scores of a model on a data set."""
 
     dataset: str
-    names: tuple[str, ...]
-    """Of the foreground classes."""
+    task: Task
     images: list[ImageScores]
     calibration: Calibration
-    confusion: np.ndarray
-    """Pixels of each class, a row, by what they were taken for, a column, background first; int64 `(K + 1, K + 1)`."""
+    confusion: np.ndarray | None
+    """Pixels of each class, a row, by what they were taken for, a column, background first; int64 `(K + 1, K + 1)`.
+    None of labels, which are not taken for each other."""
     gallery: Gallery
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The foreground classes."""
+        return self.task.foreground_classes
 
     def summary(self) -> dict[str, Any]:
         """Return all scores as plain values, for JSON."""
         groups = sorted({image.group for image in self.images})
+        overlap = self.task.kind == "multilabel"
         by_group = {
-            group: summarise([image for image in self.images if image.group == group], self.names) for group in groups
+            group: summarise([image for image in self.images if image.group == group], self.names, overlap=overlap)
+            for group in groups
         }
         return {
             "dataset": self.dataset,
-            **summarise(self.images, self.names),
+            **summarise(self.images, self.names, overlap=overlap),
             **self.calibration.summary(self.names),
             "groups": by_group if groups != [""] else {},
         }
@@ -66,31 +75,34 @@ def evaluate(model: Path, config: EvaluateConfig) -> Evaluation:
     """
     pattern = _compile(config.group_by)
     predictor = load(model, *config.ensemble, **config.loading())
-    refuse_labels(model, predictor.metadata)
-    metadata = predictor.metadata
+    metadata, task = predictor.metadata, predictor.metadata.task
     opening = config.opening()
-    opening |= {name: value for name, value in as_in_training(metadata).items() if opening[name] == "auto"}
+    own = as_in_training(metadata)
+    opening |= {name: value for name, value in own.items() if opening[name] == "auto"}
+    opening["multilabel"] |= config.task == "auto" and own.get("multilabel", False)
     training, validation = open_sources(config.dataset, **opening)
     sources = {"training": [training], "validation": [validation], "all": [training, validation]}[config.split]
     rule = find_rule(metadata, training, validation, config)
-    names = metadata.task.foreground_classes
-    calibration = Calibration(len(names), metadata.task.kind == "multiclass")
-    images, gallery = [], Gallery(len(names))
-    confusion = np.zeros((len(names) + 1, len(names) + 1), np.int64)
+    number = len(task.foreground_classes)
+    calibration = Calibration(number, task.kind == "multiclass")
+    images, gallery = [], Gallery(number)
+    confusion = None if task.kind == "multilabel" else np.zeros((number + 1, number + 1), np.int64)
     with progress(description="Evaluating", total=sum(map(len, sources)), unit="images") as bar:
         for source in sources:
             read_mask = mask_reader(rule, source.name)
             for name, image, stored in examples(source):
-                truth = read_mask(stored)[..., 0]
+                truth = read_mask(stored)
+                truth = truth if task.kind == "multilabel" else truth[..., 0]
                 probabilities = _predict(predictor, name, image)
-                calibration.add(truth, probabilities)
                 predicted = predictor.decide(probabilities)
-                images.append(score_image(name, _group(name, pattern), truth, predicted, len(names)))
-                gallery.add(name, image, truth, predicted, image_f1(images[-1]))
-                valid = truth != IGNORE
-                np.add.at(confusion, (truth[valid], predicted[valid]), 1)
+                right, found, valid = task.layers(truth), task.layers(predicted), task.judged(truth)
+                calibration.add(right, valid, probabilities)
+                images.append(score_image(name, _group(name, pattern), right, found, valid))
+                gallery.add(name, image, right, found, valid, image_f1(images[-1]))
+                if confusion is not None:
+                    np.add.at(confusion, (truth[valid[..., 0]], predicted[valid[..., 0]]), 1)
                 bar.update()
-    return Evaluation(config.dataset, names, images, calibration, confusion, gallery)
+    return Evaluation(config.dataset, task, images, calibration, confusion, gallery)
 
 
 def _predict(predictor: Predictor, name: str, image: np.ndarray) -> np.ndarray:
@@ -106,7 +118,11 @@ def as_in_training(metadata: Metadata) -> dict[str, Any]:
     """Return the arguments of `open_sources` that read files as in training; none if the model does not say how."""
     if metadata.rule is None:
         return {}
-    return {"bit_depth": metadata.bit_depth, "colours": metadata.colours or "auto"}
+    return {
+        "bit_depth": metadata.bit_depth,
+        "colours": metadata.colours or "auto",
+        "multilabel": isinstance(metadata.rule, Labels),
+    }
 
 
 def find_rule(metadata: Metadata, training: Source, validation: Source, config: EvaluateConfig | None = None) -> Rule:
@@ -129,6 +145,9 @@ def find_rule(metadata: Metadata, training: Source, validation: Source, config: 
                 f"{', '.join(value_of)}. Say with --classes which of them are the model's, in its order."
             )
         rule = Classes(rule.names, tuple(value_of[name] for name in rule.names), dict(training.classes), rule.rest)
+    elif isinstance(rule, Labels):
+        names, channels = find_labels(training.name, training.labels, rule.names, None)
+        rule = Labels(names, channels, rule.foreground)
     if rule.task.kind != metadata.task.kind or rule.task.outputs != metadata.task.outputs:
         raise KsegError(
             f"The masks of {training.name} are read as {rule.task}, and the model is for {metadata.task}. Set "

@@ -57,10 +57,11 @@ def describe(evaluation: Evaluation) -> str:
 def _table(first: str, rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
     width = max(len(first), *map(len, rows))
     heads = [TITLES[name].partition(" (")[0] for name in BY_CLASS]
-    lines = [f"{first:<{width}}" + "".join(f"{head:>{len(head) + 3}}" for head in heads)]
+    widths = [max(len(head), len("0.0000")) + 2 for head in heads]
+    lines = [f"{first:<{width}}" + "".join(f"{head:>{one}}" for head, one in zip(heads, widths, strict=True))]
     for name, scores in rows.items():
         cells = ["" if scores[score] is None else f"{scores[score]:.4f}" for score in BY_CLASS]
-        cells = [f"{cell or '–':>{len(head) + 3}}" for cell, head in zip(cells, heads, strict=True)]
+        cells = [f"{cell or '–':>{one}}" for cell, one in zip(cells, widths, strict=True)]
         lines.append(f"{name:<{width}}" + "".join(cells))
     return lines
 

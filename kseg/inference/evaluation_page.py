@@ -1,7 +1,7 @@
 """The page of an evaluation."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,9 @@ def evaluation_parts(evaluation: Evaluation, curves: Path) -> dict[str, Any]:
     summary = evaluation.summary()
     tables = [_means(summary)]
     if len(evaluation.names) > 1:
-        tables += [_table("Classes", "class", summary["classes"]), _confusion(evaluation)]
+        tables.append(_table("Classes", "class", summary["classes"]))
+    if len(evaluation.names) > 1 and evaluation.confusion is not None:
+        tables.append(_confusion(evaluation.names, evaluation.confusion))
     if summary["groups"]:
         tables.append(_table("Groups", "group", {name: one["mean"] for name, one in summary["groups"].items()}))
     data = base64.b64encode(curves.read_bytes()).decode()
@@ -78,9 +80,9 @@ def _table(title: str, first: str, scores: Mapping[str, Mapping[str, Any]]) -> d
     return {"title": title, "heads": heads, "rows": rows}
 
 
-def _confusion(evaluation: Evaluation) -> dict[str, Any]:
-    names = ["background", *evaluation.names]
-    shares = evaluation.confusion / np.maximum(evaluation.confusion.sum(1, keepdims=True), 1)
+def _confusion(classes: Sequence[str], pixels: np.ndarray) -> dict[str, Any]:
+    names = ["background", *classes]
+    shares = pixels / np.maximum(pixels.sum(1, keepdims=True), 1)
     rows = [
         [name, *(f"{share:.1%}" if share else "" for share in row)] for name, row in zip(names, shares, strict=True)
     ]

@@ -15,7 +15,7 @@ import numpy as np
 
 from kseg.config.export import ExportConfig
 from kseg.data import open_sources
-from kseg.data.classes import mask_reader
+from kseg.data.mask_reading import mask_reader
 from kseg.errors import KsegError
 from kseg.inference.evaluate import as_in_training, examples, find_rule
 from kseg.inference.predictor import Predictor, open_model
@@ -157,12 +157,12 @@ def _compare(
     """
     compared = _Compared(model, exported)
     ours, theirs = (Predictor([one], metadata) for one in (model, compared))
-    number = len(metadata.task.foreground_classes)
-    counts = []
+    task, counts = metadata.task, []
     for image, mask in pairs:
         predicted, other = ours(image), theirs(image)
         truth = predicted if mask is None else mask
-        counts.append([score_image("", "", truth, one, number).counts for one in (predicted, other)])
+        layers, valid = task.layers(truth), task.judged(truth)
+        counts.append([score_image("", "", layers, task.layers(one), valid).counts for one in (predicted, other)])
     f1, its = (float(value) for value in mean_of_classes(ratios(np.sum(counts, axis=0))["f1"]))
     if not (abs(f1 - its) <= _MAX_F1 and compared.largest <= _MAX_LOGIT):
         raise KsegError(
@@ -186,7 +186,8 @@ def _pairs(dataset: str | None, metadata: Metadata, number: int) -> Iterator[tup
     rule = find_rule(metadata, training, validation)
     read_mask = mask_reader(rule, validation.name)
     for _, image, stored in examples(validation):
-        yield image, read_mask(stored)[..., 0]
+        mask = read_mask(stored)
+        yield image, mask if metadata.task.kind == "multilabel" else mask[..., 0]
 
 
 def _parts(path: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from kseg.config.predict import PredictConfig
 from kseg.errors import KsegError
 from kseg.inference.annotations import write_annotations
 from kseg.inference.inputs import Input, find_inputs
-from kseg.inference.predictor import Predictor, load, refuse_labels
+from kseg.inference.predictor import Predictor, load
 from kseg.inference.results import Results
 from kseg.progress import progress
 
@@ -44,7 +44,6 @@ def predict(model: Path, given: Sequence[str], config: PredictConfig) -> Predict
     """
     inputs = find_inputs(given)
     predictor = load(model, *config.ensemble, **config.loading())
-    refuse_labels(model, predictor.metadata)
     results = Results(config.out, predictor.metadata, _settings(model, config), overwrite=config.overwrite)
     predicted = Predicted()
     waiting = [one for one in inputs if not results.is_done(one.name)]
@@ -59,9 +58,9 @@ def predict(model: Path, given: Sequence[str], config: PredictConfig) -> Predict
     finally:
         results.finish([one.name for one in inputs])
     if config.polygons != "none":
-        done = [one for one in inputs if results.mask_file(one.name).exists()]
+        done = [one for one in inputs if all(file.exists() for file in results.mask_files(one.name))]
         names = predictor.metadata.task.foreground_classes
-        masks = [(one.name, one.path, results.mask_file(one.name)) for one in done]
+        masks = [(one.name, one.path, results.mask_files(one.name)) for one in done]
         write_annotations(
             config.out / "polygons", config.polygons, names, progress(masks, "Writing polygons", unit="masks")
         )
@@ -71,7 +70,8 @@ def predict(model: Path, given: Sequence[str], config: PredictConfig) -> Predict
 def _predict_one(predictor: Predictor, one: Input, results: Results, config: PredictConfig) -> None:
     rows = predictor.open(str(one.path))
     height, width = rows.shape[:2]
-    mask = np.empty((height, width), np.uint8)
+    task = predictor.metadata.task
+    mask = np.empty((height, width, task.outputs) if task.kind == "multilabel" else (height, width), np.uint8)
     kept = []
     row = 0
     with progress(description=one.path.name, total=predictor.count_tiles(rows), unit="tiles", position=1) as bar:

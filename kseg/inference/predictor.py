@@ -99,19 +99,6 @@ def open_model(path: str | PathLike[str]) -> tuple[keras.Model, Metadata]:
     return model, _guess_metadata(model, path)
 
 
-def refuse_labels(path: Path, metadata: Metadata) -> None:
-    """Refuse a model of several labels that overlap: the commands write and score one class a pixel.
-
-    Raises:
-        KsegError: it is one.
-    """
-    if metadata.task.kind == "multilabel":
-        raise KsegError(
-            f"{path} tells {metadata.task} apart, which may overlap; this command is for one class a pixel. In Python, "
-            "kseg.load(path)(image) gives a mask of each label."
-        )
-
-
 def _guess_metadata(model: keras.Model, path: str | PathLike[str]) -> Metadata:
     """Return the metadata of a model that brings none: what its shapes say."""
     shapes = model.input_shape, model.output_shape

@@ -16,7 +16,7 @@ from kseg.data.files.rows import Rows
 from kseg.errors import KsegError
 from kseg.inference.instances import count_instances
 from kseg.metadata import Metadata
-from kseg.reports.class_predictions import voc_palette
+from kseg.reports.class_predictions import flatten, voc_palette
 from kseg.storage.atomic import write_atomically
 from kseg.task import safe_names
 
@@ -29,8 +29,8 @@ _FOREGROUND = (255, 150, 0)  # orange, a rare colour in tissue, skin and leaves
 class Results:
     """The folder that predictions are written to.
 
-    `masks/NAME.png` is written last of each image, and complete or absent; so an image that has a mask is done, and the
-    same command goes on where it was interrupted.
+    `masks/NAME.png`, or `masks/LABEL/NAME.png` for each label, is written last of each image, and complete or absent;
+    so an image that has its masks is done, and the same command goes on where it was interrupted.
 
     Args:
         folder: the folder, made if needed.
@@ -43,9 +43,8 @@ class Results:
     """
 
     def __init__(self, folder: Path, metadata: Metadata, settings: dict[str, Any], *, overwrite: bool = False) -> None:
-        self.folder, self._metadata = folder, metadata
+        self.folder, self._task = folder, metadata.task
         self._overwrite = overwrite
-        self._classes = metadata.task.foreground_classes
         self.palette = _palette(metadata)
         """The colour of each class index, uint8 `(N, 3)`."""
         file = folder / _SETTINGS
@@ -64,13 +63,14 @@ class Results:
         write_atomically(file, lambda temporary: temporary.write_text(json.dumps(settings, indent=1)))
         self._rows = {} if overwrite else self._read_table()
 
-    def mask_file(self, name: str) -> Path:
-        """Return the path of a mask."""
-        return self.folder / "masks" / f"{name}.png"
+    def mask_files(self, name: str) -> list[Path]:
+        """Return the path of the mask of an image, or of the mask of each label."""
+        folders = safe_names(self._task.classes) if self._task.kind == "multilabel" else [""]
+        return [self.folder / "masks" / folder / f"{name}.png" for folder in folders]
 
     def is_done(self, name: str) -> bool:
         """Return whether the results of an image are there, and shall not be replaced."""
-        return not self._overwrite and name in self._rows and self.mask_file(name).exists()
+        return not self._overwrite and name in self._rows and all(file.exists() for file in self.mask_files(name))
 
     def save_probabilities(self, name: str, probabilities: np.ndarray, how: str) -> None:
         """Write probabilities, float32 `(H, W, outputs)`, as `npy`, or as `png` of 16 bits, a file a class."""
@@ -80,29 +80,34 @@ class Results:
             write_atomically(base.with_name(f"{base.name}.npy"), lambda path: np.save(path, probabilities))
             return
         single = probabilities.shape[2] == 1
-        for index, label in enumerate(safe_names(self._metadata.task.classes)):
+        for index, label in enumerate(safe_names(self._task.classes)):
             values = np.rint(probabilities[..., index] * 65535).astype(np.uint16)
             _write_png(base.with_name(f"{base.name}.png" if single else f"{base.name}_{label}.png"), values)
 
     def save_overlay(self, name: str, rows: Rows, mask: np.ndarray) -> None:
-        """Draw a mask over its image, at most 4096 pixels long."""
+        """Draw a mask over its image, at most 4096 pixels long; of labels the smallest is on top."""
         step = -(-max(rows.shape[:2]) // _LONGEST)
         image = rows.read(0, rows.shape[0]) if step == 1 else _every(rows, step)
         path = self.folder / "overlays" / f"{name}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture = Image.fromarray(draw_overlay(to_rgb(image), mask[::step, ::step], self.palette))
+        mask = mask[::step, ::step]
+        shown = flatten(self._task.layers(mask)) if self._task.kind == "multilabel" else mask
+        picture = Image.fromarray(draw_overlay(to_rgb(image), shown, self.palette))
         write_atomically(path, lambda temporary: picture.save(temporary, "JPEG", quality=90))
 
     def save_mask(self, name: str, mask: np.ndarray) -> None:
         """Write a mask, uint8 `(H, W)`: 0 and 255, or class indices with a palette; and its line of the table.
 
-        Of one class, `mask` itself becomes 0 and 255: a large one is not copied.
+        Labels, `(H, W, K)`, give a file of 0 and 255 each. Without class indices `mask` itself becomes 0 and 255: a
+        large one is not copied.
         """
         self._rows[name] = self._row(name, mask)
-        binary = self._metadata.task.kind == "binary"
-        if binary:
+        if self._task.kind == "multiclass":
+            _write_png(self.mask_files(name)[0], mask, self.palette)
+        else:
             mask *= 255
-        _write_png(self.mask_file(name), mask, None if binary else self.palette)
+            for index, path in enumerate(self.mask_files(name)):
+                _write_png(path, mask if mask.ndim == 2 else mask[..., index].copy())
         with (self.folder / _TABLE).open("a", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.DictWriter(file, list(self._rows[name]))
             if not file.tell():
@@ -111,13 +116,19 @@ class Results:
 
     def _row(self, name: str, mask: np.ndarray) -> dict[str, Any]:
         row: dict[str, Any] = {"image": name, "height": mask.shape[0], "width": mask.shape[1]}
-        for index, label in enumerate(safe_names(self._classes), start=1):
-            area = mask.view(bool) if self._metadata.task.kind == "binary" else mask == index
+        for index, label in enumerate(safe_names(self._task.foreground_classes)):
+            area = self._area(mask, index)
             pixels = int(area.sum())
             row[f"pixels_{label}"] = pixels
-            row[f"share_{label}"] = f"{pixels / mask.size:.6g}"
+            row[f"share_{label}"] = f"{pixels / area.size:.6g}"
             row[f"instances_{label}"] = count_instances(area)
         return row
+
+    def _area(self, mask: np.ndarray, index: int) -> np.ndarray:
+        """Return where a foreground class is, bool `(H, W)`."""
+        if self._task.kind == "multiclass":
+            return mask == index + 1
+        return mask.view(bool) if mask.ndim == 2 else mask[..., index].astype(bool)
 
     def finish(self, order: Sequence[str]) -> None:
         """Write the table once more, a line an image, in this order."""

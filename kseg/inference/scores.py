@@ -8,8 +8,6 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from kseg import IGNORE
-
 SCORES = ("f1", "iou", "precision", "recall")
 TOLERANCE = 2.0
 """Pixels by which an edge may be off."""
@@ -27,33 +25,38 @@ class ImageScores:
     counts: np.ndarray
     """True positives, false positives, false negatives, true negatives: pixels, int64 `(K, 4)`."""
     correct: int
-    """Pixels with the right class."""
+    """Pixels with the right class; of labels those of each label."""
+    pixels: int
+    """Pixels that are not ignored, likewise."""
     objects: np.ndarray
     """Objects found, false alarms, objects missed, int64 `(K, 3)`."""
     edges: np.ndarray
     """Boundary F1, and 95% Hausdorff distance in pixels, float64 `(K, 2)`; NaN where they are not defined."""
 
 
-def score_image(name: str, group: str, truth: np.ndarray, predicted: np.ndarray, number: int) -> ImageScores:
-    """Compare a predicted mask with the right one.
+def score_image(name: str, group: str, right: np.ndarray, found: np.ndarray, valid: np.ndarray) -> ImageScores:
+    """Compare a predicted mask with the right one; `Task.layers` and `Task.judged` make the arguments of masks.
 
     Args:
         name: of the image.
         group: the group that it belongs to.
-        truth: class indices, and 255 for pixels that count nowhere, uint8 `(H, W)`.
-        predicted: class indices, uint8 `(H, W)`.
-        number: the number K of foreground classes, 1 to K.
+        right: where the mask has each of K foreground classes, bool `(H, W, K)`.
+        found: where the prediction has them.
+        valid: which pixels count, bool `(H, W, 1)`, or of labels, each judged by itself, `(H, W, K)`.
     """
-    valid = truth != IGNORE
+    found = found & valid
     counts, objects, edges = [], [], []
-    for index in range(1, number + 1):
-        right, found = truth == index, (predicted == index) & valid
-        tp, positive, raised = (int(np.count_nonzero(area)) for area in (right & found, right, found))
-        counts.append((tp, raised - tp, positive - tp, int(valid.sum()) - positive - raised + tp))
-        objects.append(match_objects(right, found))
-        edges.append(compare_edges(right, found))
-    correct = int(np.count_nonzero((truth == predicted) & valid))
-    return ImageScores(name, group, np.array(counts), correct, np.array(objects), np.array(edges))
+    for index in range(right.shape[2]):
+        # Copies: OpenCV and SciPy need the pixels of a class beside each other.
+        of_mask, of_prediction = right[..., index].copy(), found[..., index].copy()
+        pixels = np.count_nonzero(valid[..., index % valid.shape[2]])
+        tp, positive, raised = (np.count_nonzero(area) for area in (of_mask & of_prediction, of_mask, of_prediction))
+        counts.append((tp, raised - tp, positive - tp, pixels - positive - raised + tp))
+        objects.append(match_objects(of_mask, of_prediction))
+        edges.append(compare_edges(of_mask, of_prediction))
+    agree = right == found if valid.shape[2] > 1 else (right == found).all(-1, keepdims=True)
+    correct, judged = int(np.count_nonzero(agree & valid)), int(np.count_nonzero(valid))
+    return ImageScores(name, group, np.array(counts), correct, judged, np.array(objects), np.array(edges))
 
 
 def match_objects(right: np.ndarray, found: np.ndarray) -> tuple[int, int, int]:
@@ -162,12 +165,13 @@ def percentiles(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def trivial_scores(counts: np.ndarray, names: Sequence[str]) -> dict[str, tuple[float, str]]:
+def trivial_scores(counts: np.ndarray, names: Sequence[str], *, overlap: bool = False) -> dict[str, tuple[float, str]]:
     """Return, for each score and the accuracy, the best that the same answer for every pixel would have.
 
     Args:
         counts: of a data set, `(K, 4)`.
         names: of the K foreground classes.
+        overlap: whether a pixel may have several of them.
 
     Returns:
         The score, and the answer that has it.
@@ -176,24 +180,35 @@ def trivial_scores(counts: np.ndarray, names: Sequence[str]) -> dict[str, tuple[
     >>> {name: (round(score, 3), answer) for name, (score, answer) in best.items()}["f1"]
     (0.857, 'all membrane')
     """
-    positive, valid = (counts[:, 0] + counts[:, 2]).astype(np.float64), counts[0].sum()
+    positive, valid = (counts[:, 0] + counts[:, 2]).astype(np.float64), counts.sum(1)
     answers = {"all background": np.zeros(len(names), bool)}
     answers |= {f"all {name}": np.arange(len(names)) == index for index, name in enumerate(names)}
+    answers |= {"every label": np.ones(len(names), bool)} if overlap else {}
     best: dict[str, tuple[float, str]] = {}
     for answer, chosen in answers.items():
         constant = np.stack(
             [positive * chosen, (valid - positive) * chosen, positive * ~chosen, (valid - positive) * ~chosen], axis=-1
         )
         scores = {name: float(mean_of_classes(values)) for name, values in ratios(constant).items()}
-        scores["accuracy"] = float((positive[chosen].sum() if chosen.any() else valid - positive.sum()) / max(valid, 1))
+        if overlap:
+            right, judged = np.where(chosen, positive, valid - positive).sum(), valid.sum()
+        else:
+            right, judged = positive[chosen].sum() if chosen.any() else valid[0] - positive.sum(), valid[0]
+        scores["accuracy"] = float(right / max(judged, 1))
         for name, score in scores.items():
             if name not in best or score > best[name][0]:
                 best[name] = (score, answer)
     return best
 
 
-def summarise(images: Sequence[ImageScores], names: Sequence[str]) -> dict[str, Any]:
-    """Return all scores of a set of images, as plain values for JSON; NaN becomes None."""
+def summarise(images: Sequence[ImageScores], names: Sequence[str], *, overlap: bool = False) -> dict[str, Any]:
+    """Return all scores of a set of images, as plain values for JSON; NaN becomes None.
+
+    Args:
+        images: the scores of each.
+        names: of the foreground classes.
+        overlap: whether a pixel may have several of them.
+    """
     counts = np.sum([image.counts for image in images], axis=0)
     objects = np.sum([image.objects for image in images], axis=0).astype(np.float64)
     edges = np.stack([image.edges for image in images])
@@ -203,21 +218,21 @@ def summarise(images: Sequence[ImageScores], names: Sequence[str]) -> dict[str, 
         known = ~np.isnan(edges[..., place])
         total = np.where(known, edges[..., place], 0).sum(0)
         by_class[name] = np.where(known.any(0), total / np.maximum(known.sum(0), 1), np.nan)
-    valid = counts[0].sum()
     means: dict[str, float | None] = {name: float(mean_of_classes(values)) for name, values in by_class.items()}
     if np.isnan(by_class["hausdorff_95"]).all():
         means["hausdorff_95"] = None  # a distance of 0 would be a perfect one
-    means["accuracy"] = sum(image.correct for image in images) / max(int(valid), 1)
+    means["accuracy"] = sum(image.correct for image in images) / max(sum(image.pixels for image in images), 1)
     return {
         "images": len(images),
         "mean": means,
         "interval_95": intervals(images),
         "trivial": {
-            name: {"score": score, "answer": answer} for name, (score, answer) in trivial_scores(counts, names).items()
+            name: {"score": score, "answer": answer}
+            for name, (score, answer) in trivial_scores(counts, names, overlap=overlap).items()
         },
         "classes": {
             name: {
-                "share": float((counts[index, 0] + counts[index, 2]) / max(valid, 1)),
+                "share": float((counts[index, 0] + counts[index, 2]) / max(counts[index].sum(), 1)),
                 **{score: _plain(values[index]) for score, values in by_class.items()},
             }
             for index, name in enumerate(names)

@@ -1,4 +1,4 @@
-"""Pictures of predictions of several classes, next to the images and the masks."""
+"""Pictures of predictions of several classes or labels, next to the images and the masks."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +11,7 @@ from matplotlib.patches import Patch
 from kseg import IGNORE
 from kseg.data.files.bands import to_rgb
 from kseg.reports.predictions import FALSE_ALARM, HIT, IGNORED, MISSED
+from kseg.task import Task
 
 # Colours that colour-blind people can tell apart (Okabe and Ito): another class than the mask's.
 _TAKEN = (240, 228, 66)
@@ -39,34 +40,56 @@ def voc_palette(number: int) -> np.ndarray:
 
 
 def save_class_predictions(
-    path: Path, images: np.ndarray, masks: np.ndarray, predicted: np.ndarray, names: Sequence[str]
+    path: Path, images: np.ndarray, masks: np.ndarray, predicted: np.ndarray, task: Task
 ) -> None:
-    """Draw one row per image: the image, its mask, the predicted classes, and which pixels are right and wrong.
+    """Draw one row per image: the image, its mask, the prediction, and which pixels are right and wrong.
 
     Args:
         path: the PNG file to write.
         images: uint8 `(N, H, W, C)`.
-        masks: class indices and 255, uint8 `(N, H, W, 1)`.
-        predicted: class indices, integers `(N, H, W)`.
-        names: the name of each class, background first.
+        masks: class indices and 255, uint8 `(N, H, W, 1)`; of labels 0, 1 and 255, `(N, H, W, K)`.
+        predicted: class indices, integers `(N, H, W)`; of labels 0 and 1, `(N, H, W, K)`.
+        task: the classes or labels.
     """
-    palette = np.concatenate([voc_palette(len(names)), np.full((IGNORE + 1 - len(names), 3), IGNORED[0], np.uint8)])
-    figure = Figure(figsize=(8, 2 * len(images) + 1.2), layout="compressed")
+    names = task.foreground_classes
+    palette = np.concatenate([voc_palette(len(names) + 1), np.full((IGNORE - len(names), 3), IGNORED[0], np.uint8)])
+    rows, shown = [], set()
+    for image, mask, prediction in zip(images, masks, predicted, strict=True):
+        mask = mask if task.kind == "multilabel" else mask[..., 0]
+        right, found, valid = task.layers(mask), task.layers(prediction), task.judged(mask)
+        flat = np.where(valid.any(-1), flatten(right), IGNORE), flatten(found)
+        shown |= {*np.unique(flat).tolist()} - {IGNORE}
+        rows.append((to_rgb(image), palette[flat[0]], palette[flat[1]], *judge(image, right, found, valid)))
+    titles = ("background", *names)
+    _draw_rows(path, rows, [_patch(palette[index], titles[index]) for index in sorted(shown)])
+
+
+def flatten(layers: np.ndarray) -> np.ndarray:
+    """Return class indices, uint8 `(H, W)`, 0 for none; where labels overlap, the smallest is on top.
+
+    Args:
+        layers: bool `(H, W, K)`.
+    """
+    flat = np.zeros(layers.shape[:2], np.uint8)
+    for index in np.argsort(-layers.sum((0, 1)), kind="stable").tolist():
+        flat[layers[..., index]] = index + 1
+    return flat
+
+
+def _draw_rows(
+    path: Path, rows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, str]], classes: list[Patch]
+) -> None:
+    """Draw rows of image, mask, prediction and verdict, with a score under it; above them the classes."""
+    figure = Figure(figsize=(8, 2 * len(rows) + 1.2), layout="compressed")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(images), 4, squeeze=False)
+    grid = figure.subplots(len(rows), 4, squeeze=False)
     for axes, title in zip(grid[0], ("image", "mask", "prediction", "verdict"), strict=True):
         axes.set_title(title, fontsize=10)
-    for row, image, mask, prediction in zip(grid, images, masks[..., 0], predicted, strict=True):
-        row[0].imshow(to_rgb(image))
-        row[1].imshow(palette[mask])
-        row[2].imshow(palette[prediction])
-        verdict, score = judge_classes(image, mask, prediction, len(names))
-        row[3].imshow(verdict)
-        row[3].set_xlabel(score, fontsize=9)
-        for axes in row:
+    for places, (*pictures, score) in zip(grid, rows, strict=True):
+        for axes, picture in zip(places, pictures, strict=True):
+            axes.imshow(picture)
             axes.set(xticks=[], yticks=[])
-    shown = np.unique(np.concatenate([masks.ravel(), predicted.ravel()]))
-    classes = [_patch(palette[index], names[index]) for index in shown if index < len(names)]
+        places[3].set_xlabel(score, fontsize=9)
     verdicts = [_patch(np.array(colour), name) for name, colour in _VERDICTS.items()]
     figure.legend(handles=classes, loc="outside upper center", ncols=6, fontsize=8, frameon=False)
     figure.legend(handles=verdicts, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
@@ -77,25 +100,37 @@ def _patch(colour: np.ndarray, label: str) -> Patch:
     return Patch(facecolor=tuple(colour / 255), edgecolor="grey", linewidth=0.5, label=label)
 
 
-def judge_classes(image: np.ndarray, mask: np.ndarray, predicted: np.ndarray, number: int) -> tuple[np.ndarray, str]:
-    """Return the image in grey with right and wrong pixels coloured, uint8 `(H, W, 3)`, and its mean F1 as a text."""
-    valid, foreground, found = mask != IGNORE, (mask != 0) & (mask != IGNORE), predicted != 0
+def judge(image: np.ndarray, right: np.ndarray, found: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return the image in grey with right and wrong pixels coloured, uint8 `(H, W, 3)`, and its mean F1 as a text.
+
+    Args:
+        image: uint8 `(H, W, C)`.
+        right: where the mask has each of K classes or labels, bool `(H, W, K)`; a pixel with several labels is right if
+            all of them are found and no other.
+        found: where the prediction has them.
+        valid: which pixels are not ignored, `(H, W, 1)`, or of labels `(H, W, K)`.
+    """
+    found = np.logical_and(found, valid)
+    valid = np.any(valid, -1)
+    foreground, raised, equal = np.any(right, -1), np.any(found, -1), np.all(right == found, -1)
     kinds = {
-        HIT: foreground & (mask == predicted),
-        _TAKEN: foreground & found & (mask != predicted),
-        MISSED: foreground & ~found,
-        FALSE_ALARM: valid & ~foreground & found,
+        HIT: foreground & equal,
+        _TAKEN: foreground & raised & ~equal,
+        MISSED: foreground & ~raised,
+        FALSE_ALARM: valid & ~foreground & raised,
         IGNORED: ~valid,
     }
     picture = np.repeat(image.mean(-1, keepdims=True), 3, axis=-1) / 2
     for colour, where in kinds.items():
         picture[where] = picture[where] / 2 + np.array(colour) / 1.5
-    scores = [
-        2 * ((mask == k) & (predicted == k)).sum() / ((mask == k).sum() + (valid & (predicted == k)).sum())
-        for k in range(1, number)
-        if (mask == k).any()
-    ]
-    wrong = (valid & found).sum()
-    mean = "mean F1" if number > 2 else "F1"
-    score = f"{mean} {np.mean(scores):.3f}" if scores else f"empty, {wrong} px raised"
-    return np.clip(picture, 0, 255).astype(np.uint8), score
+    return np.clip(picture, 0, 255).astype(np.uint8), _mean_f1(right, found)
+
+
+def _mean_f1(right: np.ndarray, found: np.ndarray) -> str:
+    """Return the mean F1 over the classes that are there as a text, or how many pixels were raised if none is."""
+    sizes, raised = right.sum((0, 1)), found.sum((0, 1))
+    contained = sizes > 0
+    if not contained.any():
+        return f"empty, {found.any(-1).sum()} px raised"
+    scores = 2 * (right & found).sum((0, 1))[contained] / (sizes + raised)[contained]
+    return f"{'mean F1' if len(sizes) > 1 else 'F1'} {scores.mean():.3f}"

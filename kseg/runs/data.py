@@ -8,7 +8,7 @@ import numpy as np
 
 from kseg.config.train import DataOptions
 from kseg.data import Batches, open_sources, training_batches, validation_batches
-from kseg.data.classes import MaskReading, read_masks_of_splits
+from kseg.data.mask_reading import MaskReading, read_masks_of_splits
 from kseg.data.sources.base import Source
 from kseg.data.sources.file_source import FileSource
 from kseg.data.transforms.strengths import find_augmentation
@@ -126,10 +126,10 @@ def log_data(data: RunData, options: DataOptions, run: RunDirectory) -> None:
 
 def _log_trivial_score(data: RunData) -> None:
     """Log which F1 the same answer for every pixel has: a score near it means that nothing was learned."""
-    shares = np.array(data.masks.rule.shares[1:])
+    shares = np.array(data.masks.rule.foreground_shares)
     names = data.task.foreground_classes
     counts = np.stack([0 * shares, 0 * shares, shares, 1 - shares], axis=-1)
-    f1, answer = trivial_scores(counts, names)["f1"]
+    f1, answer = trivial_scores(counts, names, overlap=data.task.kind == "multilabel")["f1"]
     _log.info(f"The same answer for every pixel has F1 {f1:.3f} ({answer})")
     if data.task.kind == "binary" and shares[0] > _MOSTLY_FOREGROUND:
         _log.warning(

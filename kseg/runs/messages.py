@@ -47,6 +47,8 @@ def log_result(result: TrainingResult, config: TrainConfig, task: Task, detector
         with np.errstate(divide="ignore"):  # a model that learned nothing has threshold 0: everything is foreground
             logit = np.log(state.threshold) - np.log1p(-state.threshold)
         _log.info(f"Threshold:   {state.threshold:.4g}, so masks are where logits > {logit:.4g}")
+    if task.kind == "multilabel":
+        _log.info("Labels:      sigmoid(logits[..., k]) is how probable label k is, each by itself")
     if task.kind == "multiclass":
         _log.info("Classes:     logits.argmax(-1) is the index of each pixel's class")
     _log.info(f"Evaluate:    kseg evaluate {run.best_or_last}")

@@ -31,7 +31,8 @@ def make_loss(options: ModelOptions, shares: Sequence[float] = ()) -> keras.loss
 
     Args:
         options: the settings of the model.
-        shares: the share of background and each class in the training masks, for balanced class weights.
+        shares: the share of background and each class, or of each label, in the training masks, for balanced class
+            weights.
 
     Raises:
         KsegError: the loss does not take an argument, or not that value.
@@ -50,6 +51,8 @@ def make_loss(options: ModelOptions, shares: Sequence[float] = ()) -> keras.loss
 def balance(shares: Sequence[float]) -> list[float]:
     """Return class weights, 1 / square root of the share of a class, scaled to a mean of 1 over the pixels.
 
+    Shares of labels, which may overlap, are treated alike.
+
     A class without a pixel has the weight of the rarest that has one.
 
     >>> [round(weight, 3) for weight in balance([0.81, 0.09, 0.09, 0.01])]
@@ -57,7 +60,7 @@ def balance(shares: Sequence[float]) -> list[float]:
     """
     rarest = min(share for share in shares if share > 0)
     weights = [max(share, rarest) ** -0.5 for share in shares]
-    mean = sum(share * weight for share, weight in zip(shares, weights, strict=True))
+    mean = sum(share * weight for share, weight in zip(shares, weights, strict=True)) / sum(shares)
     return [weight / mean for weight in weights]
 
 
@@ -74,7 +77,11 @@ def check_task(task: Task, options: ModelOptions) -> None:
             f"class_weight: {len(weights)} weights are not allowed; expected {number}, for "
             f"{', '.join(task.classes if task.kind != 'binary' else ('background', *task.classes))}."
         )
-    if task.kind == "binary":
+    if task.kind == "multilabel" and options.threshold == "auto":
+        raise KsegError(
+            "threshold: auto is not allowed for several labels; expected a number, which all of them share."
+        )
+    if task.kind != "multiclass":
         return
     if options.loss == "bce":
         raise KsegError(f"loss: bce is for one class; expected cross_entropy for {task}.")
@@ -150,13 +157,22 @@ def start_at_prior(model: keras.Model, task: Task, options: ModelOptions, batche
     if options.output_bias == "zero":
         return
     masks = np.stack([mask for _, mask in batches.dataset.take(_BATCHES_FOR_PRIOR).as_numpy_iterator()])
-    counts = np.bincount(masks[masks != IGNORE], minlength=max(task.outputs, 2)).astype(np.float64)
-    share = counts[1:].sum() / max(counts.sum(), 1)
+    counts = _count_values(masks, task)
+    share = counts[..., 1:].sum() / max(counts.sum(), 1)
     if not 0 < share < (_RARE if options.output_bias == "auto" else 1):
         return
-    if task.kind == "binary":
-        set_output_bias(model, share)
-    else:
-        shares = np.maximum(counts, 1) / np.maximum(counts, 1).sum()  # a class that is in none of these masks
+    counts = np.maximum(counts, 1)  # a class that is in none of these masks
+    shares = counts / counts.sum(-1, keepdims=True)
+    if task.kind == "multiclass":
         set_output_bias(model, shares.tolist(), activation="softmax")
+    else:
+        set_output_bias(model, share if task.kind == "binary" else shares[:, 1].tolist())
     _log.info(f"Output bias at {share:.4g} foreground")
+
+
+def _count_values(masks: np.ndarray, task: Task) -> np.ndarray:
+    """Return the number of pixels of each value, float64: `(classes,)`, or of labels `(K, 2)`."""
+    if task.kind == "multilabel":
+        channels = masks.reshape(-1, task.outputs).T
+        return np.stack([(channels == 0).sum(-1), (channels == 1).sum(-1)], axis=-1).astype(np.float64)
+    return np.bincount(masks[masks != IGNORE], minlength=max(task.outputs, 2)).astype(np.float64)

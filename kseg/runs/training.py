@@ -136,7 +136,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
                 epochs=config.epochs,
                 verbose=int(is_watched(sys.stdout)),
                 callbacks=[
-                    EpochSummary(_log.info, data.task.foreground_classes, data.masks.rule.shares[1:]),
+                    EpochSummary(_log.info, data.task.foreground_classes, data.masks.rule.foreground_shares),
                     detector,
                     HistoryFile(run.history),
                     *trackers,
@@ -213,7 +213,10 @@ def _draw(model: keras.Model, validation: Batches, result: TrainingResult, task:
     with explain_write_errors(run.path):
         if task.kind == "multiclass":
             predicted = keras.ops.convert_to_numpy(keras.ops.argmax(logits, axis=-1))
-            save_class_predictions(run.pictures, images, masks, predicted, task.classes)
+            save_class_predictions(run.pictures, images, masks, predicted, task)
+            return
+        probabilities = keras.ops.convert_to_numpy(keras.ops.sigmoid(logits))
+        if task.kind == "multilabel":
+            save_class_predictions(run.pictures, images, masks, probabilities > threshold, task)
         else:
-            probabilities = keras.ops.convert_to_numpy(keras.ops.sigmoid(logits))
             save_predictions(run.pictures, images, masks, probabilities, threshold if best is None else best)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from kseg.data import open_sources, training_batches
-from kseg.data.classes import Classes, read_masks_of_splits
+from kseg.data.classes import Classes
+from kseg.data.mask_reading import read_masks_of_splits
 from kseg.errors import KsegError
 from kseg.task import Task
 

@@ -9,7 +9,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from kseg.data import open_sources, training_batches
-from kseg.data.classes import read_masks_of_splits
+from kseg.data.mask_reading import read_masks_of_splits
 from kseg.reports.class_predictions import voc_palette
 
 pytestmark = pytest.mark.backend_free

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kseg.data import open_sources
-from kseg.data.classes import read_masks_of_splits
+from kseg.data.mask_reading import read_masks_of_splits
 from kseg.errors import KsegError
 
 pytestmark = pytest.mark.backend_free

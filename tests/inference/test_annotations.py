@@ -59,7 +59,7 @@ def test_what_kseg_writes_it_reads_as_the_same_masks(how, predicted, tmp_path):
     written, folder = tmp_path / "written", tmp_path / "set"
     # LabelMe: without the empty image, whose file has no objects.
     pairs = predicted[:3] if how == "labelme" else predicted
-    write_annotations(written, how, NAMES, [(image.stem, image, file) for image, file in pairs])
+    write_annotations(written, how, NAMES, [(image.stem, image, [file]) for image, file in pairs])
     if how == "yolo":
         shutil.copytree(tmp_path / "photos", folder / "images/train")
         shutil.copytree(written, folder / "labels/train")

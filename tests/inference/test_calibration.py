@@ -4,6 +4,7 @@ from sklearn import metrics
 
 from kseg import IGNORE
 from kseg.inference.calibration import Calibration
+from kseg.task import Task
 
 pytestmark = pytest.mark.backend_free
 
@@ -18,9 +19,11 @@ def binary(rng):
 
 
 def count(truth, probabilities, softmax=False):
-    calibration = Calibration(probabilities.shape[-1] - softmax, softmax)
+    number = probabilities.shape[-1] - softmax
+    task = Task("multiclass", ("background", *map(str, range(number)))) if softmax else Task()
+    calibration = Calibration(number, softmax)
     for mask, probability in zip(truth, probabilities, strict=True):
-        calibration.add(mask, probability)
+        calibration.add(task.layers(mask), task.judged(mask), probability)
     return calibration
 
 
@@ -59,6 +62,21 @@ def test_of_several_classes_the_predicted_one_is_judged(rng):
     curve = calibration.f1_by_threshold()
     expected = metrics.f1_score(truth.ravel() == 2, probabilities[..., 2].ravel().astype(np.float64) > 0.4)
     assert curve[1, 400] == pytest.approx(expected)
+
+
+def test_each_label_is_judged_by_itself(binary):
+    truth, probabilities = binary
+    both = np.stack([truth, truth[::-1]], axis=-1)
+    chances = np.concatenate([probabilities, probabilities], axis=-1)
+    task = Task("multilabel", ("a", "b"))
+    calibration = Calibration(2, softmax=False)
+    for mask, probability in zip(both, chances, strict=True):
+        calibration.add(task.layers(mask), task.judged(mask), probability)
+    alone = [count(masks, probabilities) for masks in (truth, truth[::-1])]
+    np.testing.assert_array_equal(
+        calibration.f1_by_threshold(), np.concatenate([one.f1_by_threshold() for one in alone])
+    )
+    np.testing.assert_allclose(calibration.confidence, alone[0].confidence + alone[1].confidence)
 
 
 def test_an_absent_class_has_no_curve():

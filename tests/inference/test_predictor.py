@@ -8,7 +8,6 @@ from scipy.special import expit, softmax
 import kseg
 from kseg.errors import KsegError
 from kseg.inference import Predictor
-from kseg.inference.predictor import refuse_labels
 from kseg.metadata import Metadata
 from kseg.task import Task
 from tests.inference.models import CLASSES, bright, save
@@ -64,8 +63,6 @@ def test_labels_are_decided_each_by_itself(image):
     found = Predictor([bright(outputs=3)], metadata).predict(image)
     assert found.mask.shape == (*image.shape[:2], 3)
     np.testing.assert_array_equal(found.mask, found.probabilities > 0.7)
-    with pytest.raises(KsegError, match=r"tells 3 labels: 0 dark, 1 grey, 2 bright apart, which may overlap"):
-        refuse_labels("model.keras", metadata)
 
 
 def test_the_threshold_is_the_models_unless_another_is_given(image, tmp_path):

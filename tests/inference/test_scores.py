@@ -7,16 +7,17 @@ from scipy.spatial.distance import cdist
 from sklearn import metrics
 
 from kseg import IGNORE
+from kseg.inference import scores
 from kseg.inference.scores import (
     compare_edges,
     intervals,
     match_objects,
     mean_of_classes,
     ratios,
-    score_image,
     summarise,
     trivial_scores,
 )
+from kseg.task import Task
 
 pytestmark = pytest.mark.backend_free
 
@@ -30,10 +31,15 @@ def masks(seed, classes=3, size=(24, 31)):
     return np.where(rng.random(size) < 0.1, np.uint8(IGNORE), truth), predicted
 
 
+def score_image(name, truth, predicted, classes):
+    task = Task("multiclass", ("background", *map(str, range(classes))))
+    return scores.score_image(name, "", task.layers(truth), task.layers(predicted), task.judged(truth))
+
+
 @pytest.mark.parametrize("classes", [2, 3, 5])
 def test_scores_are_those_of_scikit_learn(classes):
     pairs = [masks(seed, classes) for seed in range(6)]
-    images = [score_image(str(index), "", *pair, classes - 1) for index, pair in enumerate(pairs)]
+    images = [score_image(str(index), *pair, classes - 1) for index, pair in enumerate(pairs)]
     truth, predicted = (np.concatenate([pair[place].ravel() for pair in pairs]) for place in (0, 1))
     truth, predicted = truth[truth != IGNORE], predicted[truth != IGNORE]
     foreground = list(range(1, classes))
@@ -51,6 +57,27 @@ def test_scores_are_those_of_scikit_learn(classes):
     assert summary["mean"]["f1"] == pytest.approx(
         metrics.f1_score(truth, predicted, labels=foreground, average="macro")
     )
+
+
+def test_labels_that_overlap_are_scored_each_by_itself(rng):
+    truth = rng.choice(np.uint8([0, 1, 255]), (3, 20, 30, 2), p=[0.6, 0.3, 0.1])
+    predicted = rng.integers(0, 2, truth.shape).astype(np.uint8)
+    task = Task("multilabel", ("a", "b"))
+    images = [
+        scores.score_image("", "", task.layers(one), task.layers(other), task.judged(one))
+        for one, other in zip(truth, predicted, strict=True)
+    ]
+    summary = summarise(images, task.classes, overlap=True)
+    judged = truth != IGNORE
+    for index, name in enumerate(task.classes):
+        right, found = (masks[..., index][judged[..., index]] for masks in (truth, predicted))
+        assert summary["classes"][name]["f1"] == pytest.approx(metrics.f1_score(right, found))
+        assert summary["classes"][name]["share"] == pytest.approx((right == 1).mean())
+    assert summary["mean"]["accuracy"] == pytest.approx(metrics.accuracy_score(truth[judged], predicted[judged]))
+    constant = [metrics.f1_score(truth[..., k][judged[..., k]], np.ones(judged[..., k].sum())) for k in range(2)]
+    assert summary["trivial"]["f1"] == {"score": pytest.approx(np.mean(constant)), "answer": "every label"}
+    assert summary["trivial"]["accuracy"]["answer"] == "all background"
+    assert summary["trivial"]["accuracy"]["score"] == pytest.approx((truth[judged] == 0).mean())
 
 
 def test_an_absent_class_has_no_score_and_is_in_no_mean():
@@ -97,7 +124,7 @@ def test_edges_are_compared_as_by_all_distances(seed):
 
 def test_a_distance_that_is_nowhere_defined_is_not_0():
     truth = np.ones((4, 4), np.uint8)
-    found, missed = (summarise([score_image("", "", truth, one, 1)], ["a"]) for one in (truth, truth * 0))
+    found, missed = (summarise([score_image("", truth, one, 1)], ["a"]) for one in (truth, truth * 0))
     assert found["mean"]["hausdorff_95"] == 0
     assert missed["mean"]["hausdorff_95"] is None
     assert missed["classes"]["a"]["hausdorff_95"] is None
@@ -118,7 +145,7 @@ def test_the_interval_is_that_of_a_mean_of_many_images():
     # Images of equal size, each right on a share of its foreground that has a known spread: recall is their mean.
     rng = np.random.default_rng(0)
     hits = rng.binomial(1000, rng.beta(20, 10, 400))
-    images = [score_image(str(index), "", *masks(0, 2), 1) for index in range(400)]
+    images = [score_image(str(index), *masks(0, 2), 1) for index in range(400)]
     for image, hit in zip(images, hits, strict=True):
         image.counts[:] = [[hit, 0, 1000 - hit, 0]]
     low, high = intervals(images)["recall"]
@@ -132,11 +159,11 @@ def test_trivial_answers_are_scored_as_predictions_of_one_class():
     best = {}
     for answer in range(4):
         constant = np.full_like(truth, answer)
-        image = score_image("", "", truth, constant, 3)
-        scores = {name: mean_of_classes(values) for name, values in ratios(image.counts).items()}
-        scores["accuracy"] = image.correct / (truth != IGNORE).sum()
-        for name, score in scores.items():
+        image = score_image("", truth, constant, 3)
+        values = {name: mean_of_classes(values) for name, values in ratios(image.counts).items()}
+        values["accuracy"] = image.correct / (truth != IGNORE).sum()
+        for name, score in values.items():
             best[name] = max(best.get(name, 0), score)
-    counts = score_image("", "", truth, np.zeros_like(truth), 3).counts
+    counts = score_image("", truth, np.zeros_like(truth), 3).counts
     found = trivial_scores(counts, names)
     assert {name: pytest.approx(score) for name, (score, _) in found.items()} == best

@@ -43,7 +43,7 @@ class MaskAnnotation(Protocol):
         """The file with the annotations; `str` of this object also names the place in it."""
 
     def draw(self) -> np.ndarray:
-        """Return class indices, uint16 `(H, W, 1)`, of the size of the upright image.
+        """Return class indices, uint16 `(H, W, 1)`, or a channel for each label; of the size of the upright image.
 
         Raises:
             KsegError: the annotations are faulty, or do not fit the image.
@@ -52,6 +52,8 @@ class MaskAnnotation(Protocol):
 
 def read_mask(path: ImageFile | MaskAnnotation, colours: Sequence[str] = ()) -> np.ndarray:
     """Read a mask as uint16 `(H, W, 1)`, turned upright: its stored values, or those that `mask_pixels` gives.
+
+    A `MaskAnnotation` may have a channel for each label.
 
     Stored values above 65535, which only instance ids reach, become 65535.
 
@@ -133,7 +135,8 @@ def _open_supported(path: ImageFile) -> Iterator[PillowFile]:
         if isinstance(picture, BandImage):
             raise KsegError(
                 f"{path} has {picture.channels} channels of {8 * picture.dtype.itemsize} bits; expected a mask of one "
-                "channel, or of flat colours of 8 bits. Convert it first."
+                "channel, or of flat colours of 8 bits. Convert it first. If each channel is a label that may overlap "
+                "with others: --task multilabel."
             )
         if picture.mode not in _MODES:
             raise KsegError(
@@ -149,7 +152,8 @@ def _open_npy_mask(path: str) -> np.ndarray:
     if values.dtype.kind not in "bui" or (values.shape[2] != 1 and not has_colours):
         raise KsegError(
             f"{path} has {values.dtype.name} values of shape {values.shape}; expected integers (H, W) or (H, W, 1), or "
-            "colours, uint8 (H, W, 3). Convert it first."
+            "colours, uint8 (H, W, 3). Convert it first. If each channel is a label that may overlap with others: "
+            "--task multilabel."
         )
     return np.array(values)
 

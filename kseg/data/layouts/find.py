@@ -12,6 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from kseg.data.files.formats import EXTENSIONS
+from kseg.data.files.label_masks import LabelFiles
+from kseg.data.files.masks import MaskAnnotation
 from kseg.data.layouts.annotations import (
     describes_data_set,
     find_coco,
@@ -20,6 +22,7 @@ from kseg.data.layouts.annotations import (
     labelme_layout,
     yolo_lists,
 )
+from kseg.data.layouts.label_layers import describe_labels, label_folders, pair_labels, refuse_other_labels
 from kseg.data.layouts.lists import find_lists
 from kseg.data.layouts.pairing import (
     MASK_SUFFIX,
@@ -39,6 +42,8 @@ from kseg.errors import KsegError
 
 _IMAGE_FOLDERS = ("images", "JPEGImages")
 _MASK_FOLDERS = ("masks", "labels", "annotations", "segmentations", "SegmentationClass")
+
+_Split = SplitPairs[Path | MaskAnnotation]
 
 _EXPECTED = (
     "images/ and masks/ with files of the same stem, or train/ (and val/) with those two in each, or masks beside "
@@ -150,8 +155,21 @@ def _city_stem(path: Path, ending: str) -> str:
     return f"{path.parent.name}/{path.stem.removesuffix(ending)}"
 
 
-def _folder_layout(folder: Path, training: SplitPairs[Path], validation: SplitPairs[Path] | None) -> Layout:
+def _folder_layout(folder: Path, training: _Split, validation: _Split | None) -> Layout:
     """Return the layout of pairs that were found by folder; its rule names the folders and the suffixes of masks."""
+    pairs = [(image, mask) for split in (training, validation) if split for image, mask in split.pairs]
+    of_labels = [(image, mask) for image, mask in pairs if isinstance(mask, LabelFiles)]
+    if of_labels:
+        refuse_other_labels(training, validation)
+        return Layout(describe_labels(of_labels), training, validation, labels=of_labels[0][1].names)
+    return _plain_layout(folder, _files_of(training), _files_of(validation) if validation else None)
+
+
+def _files_of(split: _Split) -> SplitPairs[Path]:
+    return SplitPairs(split.name, [(image, mask) for image, mask in split.pairs if isinstance(mask, Path)])
+
+
+def _plain_layout(folder: Path, training: SplitPairs[Path], validation: SplitPairs[Path] | None) -> Layout:
     pairs = (tuple(stem(path, path.parent) for path in pair) for pair in training.pairs)
     suffixes = sorted({mask.removeprefix(image) for image, mask in pairs} - {""})
     ending = f", masks ending in {', '.join(suffixes)}" if suffixes else ""
@@ -164,7 +182,7 @@ def _folder_layout(folder: Path, training: SplitPairs[Path], validation: SplitPa
     return labelme_layout(rule, training, validation) if has_json else Layout(rule, training, validation)
 
 
-def _unsplit_pairs(folder: Path) -> SplitPairs[Path]:
+def _unsplit_pairs(folder: Path) -> _Split:
     """Return the pairs of a folder that has no splits."""
     places = _pair_places(folder)
     refuse_two(places)
@@ -178,11 +196,14 @@ def _unsplit_pairs(folder: Path) -> SplitPairs[Path]:
     return SplitPairs(str(folder), _pair_files(images, masks, folder, folder))
 
 
-def _pair_folders(images: Path, masks: Path) -> SplitPairs[Path]:
-    """Return the pairs of a folder of images and a folder of masks."""
+def _pair_folders(images: Path, masks: Path) -> SplitPairs[Path | MaskAnnotation]:
+    """Return the pairs of a folder of images and a folder of masks, or of folders with the masks of each label."""
     for folder in (images, masks):
         if not files_in(folder) and not _labelme_files(masks, images):
             raise KsegError(f"{folder} has no image files; expected any of {', '.join(sorted(EXTENSIONS))}.")
+    image_of = files_by_stem(files_in(images), images)
+    if masks != images and (folders := label_folders(masks, image_of)):
+        return SplitPairs(str(images), pair_labels(folders, image_of))
     return SplitPairs(str(images), _pair_files(files_in(images), _mask_files(masks, images), images, masks))
 
 

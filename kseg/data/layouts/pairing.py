@@ -44,6 +44,8 @@ class Layout:
     """None: the folder has no validation split."""
     classes: Mapping[int, str] = field(default_factory=dict)
     """The name of each class index. If there are names, masks hold these indices, 0 for background and 255 only."""
+    labels: tuple[str, ...] = ()
+    """The name of each channel of the masks, where each is a label that may overlap with others."""
 
     @property
     def pairs(self) -> list[ImageMaskPair]:

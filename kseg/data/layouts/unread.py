@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from kseg.data.files.formats import EXTENSIONS
+from kseg.data.files.label_masks import mask_files
 from kseg.data.layouts.pairing import ImageMaskPair
 from kseg.data.layouts.paths import files_in, is_hidden
 
@@ -17,7 +18,7 @@ def describe_unread(folder: Path, pairs: Sequence[ImageMaskPair]) -> str:
     Unread pictures in a folder of masks are not counted: they are other kinds of masks, as in Cityscapes.
     """
     images = {image for image, _ in pairs}
-    masks = {mask if isinstance(mask, Path) else mask.path for _, mask in pairs}
+    masks = {file for _, mask in pairs for file in mask_files(mask)}
     with_images, with_masks = ({parent for path in paths for parent in path.parents} for paths in (images, masks))
     counts = dict(_count_unread(folder, with_images, with_masks, images | masks))
     texts = [f"{count} in {where.relative_to(folder)}/" for where, count in sorted(counts.items()) if count]

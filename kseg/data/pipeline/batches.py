@@ -18,7 +18,7 @@ import numpy as np
 
 from kseg import IGNORE
 from kseg.data.bridge import call_python, explain_read_errors
-from kseg.data.classes import Rule, mask_reader
+from kseg.data.mask_reading import Rule, mask_reader
 from kseg.data.pipeline.cache import Cache, CacheSetting, open_cache
 from kseg.data.sources.base import Source
 from kseg.data.transforms.augment import augment_batch, augment_example
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Arrays = tuple[np.ndarray, np.ndarray]
 Reader = Callable[..., Arrays]
-"""From an element of `Source.examples` to an image, uint8 `(H, W, C)`, and a mask, uint8 `(H, W, 1)`."""
+"""From an element of `Source.examples` to an image, uint8 `(H, W, C)`, and a mask, uint8 `(H, W, M)`."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,10 @@ class Batches:
     """
 
     dataset: "tf.data.Dataset"
-    """Pairs of images, uint8 `(B, H, W, C)`, and masks, uint8 `(B, H, W, 1)`: 0 and 1, or class indices, and 255."""
+    """Pairs of images, uint8 `(B, H, W, C)`, and masks, uint8 `(B, H, W, 1)`: 0 and 1, or class indices, and 255.
+
+    Of several labels masks are `(B, H, W, K)`: 0, 1 and 255 of each.
+    """
     steps: int
     """Batches an epoch."""
     cache_note: str
@@ -61,6 +64,7 @@ class _Examples:
     """From a key, (seed, epoch) or None, to the arguments of `read` for each example."""
     read: Reader
     image_shape: tuple[int, int, int]
+    mask_shape: tuple[int, int, int]
     cache_note: str
 
     def load(
@@ -71,7 +75,7 @@ class _Examples:
     ) -> Arrays:
         """Return a batch of examples; `change` takes index, position in the batch, image and mask of each."""
         images = np.empty((len(indices), *self.image_shape), np.uint8)
-        masks = np.empty((*images.shape[:3], 1), np.uint8)
+        masks = np.empty((len(indices), *self.mask_shape), np.uint8)
         for position, (index, *rest) in enumerate(zip(indices, *content, strict=True)):
             image, mask = self.read(index, *rest)
             images[position], masks[position] = change(index, position, image, mask) if change else (image, mask)
@@ -83,7 +87,7 @@ class _Examples:
         """Return a batch from `load` as tensors of known shapes; a `batch_size` of None is any size."""
         images, masks = call_python(load, ("uint8", "uint8"), *arguments)
         images.set_shape((batch_size, *self.image_shape))
-        masks.set_shape((batch_size, *self.image_shape[:2], 1))
+        masks.set_shape((batch_size, *self.mask_shape))
         return images, masks
 
 
@@ -108,7 +112,7 @@ def training_batches(
 
     Args:
         source: the examples.
-        foreground: the meaning of the values in its masks: one foreground, or several classes.
+        foreground: the meaning of the values in its masks: one foreground, several classes, or several labels.
         image_size: height and width to resize to, in pixels.
         batch_size: images a batch.
         seed: 0 or more; decides orders and augmentations.
@@ -230,14 +234,14 @@ def _examples(
     """Return the examples of a source; with a cache, all are read now."""
     if not len(source):
         raise KsegError(f"{source.name} is empty; expected at least one image.")
-    image_shape = (*image_size, source.channels)
+    image_shape, mask_shape = (*image_size, source.channels), (*image_size, foreground.task.mask_channels)
     read = _reader(source, foreground, image_size, how)
-    cache, cache_note = open_cache(setting, len(source), image_shape)
+    cache, cache_note = open_cache(setting, len(source), image_shape, mask_shape[2])
     if cache is None:
         source.check_headers()
-        return _Examples(source.examples, read, image_shape, cache_note)
+        return _Examples(source.examples, read, image_shape, mask_shape, cache_note)
     _fill(cache, source, read)
-    return _Examples(source.indices, cache.read, image_shape, cache_note)
+    return _Examples(source.indices, cache.read, image_shape, mask_shape, cache_note)
 
 
 def _reader(source: Source, foreground: Rule, image_size: tuple[int, int], how: Resize) -> Reader:

@@ -30,7 +30,7 @@ class Cache(Protocol):
     """Examples of one shape, by index."""
 
     def write(self, index: int, image: np.ndarray, mask: np.ndarray) -> None:
-        """Store an example: uint8 `(H, W, C)` and uint8 `(H, W, 1)`."""
+        """Store an example: uint8 `(H, W, C)` and uint8 `(H, W, M)`."""
 
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the stored example; must not be written to."""
@@ -39,9 +39,9 @@ class Cache(Protocol):
 class MemoryCache:
     """A `Cache` in memory: two arrays."""
 
-    def __init__(self, count: int, image_shape: tuple[int, int, int]) -> None:
+    def __init__(self, count: int, image_shape: tuple[int, int, int], mask_channels: int = 1) -> None:
         self._images = np.empty((count, *image_shape), np.uint8)
-        self._masks = np.empty((count, *image_shape[:2], 1), np.uint8)
+        self._masks = np.empty((count, *image_shape[:2], mask_channels), np.uint8)
 
     def write(self, index: int, image: np.ndarray, mask: np.ndarray) -> None:
         """See `Cache`."""
@@ -58,12 +58,12 @@ class DiskCache:
     The file is read, not mapped: mapped pages would count as memory of the process.
     """
 
-    def __init__(self, image_shape: tuple[int, int, int]) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], mask_channels: int = 1) -> None:
         self._file = tempfile.TemporaryFile(prefix="kseg-", buffering=0)  # noqa: SIM115  (stays open)
         weakref.finalize(self, self._file.close).atexit = False  # threads may still be reading then
-        self._image_shape, self._mask_shape = image_shape, (*image_shape[:2], 1)
-        self._pixels = int(np.prod(image_shape[:2]))
-        self._bytes = self._pixels * (image_shape[2] + 1)
+        self._image_shape, self._mask_shape = image_shape, (*image_shape[:2], mask_channels)
+        self._mask_bytes = int(np.prod(self._mask_shape))
+        self._bytes = self._mask_bytes + int(np.prod(image_shape))
 
     def write(self, index: int, image: np.ndarray, mask: np.ndarray) -> None:
         """See `Cache`."""
@@ -72,12 +72,16 @@ class DiskCache:
     def read(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """See `Cache`."""
         content = np.frombuffer(os.pread(self._file.fileno(), self._bytes, index * self._bytes), np.uint8)
-        mask, image = content[: self._pixels], content[self._pixels :]
+        mask, image = content[: self._mask_bytes], content[self._mask_bytes :]
         return image.reshape(self._image_shape), mask.reshape(self._mask_shape)
 
 
 def open_cache(
-    setting: CacheSetting, count: int, image_shape: tuple[int, int, int], free: int | None = None
+    setting: CacheSetting,
+    count: int,
+    image_shape: tuple[int, int, int],
+    mask_channels: int = 1,
+    free: int | None = None,
 ) -> tuple[Cache | None, str]:
     """Return a cache, or None, and a note for the log that says which cache and why.
 
@@ -85,6 +89,7 @@ def open_cache(
         setting: as in `training_batches`.
         count: the number of examples.
         image_shape: `(H, W, C)`.
+        mask_channels: channels of a mask, one, or one for each label.
         free: bytes of memory that are free; None: from `free_memory`.
 
     Raises:
@@ -92,7 +97,7 @@ def open_cache(
     """
     if setting not in get_args(CacheSetting):
         raise KsegError(f"cache: {setting!r} is not allowed; expected {', '.join(get_args(CacheSetting))}.")
-    needed = count * int(np.prod(image_shape[:2])) * (image_shape[2] + 1)
+    needed = count * int(np.prod(image_shape[:2])) * (image_shape[2] + mask_channels)
     if setting == "none":
         return None, "decoded again in every epoch, as set"
     if setting == "disk":
@@ -103,14 +108,16 @@ def open_cache(
                 f"cache: disk needs {needed / _GIB:.1f} GiB, and {folder} has {room / _GIB:.1f} free. Set TMPDIR to a "
                 "folder with more room, or give --cache none."
             )
-        return DiskCache(image_shape), f"decoded once, kept in a temporary file in {folder}: {needed / _GIB:.2f} GiB"
+        return DiskCache(
+            image_shape, mask_channels
+        ), f"decoded once, kept in a temporary file in {folder}: {needed / _GIB:.2f} GiB"
     free = free_memory() if free is None else free
     if setting == "auto" and needed > _MAX_SHARE_OF_MEMORY * free:
         return None, (
             f"decoded again in every epoch: a cache would take {needed / _GIB:.1f} GiB, more than half of the "
             f"{free / _GIB:.1f} GiB of memory that are free. --cache disk keeps one in {tempfile.gettempdir()}"
         )
-    return MemoryCache(count, image_shape), (
+    return MemoryCache(count, image_shape, mask_channels), (
         f"decoded once, kept in memory: {needed / _GIB:.2f} of {free / _GIB:.1f} GiB that are free"
     )
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -45,6 +45,11 @@ class Source(Protocol):
     @property
     def classes(self) -> Mapping[int, str]:
         """The name of each class index, or empty. If there are names, masks hold class indices, and 255 is ignored."""
+        ...
+
+    @property
+    def labels(self) -> Sequence[str]:
+        """The name of each mask channel where labels may overlap, one channel a label; else empty."""
         ...
 
     def __len__(self) -> int:
@@ -91,7 +96,9 @@ class Source(Protocol):
         ...
 
     def read(self, index: int, *content: bytes) -> tuple[np.ndarray, np.ndarray]:
-        """Return an image, uint8 `(H, W, C)`, and its mask with the stored values, uint16 `(H, W, 1)`. Thread-safe.
+        """Return an image, uint8 `(H, W, C)`, and its mask with the stored values, uint16 `(H, W, M)`. Thread-safe.
+
+        M is 1, or the number of `labels`.
 
         Raises:
             KsegError: the image or the mask cannot be read, or their sizes differ.
@@ -99,7 +106,7 @@ class Source(Protocol):
         ...
 
     def read_mask(self, index: int, *content: bytes) -> np.ndarray:
-        """Return the mask alone, uint16 `(H, W, 1)`. Thread-safe.
+        """Return the mask alone, uint16 `(H, W, M)`. Thread-safe.
 
         Raises:
             KsegError: it cannot be read.

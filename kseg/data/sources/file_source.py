@@ -35,6 +35,8 @@ class PairReader(ABC):
     channels: int
     colours: tuple[str, ...]
     """The mask colours of the classes, in order; empty if masks hold class indices."""
+    labels: tuple[str, ...] = ()
+    """See `kseg.data.Source`."""
 
     @abstractmethod
     def files(self, index: int, *content: bytes) -> tuple[ImageFile, ImageFile | MaskAnnotation]:
@@ -65,6 +67,7 @@ class FileSource(PairReader):
     channels: int = 3
     colours: tuple[str, ...] = ()
     classes: Mapping[int, str] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -112,7 +115,7 @@ class FileSource(PairReader):
         A file that cannot be read is left out here; reading it later raises.
         """
         found = []
-        for index in range(min(len(self), _MOST_TO_TURN)):
+        for index in range(min(len(self), _MOST_TO_TURN) if not self.labels else 0):
             with contextlib.suppress(KsegError):
                 turn = find_turn(*self.files(index))
                 if turn != 1:

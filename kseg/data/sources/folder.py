@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from kseg.data.files.label_masks import mask_files
 from kseg.data.files.masks import MaskAnnotation
 from kseg.data.layouts.find import find_layout
+from kseg.data.layouts.label_layers import with_labels
+from kseg.data.layouts.pairing import SplitPairs
 from kseg.data.sources.base import summarise
 from kseg.data.sources.file_source import FileSource, set_reading_rules, split_by_seed
 
@@ -23,7 +26,7 @@ class FolderSource(FileSource):
     @property
     def masks(self) -> list[Path]:
         """The mask files, or the files with the annotations, in the source's order."""
-        return [mask if isinstance(mask, Path) else mask.path for _, mask in self.pairs]
+        return [file for _, mask in self.pairs for file in mask_files(mask)]
 
     def files(self, index: int, *content: bytes) -> tuple[str, str | MaskAnnotation]:
         """See `PairReader`."""
@@ -48,6 +51,7 @@ def open_folder(
     take: int | None,
     bit_depth: int | Literal["auto"],
     colours: Sequence[str] | Literal["auto"],
+    multilabel: bool = False,
 ) -> tuple[FolderSource, FolderSource]:
     """Return the training and the validation source of a folder; arguments as in `kseg.data.open_sources`.
 
@@ -55,9 +59,14 @@ def open_folder(
         KsegError: there are no images, or images and masks do not pair; as from `set_reading_rules`.
     """
     layout = find_layout(folder)
-    training = FolderSource(layout.training.name, layout.training.pairs, layout.rule, classes=layout.classes)
+    layout = with_labels(layout) if multilabel else layout
+
+    def source(split: SplitPairs[Path | MaskAnnotation]) -> FolderSource:
+        return FolderSource(split.name, split.pairs, layout.rule, classes=layout.classes, labels=layout.labels)
+
+    training = source(layout.training)
     if layout.validation:
-        validation = FolderSource(layout.validation.name, layout.validation.pairs, layout.rule, classes=layout.classes)
+        validation = source(layout.validation)
     else:
         training, validation = split_by_seed(training, val_fraction, seed)
     return set_reading_rules(str(folder), training, validation, take=take, bit_depth=bit_depth, colours=colours)

@@ -20,6 +20,7 @@ def open_sources(
     take: int | None = None,
     bit_depth: int | Literal["auto"] = "auto",
     colours: Sequence[str] | Literal["auto"] = "auto",
+    multilabel: bool = False,
 ) -> tuple[Source, Source]:
     """Return the training and the validation source of a data set.
 
@@ -46,6 +47,8 @@ def open_sources(
         colours: the mask colours, such as `#ff0000`, in the order of the classes, and colours to ignore, such as
             `ignore=#ffffff`. `auto`: masks hold class indices; masks in colours are refused, with a list of their
             colours. Not for TFDS.
+        multilabel: whether labels may overlap: each channel of a mask file is a label, and each class of annotations is
+            drawn by itself. Folders of masks, `masks/<label>/`, are always read so.
 
     Raises:
         KsegError: there is no such data set, or it cannot be read as images with masks.
@@ -62,7 +65,13 @@ def open_sources(
     path = Path(dataset)
     if is_unfinished(path):
         raise KsegError(f"{dataset} is a conversion that was not finished. Give kseg convert the same command again.")
-    if is_prepared(path) or (not path.is_dir() and is_tfds(dataset)):
+    is_record_set = is_prepared(path) or (not path.is_dir() and is_tfds(dataset))
+    if multilabel and (is_record_set or is_huggingface(path)):
+        raise KsegError(
+            f"task: multilabel is not allowed for {dataset}: masks of TFDS and Hugging Face have one channel. "
+            "Expected a folder with a mask file for each label, masks of several channels, or annotations."
+        )
+    if is_record_set:
         _refuse_file_rules(dataset, bit_depth, colours)
         training, validation = open_tfds(
             dataset, data_dir=data_dir, val_fraction=val_fraction, train_split=train_split, val_split=val_split
@@ -84,7 +93,15 @@ def open_sources(
         raise _no_such_data_set(dataset)
     refuse_splits(dataset, train_split, val_split)
     try:
-        return open_folder(path, val_fraction=val_fraction, seed=seed, take=take, bit_depth=bit_depth, colours=colours)
+        return open_folder(
+            path,
+            val_fraction=val_fraction,
+            seed=seed,
+            take=take,
+            bit_depth=bit_depth,
+            colours=colours,
+            multilabel=multilabel,
+        )
     except KsegError as error:
         if script := find_builder(path):
             raise KsegError(f"{error} Or give {script}, and TFDS runs the code in it to build a data set.") from error

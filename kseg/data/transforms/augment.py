@@ -30,7 +30,7 @@ def augment_example(
 
     Args:
         image: uint8 `(H, W, C)`, C from 1 to 16.
-        mask: uint8 `(H, W, 1)` of class indices: 0 is background, 255 ignored.
+        mask: uint8 `(H, W, 1)` of class indices, or `(H, W, K)` of labels: 0 is background, 255 ignored.
         how: the strengths.
         address: seed, epoch and index of the example. The same address gives the same result.
         around_foreground: crop around a random foreground pixel, to 0.5 to 1 of height and width, instead of the usual
@@ -59,7 +59,7 @@ def augment_batch(
 
     Args:
         images: uint8 `(B, H, W, C)`.
-        masks: uint8 `(B, H, W, 1)`.
+        masks: uint8 `(B, H, W, M)`.
         how: its `mosaic` is the share of images to replace.
         address: seed, epoch and number of the batch.
         spared: how many images at the beginning of the batch are never replaced.

@@ -57,7 +57,7 @@ def _draw_crop(
     anywhere, and the middle stays in place.
     """
     height, width = mask.shape[:2]
-    foreground = np.flatnonzero((mask != 0) & (mask != IGNORE)) if around_foreground else np.array([], int)
+    foreground = np.flatnonzero(((mask != 0) & (mask != IGNORE)).any(-1)) if around_foreground else np.array([], int)
     side = rng.uniform(_SMALLEST_FOREGROUND_CROP if len(foreground) else how.crop, 1)
     inner_height, inner_width = max(round(side * height), 1), max(round(side * width), 1)
     if not len(foreground):

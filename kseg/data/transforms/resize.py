@@ -16,7 +16,7 @@ def scale(image: np.ndarray, mask: np.ndarray, size: tuple[int, int], how: Resiz
 
     Args:
         image: uint8 `(H, W, C)`.
-        mask: uint8 or uint16 `(H, W, 1)`.
+        mask: uint8 or uint16 `(H, W, M)`.
         size: height and width, in pixels.
         how: "stretch" distorts; "pad" keeps the ratio and fits into the size; "crop" keeps the ratio and covers the
             size.

@@ -50,7 +50,7 @@ def test_without_a_cache_nothing_is_kept():
 @pytest.mark.parametrize(("free", "kept"), [(8 * GIB, True), (4 * GIB, True), (4 * GIB - 1, False)])
 def test_auto_takes_up_to_half_of_what_is_free(free, kept):
     # 1024 x 1024 x (3 + 1) bytes, 512 times: 2 GiB, which the system gives when they are written to.
-    cache, note = open_cache("auto", 512, (1024, 1024, 3), free)
+    cache, note = open_cache("auto", 512, (1024, 1024, 3), free=free)
     assert (cache is not None) == kept
     if kept:
         assert note == f"decoded once, kept in memory: 2.00 of {free / GIB:.1f} GiB that are free"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from kseg.data.layouts.annotations.drawing import (
     Canvas,
     Patch,
     decompress_runs,
+    draw_layers,
     draw_polygons,
     draw_runs,
     draw_smaller_on_top,
@@ -92,13 +94,22 @@ class InstanceMask:
 
     def draw(self) -> np.ndarray:
         """Return class indices, uint16 `(H, W, 1)`; see `MaskAnnotation.draw`."""
-        try:
-            canvas = find_canvas(self.image, self.size)
-        except KsegError as error:
-            raise KsegError(f"{self}: {error}") from error
+        canvas = self._find_canvas()
         crowds = self._draw_regions(canvas, crowds=True)
         mask = draw_smaller_on_top(self._draw_regions(canvas, crowds=False), canvas, beneath=crowds)
         return canvas.turn_upright(mask)
+
+    def draw_layers(self, number: int) -> np.ndarray:
+        """See `Layered.draw_layers`; a crowd is ignored in all layers."""
+        canvas = self._find_canvas()
+        regions = chain(self._draw_regions(canvas, crowds=True), self._draw_regions(canvas, crowds=False))
+        return canvas.turn_upright(draw_layers(regions, canvas, number))
+
+    def _find_canvas(self) -> Canvas:
+        try:
+            return find_canvas(self.image, self.size)
+        except KsegError as error:
+            raise KsegError(f"{self}: {error}") from error
 
     def _draw_regions(self, canvas: Canvas, *, crowds: bool) -> Iterator[tuple[int, Patch]]:
         for region in self.regions:
@@ -138,3 +149,8 @@ class PanopticMask:
                 "for this image. Export both again."
             )
         return np.array([values[number] for number in listed.tolist()], np.uint16)[places][..., None]
+
+    def draw_layers(self, number: int) -> np.ndarray:
+        """See `Layered.draw_layers`; segments do not overlap."""
+        mask = self.draw()
+        return np.where(mask == IGNORE, mask, mask == np.arange(1, number + 1)).astype(np.uint16)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kseg import IGNORE
 from kseg.data.files.bands import turn_upright
 from kseg.data.files.formats import ON_ITS_SIDE
 from kseg.data.files.images import read_size
@@ -35,8 +36,9 @@ class Canvas:
     """The EXIF orientation by which the drawn mask is turned; 1: the canvas is upright."""
 
     def turn_upright(self, mask: np.ndarray) -> np.ndarray:
-        """Turn a mask `(H, W)` drawn on this canvas to fit the upright image; returns uint16 `(H, W, 1)`."""
-        return np.ascontiguousarray(turn_upright(mask, self.orientation), np.uint16)[..., None]
+        """Turn a mask `(H, W)` or `(H, W, M)` drawn on this canvas to fit the upright image; uint16 `(H, W, M)`."""
+        mask = np.ascontiguousarray(turn_upright(mask, self.orientation), np.uint16)
+        return mask if mask.ndim == 3 else mask[..., None]
 
 
 class Patch(NamedTuple):
@@ -176,6 +178,22 @@ def draw_smaller_on_top(objects: Objects, canvas: Canvas, *, beneath: Objects = 
         is_shown = pixels & (area[columns] >= size)
         mask[columns][is_shown], area[columns][is_shown] = value, size
     return mask.T
+
+
+def draw_layers(objects: Objects, canvas: Canvas, number: int) -> np.ndarray:
+    """Return each class by itself, uint16 `(H, W, number)`: 0, 1, or 255 where pixels are ignored.
+
+    Args:
+        objects: what to draw, in this order: a class from 1 on becomes 1 in its layer; 255 is ignored in all layers,
+            and 0 is background in all.
+        canvas: what to draw on.
+        number: the number of classes.
+    """
+    layers = np.zeros((canvas.width, canvas.height, number), np.uint16)
+    for value, (first, pixels) in objects:
+        layer = slice(None) if value in (0, IGNORE) else value - 1
+        layers[first : first + len(pixels), :, layer][pixels] = value if value in (0, IGNORE) else 1
+    return layers.swapaxes(0, 1)
 
 
 def draw_later_on_top(objects: Objects, canvas: Canvas) -> np.ndarray:

@@ -24,7 +24,14 @@ from PIL import Image
 
 from kseg import IGNORE
 from kseg.data.layouts.annotations.classes import class_indices, describe_classes
-from kseg.data.layouts.annotations.drawing import Canvas, Patch, draw_later_on_top, draw_polygons, find_canvas
+from kseg.data.layouts.annotations.drawing import (
+    Canvas,
+    Patch,
+    draw_later_on_top,
+    draw_layers,
+    draw_polygons,
+    find_canvas,
+)
 from kseg.data.layouts.pairing import Layout, SplitPairs
 from kseg.data.layouts.paths import is_file
 from kseg.data.layouts.text_files import read_json
@@ -84,14 +91,23 @@ class LabelMeMask:
 
     def draw(self) -> np.ndarray:
         """Return class indices, uint16 `(H, W, 1)`; see `MaskAnnotation.draw`."""
+        shapes, canvas = self._open()
+        return canvas.turn_upright(draw_later_on_top(self._draw_shapes(shapes, canvas), canvas))
+
+    def draw_layers(self, number: int) -> np.ndarray:
+        """See `Layered.draw_layers`."""
+        shapes, canvas = self._open()
+        return canvas.turn_upright(draw_layers(self._draw_shapes(shapes, canvas), canvas, number))
+
+    def _open(self) -> tuple[list[Any], Canvas]:
+        """Return the shapes of the file, and what to draw them on."""
         content = _read(self.path)
         self._refuse_another_image(content.get("imagePath"))
         size = (content.get("imageHeight"), content.get("imageWidth"))
         try:
-            canvas = find_canvas(self.image, None if None in size else size)
+            return content["shapes"], find_canvas(self.image, None if None in size else size)
         except KsegError as error:
             raise KsegError(f"{self.path}: {error}") from error
-        return canvas.turn_upright(draw_later_on_top(self._draw_shapes(content["shapes"], canvas), canvas))
 
     def _draw_shapes(self, shapes: list[Any], canvas: Canvas) -> Iterator[tuple[int, Patch]]:
         for number, shape in enumerate(shapes, start=1):

@@ -22,7 +22,14 @@ import numpy as np
 
 from kseg.data.files.formats import EXTENSIONS
 from kseg.data.layouts.annotations.classes import class_indices, describe_classes
-from kseg.data.layouts.annotations.drawing import Canvas, Patch, draw_polygons, draw_smaller_on_top, find_canvas
+from kseg.data.layouts.annotations.drawing import (
+    Canvas,
+    Patch,
+    draw_layers,
+    draw_polygons,
+    draw_smaller_on_top,
+    find_canvas,
+)
 from kseg.data.layouts.pairing import Layout, SplitPairs, files_by_stem, refuse_repeats, stem
 from kseg.data.layouts.paths import files_in, image_in_folder
 from kseg.data.layouts.text_files import read_text
@@ -201,6 +208,11 @@ class YoloMask:
         """Return class indices, uint16 `(H, W, 1)`; see `MaskAnnotation.draw`."""
         canvas = find_canvas(self.image)
         return canvas.turn_upright(draw_smaller_on_top(self._draw_lines(canvas), canvas))
+
+    def draw_layers(self, number: int) -> np.ndarray:
+        """See `Layered.draw_layers`."""
+        canvas = find_canvas(self.image)
+        return canvas.turn_upright(draw_layers(self._draw_lines(canvas), canvas, number))
 
     def _draw_lines(self, canvas: Canvas) -> Iterator[tuple[int, Patch]]:
         lines = read_text(self.path).splitlines() if self.path.exists() else []
