@@ -89,6 +89,7 @@ def _read_examples(examples: AuditedSet) -> Iterator[_Example]:
     indices = np.unique(np.linspace(0, len(examples) - 1, _PAIRS).astype(int))
     for name, image, mask in examples.decode(indices.tolist()):
         if image.shape[:2] == mask.shape[:2]:
+            mask = mask.max(-1, keepdims=True)  # labels that may overlap, together
             yield _Example(name, *scale(image, mask, SIZE, "stretch"), measure_mask(mask, None, thumbnail=False))
 
 

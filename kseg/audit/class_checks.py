@@ -57,6 +57,22 @@ def count_classes(
     return [classes[value] for value in sorted(classes)] if several else [], total
 
 
+def count_labels(
+    pairs: Sequence[InspectedPair], rule: Foreground, labels: Sequence[str]
+) -> tuple[list[ClassCount], int]:
+    """Return the same for labels that may overlap, in the order of the channels."""
+    table, total = rule.table(), 0
+    counts = [ClassCount(name) for name in labels]
+    for pair in pairs:
+        if pair.mask and (mask := pair.mask.statistics) and mask.labels is not None:
+            total += int(mask.counts[table[mask.values] != IGNORE].sum())
+            for counted, pixels in zip(counts, mask.labels.tolist(), strict=True):
+                counted.pixels += pixels
+                if pixels:
+                    counted.masks.setdefault(pair.split, []).append(pair.mask.name)
+    return counts, total
+
+
 def describe_counts(classes: Sequence[ClassCount], total: int) -> str:
     """Return what there is of each class as text, the first eight of them.
 

@@ -45,6 +45,10 @@ class AuditedSet(Protocol):
     def classes(self) -> Mapping[int, str]:
         """The name of each class index; empty if the data set names none."""
 
+    @property
+    def labels(self) -> Sequence[str]:
+        """The name of each channel of the masks, where each is a label that may overlap; else empty."""
+
     def inspect(self, table: np.ndarray | None) -> Iterable[InspectedPair]:
         """Measure each pair, in order; `table` as in `measure_mask`."""
 
@@ -52,7 +56,7 @@ class AuditedSet(Protocol):
         """Draw the pairs with these indices, outlined, as data URIs; None if there is no image that can be read."""
 
     def decode(self, indices: Sequence[int]) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """Yield the name, the image, uint8 `(H, W, C)`, and the mask, uint16 `(H, W, 1)`, of those that can be read."""
+        """Yield the name, the image, uint8 `(H, W, C)`, and the mask, uint16 `(H, W, M)`, of those that can be read."""
 
     def __len__(self) -> int:
         """Return the number of pairs."""
@@ -83,15 +87,15 @@ def open_set(dataset: str, *, workers: int | None, **opening: Any) -> Iterator[A
     with contextlib.suppress(KsegError):  # mixed channels are a finding
         channels = find_channels(images)
     reader = Reader(find_bit_depth(images) if bit_depth == "auto" else bit_depth, channels, colours)
-    layout_name = layout.rule if layout else ""
+    layout_name, labels = (layout.rule, layout.labels) if layout else ("", ())
     classes = classes or dict(enumerate(class_colours(colours)[1:], start=1))
     workers = min(workers or available_cores(), -(-len(entries) // _WORTH_A_PROCESS))
     if workers == 1:
-        yield FolderSet(dataset, entries, reader, _map_here, layout_name, classes)
+        yield FolderSet(dataset, entries, reader, _map_here, layout_name, classes, labels)
         return
     # Fresh processes: a fork of one in which TensorFlow or JAX has started threads can hang.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        yield FolderSet(dataset, entries, reader, pool.map, layout_name, classes)
+        yield FolderSet(dataset, entries, reader, pool.map, layout_name, classes, labels)
 
 
 def is_folder(dataset: str) -> bool:
@@ -122,6 +126,7 @@ class FolderSet:
     """The `map` of a pool of processes, or one that works in this process."""
     layout: str
     classes: Mapping[int, str]
+    labels: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -156,6 +161,10 @@ class SourceSet:
     @property
     def classes(self) -> Mapping[int, str]:
         return self.sources[0].classes
+
+    @property
+    def labels(self) -> Sequence[str]:
+        return self.sources[0].labels
 
     def __len__(self) -> int:
         return sum(map(len, self.sources))

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from kseg.audit.alignment import Alignment, measure_alignment
-from kseg.audit.class_checks import ClassCount, as_plain, count_classes, describe_counts, missing_classes
+from kseg.audit.class_checks import ClassCount, as_plain, count_classes, count_labels, describe_counts, missing_classes
 from kseg.audit.datasets import AuditedSet, open_set
 from kseg.audit.file_checks import check_files
 from kseg.audit.image_checks import check_images
@@ -176,7 +176,10 @@ def audit(
         pairs = _inspect(examples, table)
         rule = rule or majority_rule([mask for _, mask in measured([pair.mask for pair in pairs])], dataset)
         alignment = measure_alignment(pairs)
-        classes, pixels = count_classes(pairs, rule, examples.classes)
+        if examples.labels:
+            classes, pixels = count_labels(pairs, rule, examples.labels)
+        else:
+            classes, pixels = count_classes(pairs, rule, examples.classes)
         findings = [
             *check_files(pairs),
             *check_masks(pairs, rule, alignment),

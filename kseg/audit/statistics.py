@@ -74,6 +74,8 @@ class MaskStatistics:
     """The number of objects of one or two pixels."""
     thumbnail: np.ndarray | None
     """Foreground as 255; uint8 `(64, 64)`, if one was asked for."""
+    labels: np.ndarray | None = None
+    """Pixels with each label, where they may overlap, int64 `(K,)`."""
 
     @property
     def is_white(self) -> bool:
@@ -112,17 +114,18 @@ def measure_image(image: np.ndarray, thumbnail: bool) -> ImageStatistics:
 
 
 def measure_mask(mask: np.ndarray, table: np.ndarray | None, thumbnail: bool) -> MaskStatistics:
-    """Measure a mask, uint16 `(H, W, 1)`.
+    """Measure a mask, uint16 `(H, W, M)`; of labels that may overlap, all together.
 
     Args:
         mask: as it is stored.
         table: uint8 `(65536,)`, the kind of each value: 0, 1 or 255; None: the mask alone decides.
         thumbnail: whether to make one.
     """
-    mask = mask[..., 0]
+    channels, mask = mask, mask.max(-1)
     values, counts = _count_values(mask)
     table = suggested_table(values, counts) if table is None else table
     foreground = _find_foreground(mask, values, table)
+    several = channels.shape[2] > 1
     return MaskStatistics(
         size=mask.shape,
         digest=_digest(np.packbits(foreground)),
@@ -132,12 +135,13 @@ def measure_mask(mask: np.ndarray, table: np.ndarray | None, thumbnail: bool) ->
         border=border_share(foreground),
         specks=count_specks(foreground),
         thumbnail=_mask_thumbnail(foreground) if thumbnail else None,
+        labels=(table[channels] == 1).sum((0, 1)) if several else None,
     )
 
 
 def foreground_of(mask: np.ndarray, table: np.ndarray | None) -> np.ndarray:
-    """Return where a mask, uint16 `(H, W, 1)`, has foreground, bool `(H, W)`; `table` as in `measure_mask`."""
-    mask = mask[..., 0]
+    """Return where a mask, uint16 `(H, W, M)`, has foreground, bool `(H, W)`; `table` as in `measure_mask`."""
+    mask = mask.max(-1)
     values, counts = _count_values(mask)
     return _find_foreground(mask, values, suggested_table(values, counts) if table is None else table)
 

@@ -96,6 +96,11 @@ def _check_sources(sources: dict[str, Source]) -> None:
     for source in sources.values():
         if not len(source):
             raise KsegError(f"{source.name} is empty, or nothing in it can be read; expected at least one image.")
+        if source.labels:
+            raise KsegError(
+                f"{source.name} has masks with a channel for each label, {', '.join(source.labels)}; expected masks of "
+                "one channel, since shards hold no others. Train from the files."
+            )
         if source.channels != 3:
             raise KsegError(
                 f"{source.name} has images of {source.channels} channels; expected grey or colour images, since TFDS "

@@ -18,6 +18,7 @@ _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PNG = b"\x89PNG\r\n\x1a\n"
 _ALPHA = (1, 2)  # values of TIFF's ExtraSamples; 0 is a channel of unspecified meaning
 _WHITE_IS_ZERO, _CMYK = 0, 5  # values of TIFF's PhotometricInterpretation
+_GREY = (0, 1)  # others of these
 
 # How pixels are turned upright, by EXIF orientation.
 _TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
@@ -101,7 +102,9 @@ def _open_tiff(file: BinaryIO) -> BandImage | None:
     is_stack = len(series) == 1 and series[0].axes == "CYX"  # one page a channel, as microscopes and ImageJ write it
     channels = len(series[0]) if is_stack else page.samplesperpixel
     has_alpha = bool(page.extrasamples) and page.extrasamples[-1] in _ALPHA
-    is_plain = page.samplesperpixel - has_alpha in (1, 3) and (page.bitspersample == 8 or page.samplesperpixel == 1)
+    channels_but_alpha = page.samplesperpixel - has_alpha
+    is_plain = channels_but_alpha in (1, 3) and (page.bitspersample == 8 or page.samplesperpixel == 1)
+    is_plain = is_plain and not (channels_but_alpha == 3 and page.photometric in _GREY)  # Pillow opens none of these
     if not is_stack and (is_plain or len(tiff.pages) > 1 or page.photometric == _CMYK):
         return None
 

@@ -41,6 +41,13 @@ def test_a_tiff_keeps_all_its_channels(write_file, rng, channels, dtype, options
     assert find_channels([path]) == channels
 
 
+def test_three_channels_that_are_no_colours_are_kept(write_file, rng):
+    # Pillow opens no such file.
+    values = rng.integers(0, 256, (20, 33, 3)).astype(np.uint8)
+    path = write_file("a.tif", encode_tiff(values, photometric="minisblack", planarconfig="contig"))
+    np.testing.assert_array_equal(read_image(path), values)
+
+
 @pytest.mark.parametrize("opacity", [False, True])
 def test_rgb_of_16_bits_keeps_all_its_bits(write_file, rng, opacity):
     values = rng.integers(0, 65536, (20, 33, 4 if opacity else 3), np.uint16)
