@@ -33,6 +33,7 @@ class Origin:
 class _OriginAndPlaces(Origin):
     run_dir: Path | None = None
     dataset: str | None = None
+    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,24 +83,29 @@ def parse(arguments: Sequence[str], prog: str = "python -m kseg.train") -> Argum
     # The files have to be read first: they decide the defaults of all other flags.
     named, _ = tyro.cli(_OriginAndPlaces, args=arguments, prog=prog, return_unknown_args=True, add_help=False, **_STYLE)
     origin = Origin(named.config, named.checkpoint, named.resume)
-    defaults = Arguments(origin, TrainConfig(**settings_before_flags(origin, named.run_dir, named.dataset)))
+    defaults = Arguments(
+        origin, TrainConfig(**settings_before_flags(origin, named.run_dir, named.dataset, named.model))
+    )
     return tyro.cli(Arguments, args=arguments, prog=prog, default=defaults, **_STYLE)
 
 
 _STYLE: dict[str, Any] = {"config": (tyro.conf.OmitArgPrefixes,)}
 
 
-def settings_before_flags(origin: Origin, run_dir: Path | None, dataset: str | None) -> dict[str, Any]:
+def settings_before_flags(
+    origin: Origin, run_dir: Path | None, dataset: str | None, model: str | None = None
+) -> dict[str, Any]:
     """Return the settings of the run to resume, and over them those of the YAML file, not yet checked.
 
     Args:
         origin: where they come from.
         run_dir: the flag of this name, if given.
         dataset: the flag of this name, if given; else that of a run to resume has to be known from `recall_places`.
+        model: the flag of this name, if given; else that of a run to resume may not be code.
 
     Raises:
         KsegError: a file cannot be read, `--resume` and `--checkpoint` are both given, there is no run to resume, or
-            its data set has to be named.
+            its data set, or its model, has to be named.
     """
     settings = read_yaml(origin.config) if origin.config else {}
     flags = settings.keys() & Origin.__dataclass_fields__.keys()
@@ -114,20 +120,26 @@ def settings_before_flags(origin: Origin, run_dir: Path | None, dataset: str | N
         from kseg.runs.directory import newest_run, settings_in
 
         run_dir = Path(run_dir or settings.get("run_dir") or newest_run())
-        return _resumed(settings_in(run_dir), settings, run_dir, run_dir, dataset) | {"run_dir": run_dir}
+        return _resumed(settings_in(run_dir), settings, run_dir, run_dir, dataset, model) | {"run_dir": run_dir}
     if origin.checkpoint:
         from kseg.checkpoints import read_state
 
         before = read_state(origin.checkpoint).settings
-        return _resumed(before, settings, origin.checkpoint.parent, origin.checkpoint, dataset)
+        return _resumed(before, settings, origin.checkpoint.parent, origin.checkpoint, dataset, model)
     return settings
 
 
 def _resumed(
-    before: dict[str, Any], settings: dict[str, Any], run_dir: Path, source: Path, dataset: str | None
+    before: dict[str, Any],
+    settings: dict[str, Any],
+    run_dir: Path,
+    source: Path,
+    dataset: str | None,
+    model: str | None,
 ) -> dict[str, Any]:
     """Return the settings of a run, and over them those of the YAML file; no file of the run decides on a place."""
-    from kseg.runs.places import recall_places, without_places
+    from kseg.runs.places import recall_places, refuse_code, without_places
 
+    refuse_code(before, source, model or settings.get("model"))
     places = {} if dataset or "dataset" in settings or not before else recall_places(run_dir, before, source)
     return without_places(before) | places | settings

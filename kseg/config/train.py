@@ -1,7 +1,8 @@
 """The settings of a training run: what data, model, optimizer and run need, together in one flat list."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -20,6 +21,25 @@ EncoderName = Literal[
     "resnet50v2",
     "convnext_tiny",
 ]
+
+
+DECODER_NAMES = ("unet", "fpn", "deeplabv3plus", "mlp")
+
+_IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+
+
+def is_own_model(model: str) -> bool:
+    """Return whether a model is the user's: a .keras file, or code by its import path.
+
+    >>> is_own_model("networks.small:make"), is_own_model("net.keras"), is_own_model("unet")
+    (True, True, False)
+    """
+    return model.endswith(".keras") or is_code(model)
+
+
+def is_code(model: str) -> bool:
+    """Return whether a model is code, `package.module:function`."""
+    return bool(_IMPORT_PATH.fullmatch(model))
 
 
 class DataOptions(UnreadableOptions, TaskOptions):
@@ -69,9 +89,13 @@ class DataOptions(UnreadableOptions, TaskOptions):
 class ModelOptions(Settings):
     """The network, and what it is compiled with."""
 
-    model: Literal["unet", "fpn", "deeplabv3plus", "mlp"] = Field(
+    model: str = Field(
         "unet",
-        description="The decoder: U-Net, feature pyramid, DeepLabV3+, or SegFormer's. All but unet need an --encoder.",
+        description="The decoder: unet, fpn (feature pyramid), deeplabv3plus or mlp (SegFormer's), all but unet with "
+        "an --encoder; or your own: a .keras file, or package.module:function, which is code and is run.",
+    )
+    model_arguments: dict[str, float] = Field(
+        default_factory=dict, description="Arguments of a model of your own by name, such as width 32."
     )
     encoder: Literal["none"] | EncoderName = Field(
         "none", description="The network that finds features; none: the small U-Net of --filters. See kseg models."
@@ -92,7 +116,10 @@ class ModelOptions(Settings):
         multiple_of=8,
         description="U-Net filters at full resolution, a multiple of 8; doubled at each of 3 levels.",
     )
-    mixed_precision: bool = Field(False, description="Compute in bfloat16, keep weights and logits in float32.")
+    mixed_precision: Literal["none", "bfloat16", "float16"] = Field(
+        "none",
+        description="Compute in this dtype, keep weights and logits in float32. float16 scales the loss.",
+    )
     loss: Literal["bce", "combined", "cross_entropy", "dice", "focal", "iou", "lovasz", "tversky"] = Field(
         "combined",
         json_schema_extra=MAY_CHANGE,
@@ -122,9 +149,24 @@ class ModelOptions(Settings):
         "share is below 2%, else zero.",
     )
 
+    @field_validator("model")
+    @classmethod
+    def _is_a_model(cls, model: str) -> str:
+        if model not in DECODER_NAMES and not is_own_model(model):
+            raise ValueError(
+                f"model: {model!r:.80} is not allowed; expected {', '.join(DECODER_NAMES)}, a .keras file, or "
+                "package.module:function."
+            )
+        return model
+
     @property
     def size_multiple(self) -> int:
-        """Height and width of the images are multiples of this: the small U-Net halves them three times."""
+        """Height and width of the images are multiples of this: the small U-Net halves them three times.
+
+        1 for a model of the user's own, which checks its input itself.
+        """
+        if is_own_model(self.model):
+            return 1
         return 8 if self.encoder == "none" else 32
 
     @property
@@ -138,7 +180,7 @@ class ModelOptions(Settings):
 
         Of the small U-Net; 0 of other models.
         """
-        return 0 if self.encoder != "none" else 4 * 4 * 1700 * self.filters**2
+        return 4 * 4 * 1700 * self.filters**2 if self._is_small_unet else 0
 
     @property
     def least_bytes(self) -> int:
@@ -146,7 +188,11 @@ class ModelOptions(Settings):
 
         Of the small U-Net; 0 of other models.
         """
-        return 0 if self.encoder != "none" else 9 * self.filters**2 * 4
+        return 9 * self.filters**2 * 4 if self._is_small_unet else 0
+
+    @property
+    def _is_small_unet(self) -> bool:
+        return self.encoder == "none" and not is_own_model(self.model)
 
 
 class OptimizerOptions(Settings):
@@ -155,11 +201,19 @@ class OptimizerOptions(Settings):
     epochs: int = Field(
         50, ge=1, json_schema_extra=MAY_CHANGE, description="Epochs in all, including those before a checkpoint."
     )
+    optimizer: Literal["adamw", "sgd", "lion", "muon"] = Field(
+        "adamw", description="How gradients become steps, as Keras has them; sgd has Nesterov momentum 0.9."
+    )
+    schedule: Literal["cosine", "constant", "plateau"] = Field(
+        "cosine",
+        description="The learning rate after the warm-up. cosine: falls to 0 at the last step; constant: stays; "
+        "plateau: no warm-up, and a third of it after 5 epochs without a better validation score.",
+    )
     lr: float = Field(
         3e-3,
         gt=0,
         json_schema_extra=MAY_CHANGE,
-        description="Peak learning rate of AdamW, reached after the warm-up.",
+        description="Peak learning rate, reached after the warm-up. The default suits adamw; see kseg lr-find.",
     )
     warmup: float = Field(
         0.05,
@@ -172,13 +226,35 @@ class OptimizerOptions(Settings):
         1e-4,
         ge=0,
         json_schema_extra=MAY_CHANGE,
-        description="Weight decay of AdamW, relative to the learning rate.",
+        description="Weight decay, relative to the learning rate.",
     )
     clip_norm: float = Field(
         1.0,
         gt=0,
         json_schema_extra=MAY_CHANGE,
         description="Largest norm of all gradients together; larger gradients are scaled down.",
+    )
+    accumulate: int = Field(
+        1, ge=1, description="Steps whose gradients are averaged before the weights move, as for a larger batch."
+    )
+    ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Decay of a moving average of the weights, which is validated and kept as best.keras; such as "
+        "0.99, 0: none.",
+    )
+    freeze: int = Field(
+        0, ge=0, description="Epochs in which the encoder keeps its weights, before all are trained together."
+    )
+    encoder_lr: float = Field(
+        1.0, gt=0, le=1, description="Learning rate of the encoder relative to that of the rest, such as 0.1."
+    )
+    early_stopping: int = Field(
+        0,
+        ge=0,
+        json_schema_extra=MAY_CHANGE,
+        description="Stop after so many epochs without a better validation score; 0: never.",
     )
 
 
@@ -238,8 +314,26 @@ class RunOptions(Settings):
 class TrainConfig(RunOptions, OptimizerOptions, ModelOptions, DataOptions):
     """The settings of a training run."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _true_was_bfloat16(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Read the settings of runs of kseg 0.1, where mixed precision was on or off."""
+        former = values.get("mixed_precision")
+        names = {True: "bfloat16", False: "none"}
+        return values | ({"mixed_precision": names[former]} if isinstance(former, bool) else {})
+
     @model_validator(mode="after")
     def _encoder_fits_the_model(self) -> Self:
+        if is_own_model(self.model) and self.encoder != "none":
+            raise ValueError(f"encoder: {self.encoder} is not allowed for a model of your own, {self.model}.")
+        if self.model_arguments and not is_code(self.model):
+            raise ValueError(f"model_arguments: they are for package.module:function, not for model {self.model}.")
+        if self.encoder == "none" and (self.freeze or self.encoder_lr != 1):
+            raise ValueError("freeze and encoder_lr are for a model with an --encoder.")
+        if self.freeze and self.encoder_weights == "none" and self.start_from is None:
+            raise ValueError("freeze: random weights would stay random; give --encoder-weights or --start-from.")
+        if is_own_model(self.model):
+            return self
         if self.encoder == "none" and self.model != "unet":
             raise ValueError(
                 f"encoder: none is not allowed for model {self.model}; expected one that kseg models lists."

@@ -44,7 +44,8 @@ class Snapshot:
 def reset_optimizer(model: keras.Model) -> None:
     """Reset everything that the optimizer remembers, such as moments and the loss scale.
 
-    The count of steps stays, and with it the place in the schedule. A learning rate that was assigned stays too.
+    The count of steps stays, and with it the place in the schedule. A learning rate that was assigned stays too. Moving
+    averages of the weights start from the weights as they are now.
     """
     optimizer = model.optimizer
     fresh = type(optimizer).from_config(optimizer.get_config())
@@ -52,6 +53,10 @@ def reset_optimizer(model: keras.Model) -> None:
     for variable, new in zip(optimizer.variables, fresh.variables, strict=True):
         if variable.path.split("/")[-1] not in ("iteration", "learning_rate"):
             variable.assign(new)
+    averages = [variable for variable in optimizer.variables if variable.path.endswith("_average")]
+    if optimizer.use_ema:
+        for average, weight in zip(averages, model.trainable_variables, strict=True):
+            average.assign(weight)
 
 
 def factor_for(update: float) -> float:

@@ -7,7 +7,7 @@ import numpy as np
 from kseg.callbacks import CollapseDetector, RunCheckpoint, TrainingState
 from kseg.config.train import OptimizerOptions, TrainConfig
 from kseg.runs.directory import RunDirectory
-from kseg.runs.optimizer import learning_rate
+from kseg.runs.optimizer import rate_at
 from kseg.runs.result import TrainingResult
 from kseg.task import Task
 
@@ -20,10 +20,10 @@ def log_resumed(saved: RunCheckpoint, changes: list[str], options: OptimizerOpti
     for change in changes:
         _log.info(f"Changed since: {change}")
     before = saved.found.settings.get("epochs", options.epochs) if saved.found else options.epochs
-    if before != options.epochs:
+    if before != options.epochs and options.schedule == "cosine":
         step = saved.state.epoch * steps_per_epoch + saved.state.batch
         rate, former = (
-            float(learning_rate(options.model_copy(update={"epochs": epochs}), steps_per_epoch)(step))
+            rate_at(options.model_copy(update={"epochs": epochs}), steps_per_epoch, step)
             for epochs in (options.epochs, before)
         )
         _log.info(

@@ -9,18 +9,20 @@ import keras
 import numpy as np
 
 from kseg import IGNORE, __version__, losses
-from kseg.config.train import ModelOptions, TrainConfig
+from kseg.config.train import ModelOptions, TrainConfig, is_own_model
 from kseg.data import Batches
 from kseg.errors import KsegError
 from kseg.inference.predictor import open_model
 from kseg.metadata import Metadata
 from kseg.models import encoded, set_output_bias, transfer_weights, unet
 from kseg.runs.data import RunData
+from kseg.runs.own_model import make_own_model
 from kseg.task import Task
 
 _log = logging.getLogger("kseg")
 
 _BATCHES_FOR_PRIOR = 25
+_OWN_MULTIPLE = 32  # by which nearly every network divides; of a model of the user's it is not known
 # Below this share of foreground a run starts sooner, and ends higher, with its output bias there; above it neither
 # start is always better (benchmarks/start.py).
 _RARE = 0.02
@@ -102,7 +104,9 @@ def make_model(channels: int, task: Task, options: ModelOptions, *, fresh: bool 
         fresh: whether the run starts now; else a checkpoint brings all weights, and those that it started with are not
             looked for.
     """
-    dtype = "mixed_bfloat16" if options.mixed_precision else "float32"
+    dtype = "float32" if options.mixed_precision == "none" else f"mixed_{options.mixed_precision}"
+    if is_own_model(options.model):
+        return make_own_model(channels, task, options, dtype)
     if options.encoder == "none":
         return unet(channels, options.filters, outputs=task.outputs, dtype=dtype)
     pretrained = options.encoder_weights != "none"
@@ -143,7 +147,7 @@ def make_metadata(data: RunData, config: TrainConfig) -> Metadata:
         image_size=config.image_shape,
         resize=config.resize,
         native_size=data.masks.native_size,
-        size_multiple=config.size_multiple,
+        size_multiple=_OWN_MULTIPLE if is_own_model(config.model) else config.size_multiple,
         channels=data.training.channels,
         bit_depth=data.training.bit_depth,
         colours=() if config.colours == "auto" else config.colours,

@@ -14,7 +14,7 @@ from typing import Any
 
 from kseg.checkpoints import read_state
 from kseg.config.base import PLACE, is_marked
-from kseg.config.train import TrainConfig
+from kseg.config.train import TrainConfig, is_own_model
 from kseg.errors import KsegError
 
 _log = logging.getLogger("kseg")
@@ -26,6 +26,25 @@ def without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings from a file of a run without those that say where something lies."""
     fields = TrainConfig.model_fields
     return {name: value for name, value in settings.items() if name not in fields or not is_marked(fields[name], PLACE)}
+
+
+def refuse_code(settings: Mapping[str, Any], source: Path, model: str | None) -> None:
+    """Refuse the settings of a run whose model is code or a file of the user's, unless the command names it too.
+
+    Args:
+        settings: from a file of the run.
+        source: that file or directory, for the message.
+        model: what the command names.
+
+    Raises:
+        KsegError: it names none.
+    """
+    own = settings.get("model")
+    if isinstance(own, str) and is_own_model(own) and model is None:
+        raise KsegError(
+            f"{source} names the model {own!r:.200}. A file of a run does not decide what code is run or which file is "
+            f"opened: add --model {own} if you trust it."
+        )
 
 
 def remember_places(run_dir: Path, config: TrainConfig) -> None:

@@ -27,7 +27,7 @@ from kseg.runs.directory import RunDirectory, open_run
 from kseg.runs.memory import check_memory
 from kseg.runs.messages import format_best, log_result, log_resumed, resume_command
 from kseg.runs.model import check_task, make_loss, make_metadata, make_model, start_at_prior, start_from
-from kseg.runs.optimizer import make_optimizer
+from kseg.runs.optimizer import make_optimizer, schedule_callbacks
 from kseg.runs.places import remember_places
 from kseg.runs.report import write_report
 from kseg.runs.result import TrainingResult
@@ -103,7 +103,9 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
             start_at_prior(model, data.task, model_options, batches)
         threshold = model_options.fixed_threshold
         model.compile(
-            optimizer=make_optimizer(optimizer_options, batches.steps),
+            optimizer=make_optimizer(
+                optimizer_options, batches.steps, model, scale_loss=model_options.mixed_precision == "float16"
+            ),
             loss=loss,
             metrics=[
                 SegmentationMetrics(threshold, class_names=data.task.classes),
@@ -138,6 +140,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
                 callbacks=[
                     EpochSummary(_log.info, data.task.foreground_classes, data.masks.rule.foreground_shares),
                     detector,
+                    *schedule_callbacks(optimizer_options, saved.state.score),
                     HistoryFile(run.history),
                     *trackers,
                     saved,

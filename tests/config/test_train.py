@@ -45,6 +45,16 @@ RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
         ({"model": "fpn"}, "encoder: none is not allowed for model fpn; expected one that kseg models lists."),
         ({"encoder_weights": "imagenet"}, "encoder_weights: imagenet is not allowed without an encoder."),
         ({"encoder": "resnet50v2", "image_size": 72}, "image_size: 72 is not a multiple of 32; near it are 64 and 96"),
+        (
+            {"model": "resunet"},
+            "model: 'resunet' is not allowed; expected unet, fpn, deeplabv3plus, mlp, a .keras file",
+        ),
+        ({"model": "a:b", "encoder": "resnet50v2"}, "encoder: resnet50v2 is not allowed for a model of your own, a:b."),
+        ({"model_arguments": {"a": 1}}, "model_arguments: they are for package.module:function, not for model unet."),
+        ({"freeze": 2}, "freeze and encoder_lr are for a model with an --encoder."),
+        ({"encoder": "resnet50v2", "freeze": 2}, "freeze: random weights would stay random; give --encoder-weights or"),
+        ({"optimizer": "adam"}, "optimizer: 'adam' is not allowed; expected 'adamw', 'sgd', 'lion' or 'muon'"),
+        ({"ema": 1}, "ema: 1 is not allowed; expected less than 1"),
         ({"filters": 12}, "filters: 12 is not allowed; expected a multiple of 8"),
         ({"threshold": 1.5}, "threshold: 1.5 is not allowed; expected auto, or a probability above 0 and below 1"),
         (
@@ -122,7 +132,8 @@ def test_the_parts_have_every_setting_once_and_the_same_values():
 
 
 FIXED = {"train_split", "val_split", "val_fraction", "foreground", "colours", "bit_depth", "image_size", "resize"}
-FIXED |= {"task", "classes", "class_names", "rest", "model", "encoder", "encoder_weights"}
+FIXED |= {"task", "classes", "class_names", "rest", "model", "model_arguments", "encoder", "encoder_weights"}
+FIXED |= {"optimizer", "schedule", "accumulate", "ema", "freeze", "encoder_lr"}
 FIXED |= {
     "dev_mode",
     "dev_samples",
@@ -154,3 +165,8 @@ def test_a_new_setting_is_refused_in_mid_run_unless_its_field_allows_it():
 
     with pytest.raises(KsegError, match=r"cannot be changed in mid-run: new 2 -> 3"):
         More().changes({"new": 2})
+
+
+def test_mixed_precision_was_on_or_off_in_former_settings():
+    assert TrainConfig(mixed_precision=True).mixed_precision == "bfloat16"
+    assert TrainConfig(mixed_precision=False).mixed_precision == "none"

@@ -18,7 +18,7 @@ HISTORY = """epoch,loss,val_loss,f1,val_f1,val_f1_cat,val_f1_dog,finding
 @pytest.fixture
 def run(tmp_path):
     """The directory of a run that was killed after two of five epochs, before its first checkpoint."""
-    config = TrainConfig(dataset="my <cats>", epochs=5, lr=0.01, image_size=(64, 96), mixed_precision=True)
+    config = TrainConfig(dataset="my <cats>", epochs=5, lr=0.01, image_size=(64, 96), mixed_precision="bfloat16")
     write_yaml(config, tmp_path / "config.yaml")
     (tmp_path / "history.csv").write_text(HISTORY)
     return RunDirectory(tmp_path)
@@ -50,8 +50,8 @@ def test_the_page_of_a_run_that_was_killed(run):
     assert "<title>epoch 2: all_background</title>" in page
     assert "F1 of classes in validation" in page
     assert (
-        "kseg train --dataset &#39;my &lt;cats&gt;&#39; --image-size 64 96 --mixed-precision --epochs 5 --lr 0.01"
-        in page
+        "kseg train --dataset &#39;my &lt;cats&gt;&#39; --image-size 64 96 --mixed-precision bfloat16 "
+        "--epochs 5 --lr 0.01" in page
     )
 
 

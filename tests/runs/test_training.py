@@ -437,7 +437,7 @@ def test_data_that_cannot_work_is_refused_before_the_first_step(tmp_path, capsys
 @pytest.mark.slow
 @pytest.mark.skipif(keras.config.backend() == "torch", reason="Keras has steps_per_execution on JAX only")
 def test_several_steps_an_execution_and_mixed_precision(folder, tmp_path):
-    config = TrainConfig(**settings(folder, tmp_path / "fast", steps_per_execution=2, mixed_precision=True))
+    config = TrainConfig(**settings(folder, tmp_path / "fast", steps_per_execution=2, mixed_precision="bfloat16"))
     result = train(config)
     assert np.isfinite(result.best_f1)
     model = keras.models.load_model(result.run.last)

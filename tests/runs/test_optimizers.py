@@ -1,0 +1,144 @@
+"""Runs with each optimizer, schedule and average of the weights: they go on to the same bits after an interruption."""
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from kseg.callbacks import EpochSummary
+from kseg.checkpoints import read_state
+from kseg.commands import train as command
+from kseg.config.train import TrainConfig
+from kseg.runs import train
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """Ten pictures with a bright square each."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("bright")
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir()
+    for index in range(10):
+        mask = np.zeros((32, 32), np.uint8)
+        y, x = rng.integers(0, 20, 2)
+        mask[y : y + 12, x : x + 12] = 255
+        image = np.clip(40 + mask * 0.6 + rng.normal(0, 10, mask.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(image).save(folder / f"images/{index}.png")
+        Image.fromarray(mask).save(folder / f"masks/{index}.png")
+    return folder
+
+
+def settings(folder, run, **others):
+    small = {"image_size": 32, "filters": 8, "batch_size": 2, "epochs": 3, "lr": 0.003, "on_collapse": "warn"}
+    return TrainConfig(**small | {"dataset": str(folder), "run_dir": run} | others)
+
+
+def weights(path):
+    return keras.models.load_model(path, compile=False).get_weights()
+
+
+CASES = {
+    "sgd": {"optimizer": "sgd", "lr": 0.1, "schedule": "constant"},
+    "lion": {"optimizer": "lion", "lr": 3e-4, "accumulate": 2},
+    "muon": {"optimizer": "muon"},
+    "ema": {"ema": 0.9, "early_stopping": 5},
+    "plateau": {"schedule": "plateau", "early_stopping": 5},
+    "float16": {"mixed_precision": "float16"},
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_interrupted_it_ends_with_the_same_bits(case, folder, tmp_path, monkeypatch):
+    whole = train(settings(folder, tmp_path / "whole", **CASES[case]))
+
+    stopped = settings(folder, tmp_path / "stopped", **CASES[case])
+    end = EpochSummary.on_train_batch_end
+
+    def stop(summary, batch, logs=None):
+        end(summary, batch, logs)
+        if summary.epoch == 1 and batch == 1:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochSummary, "on_train_batch_end", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(stopped.model_copy(update={"checkpoint_every": "1 batches"}))
+    resumed = train(stopped, resume=True)
+    for name in ("last.keras", "best.keras"):
+        pairs = zip(weights(whole.run.path / name), weights(resumed.run.path / name), strict=True)
+        for one, other in pairs:
+            np.testing.assert_array_equal(one, other)
+    assert whole.run.history.read_bytes() == resumed.run.history.read_bytes()
+    assert whole.history[-1]["loss"] < whole.history[0]["loss"]
+
+
+@pytest.mark.slow
+def test_the_best_model_holds_the_average_that_was_validated(folder, tmp_path):
+    result = train(settings(folder, tmp_path / "run", ema=0.9, epochs=2))
+    metrics = result.model.get_metrics_result() if result.model.metrics else None
+    del metrics
+    best = result.state.best_epoch
+    from kseg.config.evaluate import EvaluateConfig
+    from kseg.inference.evaluate import evaluate
+
+    found = evaluate(result.run.best, EvaluateConfig(dataset=str(folder)))
+    assert found.summary()["mean"]["f1"] == pytest.approx(best["val_f1"], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_early_stopping_ends_a_run_that_more_patience_goes_on_with(folder, tmp_path, capsys):
+    config = settings(folder, tmp_path / "run", lr=1e-9, early_stopping=1, epochs=6)
+    assert len(train(config).history) == 2
+    assert len(train(config.model_copy(update={"early_stopping": 3}), resume=True).history) > 2
+
+
+def own_model(channels, outputs, *, dtype, width=8):
+    images = keras.Input((None, None, channels), dtype="uint8")
+    x = keras.layers.Rescaling(1 / 255)(images)
+    x = keras.layers.Conv2D(width, 3, padding="same", activation="relu", dtype=dtype)(x)
+    return keras.Model(images, keras.layers.Conv2D(outputs, 1, dtype="float32")(x))
+
+
+def wrong_model(channels, outputs, *, dtype):
+    return own_model(channels, outputs + 1, dtype=dtype)
+
+
+def no_model(channels, outputs, *, dtype):
+    return "a model"
+
+
+@pytest.mark.slow
+def test_a_model_of_ones_own_by_its_import_path(folder, tmp_path, capsys, refused):
+    run = tmp_path / "run"
+    flags = ["--dataset", str(folder), "--run-dir", str(run), "--image-size", "32", "--epochs", "1"]
+    path = f"{__name__}:own_model"
+    assert command.main([*flags, "--model", path, "--model-arguments", "width", "6"]) == 0
+    said = capsys.readouterr().out
+    assert f"Model: {path}(3, 1, width=6, dtype='float32'), which is code of your own and is run" in said
+    assert keras.models.load_model(run / "best.keras", compile=False).layers[2].filters == 6
+    # A run does not decide which code is run.
+    assert f"names the model '{path}'" in refused("--run-dir", str(run), "--resume", "--epochs", "2")
+    assert command.main(["--run-dir", str(run), "--resume", "--epochs", "2", "--model", path]) == 0
+    # Its file is a model of one's own too.
+    again = [*flags[:2], "--run-dir", str(tmp_path / "again"), *flags[4:]]
+    assert command.main([*again, "--model", str(run / "best.keras")]) == 0
+    assert read_state(tmp_path / "again/last.keras").epoch == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("no_such_module:make", "no_such_module cannot be imported"),
+        (f"{__name__}:nothing", "has no function nothing"),
+        (f"{__name__}:no_model", "returns str; expected a keras.Model"),
+        (f"{__name__}:wrong_model", "expected images (None, height, width, 3) and logits (None, height, width, 1)"),
+        (f"{__name__}:folder", "has no function|cannot be called with"),
+        ("missing.keras", "There is no model missing.keras"),
+    ],
+)
+def test_a_model_of_ones_own_that_does_not_fit(model, message, folder, tmp_path, refused):
+    said = refused("--dataset", str(folder), "--run-dir", str(tmp_path / "run"), "--image-size", "32", "--model", model)
+    assert any(one in said for one in message.split("|"))
