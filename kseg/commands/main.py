@@ -3,7 +3,7 @@
 import sys
 
 import kseg
-from kseg.commands import audit, compare, convert, evaluate, export, models, predict, report, train
+from kseg.commands import audit, compare, convert, evaluate, export, lr_find, models, predict, report, train
 
 _COMMANDS = {
     "train": train,
@@ -13,6 +13,7 @@ _COMMANDS = {
     "export": export,
     "report": report,
     "models": models,
+    "lr-find": lr_find,
     "audit": audit,
     "convert": convert,
 }

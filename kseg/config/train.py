@@ -258,6 +258,49 @@ class OptimizerOptions(Settings):
     )
 
 
+class FitOptions(OptimizerOptions, ModelOptions, DataOptions):
+    """What a fit needs: data, model and optimizer, that fit each other."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _true_was_bfloat16(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Read the settings of runs of kseg 0.1, where mixed precision was on or off."""
+        former = values.get("mixed_precision")
+        names = {True: "bfloat16", False: "none"}
+        return values | ({"mixed_precision": names[former]} if isinstance(former, bool) else {})
+
+    @model_validator(mode="after")
+    def _encoder_fits_the_model(self) -> Self:
+        if is_own_model(self.model) and self.encoder != "none":
+            raise ValueError(f"encoder: {self.encoder} is not allowed for a model of your own, {self.model}.")
+        if self.model_arguments and not is_code(self.model):
+            raise ValueError(f"model_arguments: they are for package.module:function, not for model {self.model}.")
+        if self.encoder == "none" and (self.freeze or self.encoder_lr != 1):
+            raise ValueError("freeze and encoder_lr are for a model with an --encoder.")
+        if self.freeze and self.encoder_weights == "none" and self.start_from is None:
+            raise ValueError("freeze: random weights would stay random; give --encoder-weights or --start-from.")
+        if is_own_model(self.model):
+            return self
+        if self.encoder == "none" and self.model != "unet":
+            raise ValueError(
+                f"encoder: none is not allowed for model {self.model}; expected one that kseg models lists."
+            )
+        if self.encoder == "none" and self.encoder_weights != "none":
+            raise ValueError(f"encoder_weights: {self.encoder_weights} is not allowed without an encoder.")
+        return self
+
+    @model_validator(mode="after")
+    def _image_size_fits_the_model(self) -> Self:
+        multiple = self.size_multiple
+        for side in self.image_shape:
+            if side < multiple or side % multiple:
+                below = max(side // multiple, 1) * multiple
+                raise ValueError(
+                    f"image_size: {side} is not a multiple of {multiple}; near it are {below} and {below + multiple}"
+                )
+        return self
+
+
 class RunOptions(Settings):
     """When a run looks for collapse, when it writes checkpoints, and where."""
 
@@ -311,44 +354,5 @@ class RunOptions(Settings):
         return text
 
 
-class TrainConfig(RunOptions, OptimizerOptions, ModelOptions, DataOptions):
+class TrainConfig(RunOptions, FitOptions):
     """The settings of a training run."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _true_was_bfloat16(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Read the settings of runs of kseg 0.1, where mixed precision was on or off."""
-        former = values.get("mixed_precision")
-        names = {True: "bfloat16", False: "none"}
-        return values | ({"mixed_precision": names[former]} if isinstance(former, bool) else {})
-
-    @model_validator(mode="after")
-    def _encoder_fits_the_model(self) -> Self:
-        if is_own_model(self.model) and self.encoder != "none":
-            raise ValueError(f"encoder: {self.encoder} is not allowed for a model of your own, {self.model}.")
-        if self.model_arguments and not is_code(self.model):
-            raise ValueError(f"model_arguments: they are for package.module:function, not for model {self.model}.")
-        if self.encoder == "none" and (self.freeze or self.encoder_lr != 1):
-            raise ValueError("freeze and encoder_lr are for a model with an --encoder.")
-        if self.freeze and self.encoder_weights == "none" and self.start_from is None:
-            raise ValueError("freeze: random weights would stay random; give --encoder-weights or --start-from.")
-        if is_own_model(self.model):
-            return self
-        if self.encoder == "none" and self.model != "unet":
-            raise ValueError(
-                f"encoder: none is not allowed for model {self.model}; expected one that kseg models lists."
-            )
-        if self.encoder == "none" and self.encoder_weights != "none":
-            raise ValueError(f"encoder_weights: {self.encoder_weights} is not allowed without an encoder.")
-        return self
-
-    @model_validator(mode="after")
-    def _image_size_fits_the_model(self) -> Self:
-        multiple = self.size_multiple
-        for side in self.image_shape:
-            if side < multiple or side % multiple:
-                below = max(side // multiple, 1) * multiple
-                raise ValueError(
-                    f"image_size: {side} is not a multiple of {multiple}; near it are {below} and {below + multiple}"
-                )
-        return self

@@ -18,7 +18,7 @@ def test_kseg_lists_its_commands(arguments, monkeypatch, capsys):
 def test_another_command_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["kseg", "fly"])
     assert cli.main() == 2
-    commands = "train, evaluate, predict, compare, export, report, models, audit, convert"
+    commands = "train, evaluate, predict, compare, export, report, models, lr-find, audit, convert"
     assert f"There is no command 'fly'; expected one of {commands}." in capsys.readouterr().err
 
 
