@@ -6,9 +6,11 @@ Each docstring says why it is needed and which public way was tried. No other fi
 import inspect
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
+
+_Layer = TypeVar("_Layer", bound=keras.Layer)
 
 
 def replace_train_function(model: keras.Model, function: Callable[..., Any] | None) -> Any:
@@ -204,3 +206,15 @@ def learning_rate_setting(optimizer: keras.optimizers.Optimizer) -> Any:
     configuration, from which one that is not registered cannot be made.
     """
     return optimizer._learning_rate
+
+
+def save_as_keras_layer(layer: type[_Layer]) -> type[_Layer]:
+    """Have a subclass of a layer of Keras, of the same name, be saved as that layer.
+
+    A saved model states the module and the name of each class; this states Keras's.
+
+    Public way tried: `register_keras_serializable` writes its own package into the file, which then opens only where
+    kseg is imported.
+    """
+    layer.__module__ = "keras.layers"
+    return layer

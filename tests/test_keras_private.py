@@ -248,3 +248,13 @@ def test_learning_rate_setting_is_what_was_given():
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5)
     assert keras_private.learning_rate_setting(keras.optimizers.SGD(schedule)) is schedule
     assert isinstance(keras_private.learning_rate_setting(keras.optimizers.SGD(0.1)), keras.Variable)
+
+
+def test_save_as_keras_layer_writes_the_name_of_keras():
+    class Dense(keras.layers.Dense):
+        pass
+
+    assert keras_private.save_as_keras_layer(Dense) is Dense
+    stored = keras.saving.serialize_keras_object(Dense(3))
+    assert (stored["module"], stored["class_name"]) == ("keras.layers", "Dense")
+    assert type(keras.saving.deserialize_keras_object(stored)) is keras.layers.Dense

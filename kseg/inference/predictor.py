@@ -9,7 +9,6 @@ from typing import Any
 import keras
 import numpy as np
 
-import kseg.models  # noqa: F401 (registers what a saved model may hold)
 from kseg.checkpoints import read_state
 from kseg.data.files.images import to_8_bits
 from kseg.data.files.rows import Rows, open_rows
@@ -19,6 +18,7 @@ from kseg.errors import KsegError
 from kseg.inference.network import Network, TestTimeAugmentation, resize_linear
 from kseg.inference.tiling import Bands, Tiling
 from kseg.metadata import Metadata
+from kseg.models.fast_layers import FAST_LAYERS
 from kseg.task import Task
 
 Image = str | PathLike[str] | np.ndarray
@@ -87,7 +87,7 @@ def open_model(path: str | PathLike[str]) -> tuple[keras.Model, Metadata]:
     except KsegError:
         state = None
     try:
-        model = keras.models.load_model(path, compile=False)
+        model = keras.models.load_model(path, custom_objects=FAST_LAYERS, compile=False)
     except Exception as error:  # a damaged file can raise anything in a parser
         reason = str(error).strip().partition("\n")[0]
         raise KsegError(

@@ -4,6 +4,8 @@ from typing import Any
 
 from keras import KerasTensor, layers
 
+from kseg.models.fast_layers import GroupNormalization
+
 
 def convolve(
     x: KerasTensor, width: int, name: str, dtype: Any = None, *, rate: int = 1, relu: bool = True
@@ -28,7 +30,7 @@ def convolve(
         dtype=dtype,
         name=f"{name}_conv",
     )(x)
-    x = layers.GroupNormalization(width // 8, dtype=dtype, name=f"{name}_norm")(x)
+    x = GroupNormalization(width // 8, dtype=dtype, name=f"{name}_norm")(x)
     return layers.ReLU(dtype=dtype, name=f"{name}_relu")(x) if relu else x
 
 

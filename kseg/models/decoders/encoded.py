@@ -11,6 +11,7 @@ from keras import KerasTensor, layers
 
 from kseg.models.decoders.blocks import convolve, enlarge, reduce
 from kseg.models.encoders import encode
+from kseg.models.fast_layers import GroupNormalization
 
 Features = list[tuple[int, KerasTensor]]
 """Stride and features, the largest first."""
@@ -75,7 +76,7 @@ def mlp_decoder(features: Features, dtype: Any, width: int = 64) -> KerasTensor:
         enlarge(reduce(x, width, f"mlp{stride}", dtype), stride // 4, f"mlp{stride}_up", dtype) for stride, x in used
     ]
     x = layers.Concatenate(dtype=dtype, name="all")(joined)
-    x = layers.GroupNormalization(width // 8, dtype=dtype, name="all_norm")(reduce(x, width, "fuse", dtype))
+    x = GroupNormalization(width // 8, dtype=dtype, name="all_norm")(reduce(x, width, "fuse", dtype))
     return enlarge(x, 4, "last_upsample", dtype)
 
 

@@ -12,6 +12,7 @@ import keras
 from keras import KerasTensor, layers
 
 from kseg.models.decoders.blocks import convolve
+from kseg.models.fast_layers import MaxPooling2D
 
 
 def unet(
@@ -54,7 +55,7 @@ def unet(
     for level, width in enumerate(widths[:-1]):
         x = _block(x, width, dtype, f"down{level}")
         skips.append(x)
-        x = layers.MaxPooling2D(dtype=dtype, name=f"down{level}_pool")(x)
+        x = MaxPooling2D(dtype=dtype, name=f"down{level}_pool")(x)
     x = _block(x, widths[-1], dtype, "bottom")
     for level in reversed(range(levels - 1)):
         x = layers.Conv2D(widths[level], 1, dtype=dtype, name=f"up{level}_reduce")(x)

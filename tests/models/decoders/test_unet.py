@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from kseg.models import unet
+from kseg.models.fast_layers import FAST_LAYERS
 from tests.gradients import to_numpy
 
 # Every test compiles a U-Net.
@@ -52,6 +53,9 @@ def test_a_saved_model_is_loaded_by_keras(rng, tmp_path):
     model.save(tmp_path / "model.keras")
     images = rng.integers(0, 256, (1, 24, 24, 3), np.uint8)
     again = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_allclose(to_numpy(again(images)), to_numpy(model(images)), rtol=1e-3, atol=1e-4)
+    again = keras.models.load_model(tmp_path / "model.keras", custom_objects=FAST_LAYERS)
+    assert isinstance(again.get_layer("bottoma_norm"), FAST_LAYERS["GroupNormalization"])
     np.testing.assert_array_equal(to_numpy(again(images)), to_numpy(model(images)))
 
 
