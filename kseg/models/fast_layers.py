@@ -23,7 +23,9 @@ class GroupNormalization(layers.GroupNormalization):
 
     def call(self, inputs: KerasTensor) -> KerasTensor:
         """See Keras's layer."""
-        if keras.config.backend() != "torch" or len(inputs.shape) != 4 or self.axis not in (-1, 3):
+        # Without scale or offset torch's gradient of channels-last images raises an error.
+        plain = len(inputs.shape) == 4 and self.axis in (-1, 3) and self.scale and self.center
+        if keras.config.backend() != "torch" or not plain:
             return super().call(inputs)
         from torch.nn import functional
 
@@ -33,7 +35,7 @@ class GroupNormalization(layers.GroupNormalization):
         # The norm does not depend on the mean of a group, so that is subtracted first, and has no gradient.
         mean = x.detach().mean((1, 2)).reshape(batch, self.groups, -1).mean(-1)
         x = x - mean.repeat_interleave(channels // self.groups, 1)[:, None, None]
-        weight, bias = (None if one is None else one.value for one in (self.gamma, self.beta))
+        weight, bias = self.gamma.value, self.beta.value
         normalised = functional.group_norm(x.permute(0, 3, 1, 2), self.groups, weight, bias, self.epsilon)
         return ops.cast(normalised.permute(0, 2, 3, 1), self.compute_dtype)
 
