@@ -16,7 +16,7 @@ from kseg.data.files.rows import Rows
 from kseg.errors import KsegError
 from kseg.inference.instances import count_instances
 from kseg.metadata import Metadata
-from kseg.reports.class_predictions import flatten, voc_palette
+from kseg.reports.class_predictions import class_palette, flatten
 from kseg.storage.atomic import write_atomically
 from kseg.task import safe_names
 
@@ -161,11 +161,7 @@ def _every(rows: Rows, step: int) -> np.ndarray:
 def _palette(metadata: Metadata) -> np.ndarray:
     if metadata.task.kind == "binary":
         return np.array([(0, 0, 0), _FOREGROUND], np.uint8)
-    number = len(metadata.task.foreground_classes) + 1
-    given = class_colours(metadata.colours)
-    if len(given) == number:
-        return np.array([[int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in given], np.uint8)
-    return voc_palette(number)
+    return class_palette(len(metadata.task.foreground_classes) + 1, class_colours(metadata.colours))
 
 
 def _write_png(path: Path, values: np.ndarray, palette: np.ndarray | None = None) -> None:

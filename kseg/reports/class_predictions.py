@@ -39,8 +39,28 @@ def voc_palette(number: int) -> np.ndarray:
     return np.stack([channel.sum(1) for channel in bits], axis=1).astype(np.uint8)
 
 
+def class_palette(number: int, colours: Sequence[str] = ()) -> np.ndarray:
+    """Return a colour for each of `number` class indices, uint8 `(number, 3)`: those of the masks, or else VOC's.
+
+    Args:
+        number: classes, background among them.
+        colours: of the classes in the masks, such as `#ff0000`; taken if there are as many.
+
+    >>> class_palette(2, ["#000000", "#ff8000"]).tolist()
+    [[0, 0, 0], [255, 128, 0]]
+    """
+    if len(colours) != number:
+        return voc_palette(number)
+    return np.array([[int(colour[place : place + 2], 16) for place in (1, 3, 5)] for colour in colours], np.uint8)
+
+
 def save_class_predictions(
-    path: Path, images: np.ndarray, masks: np.ndarray, predicted: np.ndarray, task: Task
+    path: Path,
+    images: np.ndarray,
+    masks: np.ndarray,
+    predicted: np.ndarray,
+    task: Task,
+    colours: Sequence[str] = (),
 ) -> None:
     """Draw one row per image: the image, its mask, the prediction, and which pixels are right and wrong.
 
@@ -50,9 +70,12 @@ def save_class_predictions(
         masks: class indices and 255, uint8 `(N, H, W, 1)`; of labels 0, 1 and 255, `(N, H, W, K)`.
         predicted: class indices, integers `(N, H, W)`; of labels 0 and 1, `(N, H, W, K)`.
         task: the classes or labels.
+        colours: see `class_palette`.
     """
     names = task.foreground_classes
-    palette = np.concatenate([voc_palette(len(names) + 1), np.full((IGNORE - len(names), 3), IGNORED[0], np.uint8)])
+    palette = np.concatenate(
+        [class_palette(len(names) + 1, colours), np.full((IGNORE - len(names), 3), IGNORED[0], np.uint8)]
+    )
     rows, shown = [], set()
     for image, mask, prediction in zip(images, masks, predicted, strict=True):
         mask = mask if task.kind == "multilabel" else mask[..., 0]

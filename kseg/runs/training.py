@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -16,6 +16,7 @@ from kseg.checks.preflight import preflight
 from kseg.config.train import DataOptions, ModelOptions, OptimizerOptions, RunOptions, TrainConfig
 from kseg.data import Batches, keep_tensorflow_off_gpu
 from kseg.data.bridge import explain_read_errors
+from kseg.data.files.masks import class_colours
 from kseg.errors import KsegError
 from kseg.metrics import PredictionMonitor, SegmentationMetrics, ThresholdCurve
 from kseg.progress import is_watched
@@ -147,7 +148,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
                 ],
             )
         result = TrainingResult(run, saved.state)
-        _draw(model, validation, result, data.task, threshold)
+        _draw(model, validation, result, data.task, threshold, () if config.colours == "auto" else config.colours)
         write_report(run)
         for tracker in trackers:
             tracker.finish()
@@ -204,7 +205,14 @@ def _way_to_resume(run: RunDirectory) -> Iterator[None]:
         raise
 
 
-def _draw(model: keras.Model, validation: Batches, result: TrainingResult, task: Task, threshold: float) -> None:
+def _draw(
+    model: keras.Model,
+    validation: Batches,
+    result: TrainingResult,
+    task: Task,
+    threshold: float,
+    colours: Sequence[str],
+) -> None:
     """Draw what the best model, or the last if none is best, predicts for the first validation images."""
     run = result.run
     if run.best.exists():
@@ -216,7 +224,7 @@ def _draw(model: keras.Model, validation: Batches, result: TrainingResult, task:
     with explain_write_errors(run.path):
         if task.kind == "multiclass":
             predicted = keras.ops.convert_to_numpy(keras.ops.argmax(logits, axis=-1))
-            save_class_predictions(run.pictures, images, masks, predicted, task)
+            save_class_predictions(run.pictures, images, masks, predicted, task, class_colours(colours))
             return
         probabilities = keras.ops.convert_to_numpy(keras.ops.sigmoid(logits))
         if task.kind == "multilabel":

@@ -1,4 +1,4 @@
-"""One data set with several classes, written in four formats, gives the same task and the same batches."""
+"""One data set with several classes, written in seven formats, gives the same task and the same batches."""
 
 import json
 
@@ -23,8 +23,8 @@ def pictures(rng):
     """Images, and masks with a square of each class."""
     masks = np.zeros((COUNT, SIDE, SIDE), np.uint8)
     for mask in masks:
-        for value in rng.permutation(3) + 1:
-            y, x = rng.integers(0, SIDE - 8, 2)
+        for value, (top, left) in zip(rng.permutation(3) + 1, ((0, 0), (0, 12), (12, 0)), strict=True):
+            y, x = rng.integers(0, 4, 2) + (top, left)
             mask[y : y + 8, x : x + 8] = value
     return rng.integers(0, 256, (COUNT, SIDE, SIDE, 3)).astype(np.uint8), masks
 
@@ -71,6 +71,47 @@ def coco_folder(folder, images, masks):
     return folder
 
 
+def squares(mask):
+    """Yield value, left, top, right, bottom of each square."""
+    for value in np.unique(mask[mask > 0]).tolist():
+        rows, columns = np.nonzero(mask == value)
+        yield value, columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+
+
+def labelme_folder(folder, images, masks):
+    write_images(folder, images)
+    for index, mask in enumerate(masks):
+        shapes = [
+            {"label": NAMES[value - 1], "shape_type": "rectangle", "points": [[int(x1), int(y1)], [int(x2), int(y2)]]}
+            for value, x1, y1, x2, y2 in squares(mask)
+        ]
+        content = {"shapes": shapes, "imagePath": f"{index:03}.png", "imageHeight": SIDE, "imageWidth": SIDE}
+        (folder / f"{index:03}.json").write_text(json.dumps(content))
+    return folder
+
+
+def yolo_folder(folder, images, masks):
+    write_images(folder / "images", images)
+    (folder / "labels").mkdir()
+    (folder / "data.yaml").write_text(f"names: {list(NAMES)}\ntrain: images\n")
+    for index, mask in enumerate(masks):
+        corners = [
+            (value, np.array([x1, y1, x2, y1, x2, y2, x1, y2]) / SIDE) for value, x1, y1, x2, y2 in squares(mask)
+        ]
+        lines = [" ".join(map(str, [value - 1, *points])) + "\n" for value, points in corners]
+        (folder / f"labels/{index:03}.txt").write_text("".join(lines))
+    return folder
+
+
+def cityscapes_folder(folder, images, masks):
+    for kind, ending, pictures in (("leftImg8bit", "leftImg8bit", images), ("gtFine", "gtFine_labelIds", masks)):
+        place = folder / kind / "train/bonn"
+        place.mkdir(parents=True)
+        for index, picture in enumerate(pictures):
+            Image.fromarray(picture).save(place / f"bonn_{index:03}_{ending}.png")
+    return folder
+
+
 def hugging_face(folder, images, masks):
     columns = {"image": [Image.fromarray(image) for image in images], "label": [Image.fromarray(m) for m in masks]}
     features = datasets.Features({"image": datasets.Image(), "label": datasets.Image()})
@@ -88,7 +129,7 @@ def read(folder, opening, reading):
     return rule.task, b"".join(array.tobytes() for batch in taken for array in batch)
 
 
-def test_four_formats_give_the_same_task_and_the_same_bytes(pictures, tmp_path):
+def test_seven_formats_give_the_same_task_and_the_same_bytes(pictures, tmp_path):
     named = {"class_names": NAMES}
     colours = {"colours": ["#000000", "#800000", "#008000", "#808000"]}
     found = {
@@ -96,6 +137,9 @@ def test_four_formats_give_the_same_task_and_the_same_bytes(pictures, tmp_path):
         "colours": read(colour_folder(tmp_path / "colours", *pictures), colours, named),
         "COCO": read(coco_folder(tmp_path / "coco", *pictures), {}, {}),
         "Hugging Face": read(hugging_face(tmp_path / "hf", *pictures), {}, named),
+        "LabelMe": read(labelme_folder(tmp_path / "labelme", *pictures), {}, {"classes": NAMES}),
+        "YOLO": read(yolo_folder(tmp_path / "yolo", *pictures), {}, {}),
+        "Cityscapes": read(cityscapes_folder(tmp_path / "city", *pictures), {}, named),
     }
     task, content = found["palette"]
     assert task.classes == ("background", *NAMES)

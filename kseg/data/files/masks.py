@@ -29,6 +29,7 @@ IGNORE_PREFIX = "ignore="
 """Marks a colour whose pixels are ignored, as in `ignore=#ffffff`."""
 
 _MAX_SAMPLES = 20
+_NEARLY = 8  # steps of each channel from one colour to another that was meant
 _MAX_COLOURS = 64  # a mask with more was interpolated, or saved as JPEG
 
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I"}) | MODES_OF_16_BITS
@@ -172,12 +173,24 @@ def _class_indices(picture: np.ndarray, colours: Sequence[str], path: ImageFile)
     unlisted = pixels[table[places] != pixels]
     if unlisted.size:
         raise KsegError(
-            f"{path} has the colour {_hexadecimal(unlisted[0])} in {unlisted.size} pixels; expected the colours of "
-            f"--colours: {', '.join(colours)}. Add it there, or repair the mask."
+            f"{path} has the colour {_hexadecimal(unlisted[0])} in {unlisted.size} pixels"
+            f"{_describe_near(unlisted[0], table)}; expected the colours of --colours: {', '.join(colours)}. Add it "
+            "there, or repair the mask."
         )
     is_ignored = np.array([colour.startswith(IGNORE_PREFIX) for colour in colours])
     values = np.where(is_ignored, IGNORE, np.cumsum(~is_ignored) - 1)
     return values[places].astype(np.uint16)[..., None]
+
+
+def _describe_near(colour: int, listed: np.ndarray) -> str:
+    """Return that a colour is nearly a listed one, as text; empty if it is not."""
+    distances = [
+        max(abs(a - b) for a, b in zip(_rgb(int(colour)), _rgb(other), strict=True)) for other in listed.tolist()
+    ]
+    nearest = int(np.argmin(distances))
+    if distances[nearest] > _NEARLY:
+        return ""
+    return f", nearly {_hexadecimal(int(listed[nearest]))}, as after saving as JPEG or smooth resizing"
 
 
 def _parse_colours(colours: Sequence[str]) -> np.ndarray:

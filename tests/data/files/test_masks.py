@@ -81,6 +81,14 @@ def test_palette_and_grey_masks_are_read_by_colour_if_colours_are_given(write_fi
     assert read_mask(write_file("grey.png", np.uint8([[0, 255]])), ("#ffffff", "#000000"))[..., 0].tolist() == [[1, 0]]
 
 
+def test_a_colour_that_is_nearly_a_listed_one_is_named_with_it(write_file):
+    mask = np.zeros((4, 4, 3), np.uint8)
+    mask[0, 0] = (252, 3, 0)
+    path = write_file("mask.png", mask)
+    with pytest.raises(KsegError, match=r"the colour #fc0300 in 1 pixels, nearly #ff0000, as after saving as JPEG"):
+        read_mask(path, ("#000000", "#00ff00", "#ff0000"))
+
+
 def test_a_colour_that_is_not_listed_is_named(write_file):
     path = write_file("mask.png", COLOUR_MASK)
     with pytest.raises(
