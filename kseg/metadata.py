@@ -11,6 +11,7 @@ from kseg.data.transforms.resize import Resize
 from kseg.errors import KsegError
 from kseg.task import Task
 
+_Threshold = Annotated[float, Field(ge=0, le=1)]
 _Side = Annotated[int, Field(ge=1, le=2**20)]
 
 
@@ -26,8 +27,9 @@ class Metadata:
 
     task: Task = field(default_factory=Task)
     """What the channels of the logits mean."""
-    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """A pixel is foreground if its probability is above this; several classes by softmax have no threshold."""
+    threshold: _Threshold | tuple[_Threshold, ...] = 0.5
+    """A pixel is foreground if its probability is above this; one for each label, where there are several; several
+    classes by softmax have none."""
     image_size: tuple[_Side, _Side] | None = None
     """Height and width, in pixels, that training images were resized to; None: their own."""
     resize: Resize = "stretch"
@@ -63,6 +65,9 @@ class Metadata:
             metadata: Self = TypeAdapter(cls).validate_python(dict(data))
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
-            place = ".".join(map(str, fault["loc"]))
+            parts = (str(part) for part in fault["loc"])
+            place = ".".join(
+                part for part in parts if not part.startswith(("constrained-", "tuple["))
+            )  # pydantic's types
             raise KsegError(f"The metadata of the model: {place} is {fault['input']!r:.80}; {fault['msg']}.") from None
         return metadata

@@ -7,6 +7,8 @@ from pydantic import Field
 
 from kseg.config.base import Settings
 
+_Threshold = Annotated[float, Field(gt=0, lt=1)]
+
 
 class UseOptions(Settings):
     """How a model is used: which models, how large images are seen, what counts as foreground."""
@@ -26,8 +28,10 @@ class UseOptions(Settings):
         description="Test-time augmentation: which other views of an image are predicted, and averaged with it. turns: "
         "by quarters; scales: 0.75 and 1.25 times as large.",
     )
-    threshold: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None, description="A pixel is foreground if its probability is above this. None: the model's own threshold."
+    threshold: _Threshold | Annotated[tuple[_Threshold, ...], Field(min_length=2)] | None = Field(
+        None,
+        description="A pixel is foreground if its probability is above this; several: one for each label. None: the "
+        "model's own threshold.",
     )
     batch_size: int = Field(4, ge=1, description="Images, or tiles, that go through the model at once.")
 

@@ -47,6 +47,9 @@ def describe(evaluation: Evaluation) -> str:
         f"Best threshold of {name}: {best['threshold']:.3f}, where F1 is {best['f1']:.4f}"
         for name, best in summary["best_threshold"].items()
     ]
+    best = summary["best_threshold"]
+    if evaluation.task.kind == "multilabel" and len(best) == len(evaluation.names):
+        lines.append("All of them: --threshold " + " ".join(f"{one['threshold']:.3f}" for one in best.values()))
     if several:
         lines += ["", *_table("class", summary["classes"])]
     if summary["groups"]:

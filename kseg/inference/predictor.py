@@ -34,7 +34,7 @@ def load(
     tile: int | tuple[int, int] | None = None,
     overlap: float = 0.5,
     tta: Sequence[TestTimeAugmentation] = (),
-    threshold: float | None = None,
+    threshold: float | Sequence[float] | None = None,
     batch_size: int = 4,
 ) -> "Predictor":
     """Open a model to predict with; no code in its file is run.
@@ -47,7 +47,8 @@ def load(
         tile: side, or height and width, of tiles at the images' own size; None: the whole image, as in training.
         overlap: share of a tile that the next one covers too.
         tta: which other views of an image are averaged with it: "mirrors", "turns" by quarters, "scales" 0.75 and 1.25.
-        threshold: a pixel is foreground if its probability is above this; None: the model's own.
+        threshold: a pixel is foreground if its probability is above this; several: one for each label; None: the
+            model's own.
         batch_size: images, or tiles, that go through the model at once.
 
     Raises:
@@ -68,8 +69,19 @@ def load(
                 f"threshold: {threshold} is not allowed: {path} tells several classes apart, and the most probable one "
                 "is predicted."
             )
+        if not isinstance(threshold, float | int):
+            _refuse_other_number(path, metadata, threshold)
         metadata = replace(metadata, threshold=threshold)
     return Predictor(models, metadata, tile=tile, overlap=overlap, tta=tta, batch_size=batch_size)
+
+
+def _refuse_other_number(path: str | PathLike[str], metadata: Metadata, thresholds: Sequence[float]) -> None:
+    """Refuse several thresholds, unless there is one for each label."""
+    if metadata.task.kind != "multilabel" or len(thresholds) != metadata.task.outputs:
+        raise KsegError(
+            f"threshold: {' '.join(map(str, thresholds))} are {len(thresholds)}, and {path} is for {metadata.task}; "
+            "expected one, or one for each label."
+        )
 
 
 def open_model(path: str | PathLike[str]) -> tuple[keras.Model, Metadata]:
@@ -226,7 +238,7 @@ class Predictor:
         kind = self.metadata.task.kind
         if kind == "multiclass":
             return probabilities.argmax(-1).astype(np.uint8)
-        positive = (probabilities > self.metadata.threshold).astype(np.uint8)
+        positive = (probabilities > np.asarray(self.metadata.threshold, np.float32)).astype(np.uint8)
         return positive[..., 0] if kind == "binary" else positive
 
     def _native(self, image: np.ndarray) -> np.ndarray:

@@ -24,7 +24,7 @@ def pictures(rng):
     masks = np.zeros((COUNT, SIDE, SIDE), np.uint8)
     for mask in masks:
         for value, (top, left) in zip(rng.permutation(3) + 1, ((0, 0), (0, 12), (12, 0)), strict=True):
-            y, x = rng.integers(0, 4, 2) + (top, left)
+            y, x = top + rng.integers(0, 4), left + rng.integers(0, 4)
             mask[y : y + 8, x : x + 8] = value
     return rng.integers(0, 256, (COUNT, SIDE, SIDE, 3)).astype(np.uint8), masks
 

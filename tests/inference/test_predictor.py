@@ -206,3 +206,16 @@ def test_a_model_without_metadata_says_what_it_can(tmp_path, image):
     predictor = kseg.load(tmp_path / "fixed.keras")
     assert predictor.metadata.image_size == (64, 64)
     assert predictor(image).shape == image.shape[:2]
+
+
+def test_each_label_has_its_own_threshold(image, tmp_path):
+    labels = Task("multilabel", ("dark", "grey", "bright"))
+    path = save(tmp_path / "model.keras", bright(outputs=3), task=labels)
+    found = kseg.load(path, threshold=(0.3, 0.5, 0.9)).predict(image)
+    np.testing.assert_array_equal(found.mask, found.probabilities > np.float32([0.3, 0.5, 0.9]))
+    with pytest.raises(
+        KsegError, match=r"threshold: 0.3 0.5 are 2, and .*model.keras is for 3 labels: .*; expected one"
+    ):
+        kseg.load(path, threshold=(0.3, 0.5))
+    with pytest.raises(KsegError, match="expected one, or one for each label"):
+        kseg.load(save(tmp_path / "one.keras"), threshold=(0.3, 0.5))

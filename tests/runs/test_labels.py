@@ -101,7 +101,7 @@ def test_polygons_of_labels_overlap(result, folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_evaluation_scores_each_label_by_itself(result, folder, tmp_path):
+def test_an_evaluation_scores_each_label_by_itself(result, folder, tmp_path, capsys):
     command = [str(result.run.best), "--dataset", str(folder), "--split", "all", "--out", str(tmp_path / "scores")]
     assert evaluate.main(command) == 0
     scores = json.loads((tmp_path / "scores/evaluation.json").read_text())
@@ -114,6 +114,14 @@ def test_an_evaluation_scores_each_label_by_itself(result, folder, tmp_path):
             tp, total = tp + (truth & found).sum(), total + truth.sum() + found.sum()
         assert scores["classes"][name]["f1"] == pytest.approx(2 * tp / total)
     assert scores["trivial"]["f1"]["answer"] == "every label"
+    # With the best threshold of each label it scores what was foretold.
+    best = [scores["best_threshold"][name] for name in NAMES]
+    shown = "--threshold " + " ".join(f"{one['threshold']:.3f}" for one in best)
+    assert shown in capsys.readouterr().out
+    assert evaluate.main([*command[:-1], str(tmp_path / "again"), *shown.split()]) == 0
+    again = json.loads((tmp_path / "again/evaluation.json").read_text())
+    for name, one in zip(NAMES, best, strict=True):
+        assert again["classes"][name]["f1"] == pytest.approx(one["f1"], abs=1e-9)
 
 
 def test_the_audit_counts_each_label(folder):
