@@ -17,8 +17,9 @@ class EvaluateConfig(UseOptions, TaskOptions):
     )
     group_by: str | None = Field(
         None,
-        description="Scores by group besides those of all images: folder, the folder that an image is in; or a regular "
-        "expression with one group in brackets, such as '(site[0-9]+)', searched for in its path.",
+        description="Scores by group besides those of all images: folder, the folder that an image is in; a column of "
+        "the CSV that lists the images; or a regular expression with one group in brackets, such as '(site[0-9]+)', "
+        "searched for in its path.",
     )
     out: Path | None = Field(
         None, description="Folder for evaluation.json, images.csv and pictures; None: evaluation, beside the model."

@@ -1,7 +1,7 @@
 """Score a model at the images' own size, image by image."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from kseg.data import open_sources, read_masks_of_splits
 from kseg.data.bridge import call_python, explain_read_errors
 from kseg.data.classes import Classes
 from kseg.data.files.rows import Rows
+from kseg.data.layouts.lists import table_columns
 from kseg.data.mask_reading import Rule, mask_reader
 from kseg.data.multilabel import Labels, find_labels
 from kseg.data.sources.base import Source
@@ -73,7 +74,7 @@ def evaluate(model: Path, config: EvaluateConfig) -> Evaluation:
     Raises:
         KsegError: the model or the data cannot be read, or do not fit each other.
     """
-    pattern = _compile(config.group_by)
+    group_of = _grouping(config.group_by, config.dataset)
     predictor = load(model, *config.ensemble, **config.loading())
     metadata, task = predictor.metadata, predictor.metadata.task
     opening = config.opening()
@@ -97,7 +98,7 @@ def evaluate(model: Path, config: EvaluateConfig) -> Evaluation:
                 predicted = predictor.decide(probabilities)
                 right, found, valid = task.layers(truth), task.layers(predicted), task.judged(truth)
                 calibration.add(right, valid, probabilities)
-                images.append(score_image(name, _group(name, pattern), right, found, valid))
+                images.append(score_image(name, group_of(name), right, found, valid))
                 gallery.add(name, image, right, found, valid, image_f1(images[-1]))
                 if confusion is not None:
                     np.add.at(confusion, (truth[valid[..., 0]], predicted[valid[..., 0]]), 1)
@@ -173,23 +174,26 @@ def _name(source: Source, index: int) -> str:
     return str(source.files(index)[0]) if isinstance(source, FileSource) else f"{source.name}, example {index}"
 
 
-def _compile(group_by: str | None) -> re.Pattern[str] | None:
+def _grouping(group_by: str | None, dataset: str) -> Callable[[str], str]:
+    """Return the function from the name of an image to its group.
+
+    Raises:
+        KsegError: `group_by` is no folder, no column of the data set's table, and no such regular expression.
+    """
     if group_by is None:
-        return None
+        return lambda name: ""
+    columns = table_columns(Path(dataset)) if Path(dataset).is_dir() else {}
+    if group_by in columns:
+        groups = columns[group_by]
+        return lambda name: groups.get(Path(name).resolve()) or "no group"
     try:
         pattern = re.compile(r"([^/]+)/[^/]+$" if group_by == "folder" else group_by)
     except re.error as error:
         raise KsegError(f"group_by: {group_by!r} is no regular expression: {error}.") from error
     if pattern.groups != 1:
+        named = f"a column of the table ({', '.join(columns)}), " if columns else ""
         raise KsegError(
-            f"group_by: {group_by!r} has {pattern.groups} groups in brackets; expected folder, or a regular expression "
-            "with one, such as '(site[0-9]+)'."
+            f"group_by: {group_by!r} has {pattern.groups} groups in brackets; expected folder, {named}or a regular "
+            "expression with one, such as '(site[0-9]+)'."
         )
-    return pattern
-
-
-def _group(name: str, pattern: re.Pattern[str] | None) -> str:
-    if pattern is None:
-        return ""
-    found = pattern.search(name)
-    return found[1] if found else "no group"
+    return lambda name: found[1] if (found := pattern.search(name)) else "no group"

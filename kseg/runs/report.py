@@ -82,7 +82,25 @@ def evaluate_run(run: RunDirectory) -> dict[str, Any]:
     data = {name: value for name, value in data_of_model(run.best_or_last).items() if value is not None}
     evaluation = evaluate(run.best_or_last, EvaluateConfig(**data))
     write_files(evaluation, run.evaluation)
-    return evaluation_parts(evaluation, run.evaluation / "evaluation.png")
+    parts = evaluation_parts(evaluation, run.evaluation / "evaluation.png")
+    return parts | {"tables": [*parts["tables"], *audit_table(read_yaml(run.config), data)]}
+
+
+def audit_table(settings: Mapping[str, Any], data: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return what the audit of a run's data set finds, as a table; none if it finds nothing.
+
+    Args:
+        settings: of the run.
+        data: the data set and the splits, by the names of the settings.
+    """
+    from kseg.audit import audit
+
+    opening = {name: settings[name] for name in ("bit_depth", "colours") if name in settings}
+    foreground = settings.get("foreground", "auto") if settings.get("task") == "binary" else "auto"
+    found = audit(**{**data, **opening, "foreground": foreground})
+    rows = [[one.severity, f"{one.evidence}: {one.count}", one.effect, one.remedy] for one in found.findings]
+    heads = ["", "what", "effect", "remedy"]
+    return [{"title": "What the audit of the data finds", "heads": heads, "rows": rows}] if rows else []
 
 
 def read_history(path: Path) -> tuple[list[dict[str, float | None]], list[tuple[int, str]]]:
@@ -152,6 +170,7 @@ def _charts(rows: Rows, findings: Sequence[tuple[int, str]]) -> list[Any]:
             findings,
             top=1.0,
         ),
+        line_chart("Learning rate at the end of each epoch", values("learning_rate"), findings),
         line_chart("Gap: how far foreground and background logits are apart", values("gap", "val_gap"), findings),
     ]
     by_class = [name for name in rows[0] if name.startswith("val_f1_")]

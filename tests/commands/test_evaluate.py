@@ -58,6 +58,20 @@ def classes_model(path, **metadata):
     return save(path, model, task=CLASSES, **metadata)
 
 
+def test_groups_are_those_of_a_column_of_the_table(data, tmp_path, capsys):
+    lines = ["image,mask,split,Scanner"]
+    for index, path in enumerate(sorted((data / "images").rglob("*.png"))):
+        name = path.relative_to(data / "images")
+        lines.append(f"images/{name},masks/{name},{'val' if index else 'train'},{'old' if index < 3 else ''}")
+    (data / "all.csv").write_text("\n".join(lines) + "\n")
+    model = classes_model(tmp_path / "model.keras", rule=RULE)
+    assert run(model, "--dataset", data, "--split", "all", "--out", "result", "--group-by", "scanner") == 0
+    groups = json.loads((tmp_path / "result/evaluation.json").read_text())["groups"]
+    assert {name: group["images"] for name, group in groups.items()} == {"old": 3, "no group": 3}
+    assert run(model, "--dataset", data, "--out", "other", "--group-by", "site") == 2
+    assert "expected folder, a column of the table (scanner, split), or a regular" in capsys.readouterr().err
+
+
 def test_scores_of_classes_are_those_of_scikit_learn_at_the_images_own_size(data, tmp_path, capsys):
     model = classes_model(tmp_path / "model.keras", rule=RULE)
     assert run(model, "--dataset", data, "--split", "all", "--out", "result", "--group-by", "folder") == 0

@@ -1,13 +1,15 @@
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from kseg.commands import report as command
 from kseg.config.base import write_yaml
 from kseg.config.train import TrainConfig
 from kseg.errors import KsegError
 from kseg.runs.directory import RunDirectory
-from kseg.runs.report import read_history, run_page
+from kseg.runs.report import audit_table, read_history, run_page
 
 HISTORY = """epoch,loss,val_loss,f1,val_f1,val_f1_cat,val_f1_dog,finding
 1,0.9,0.8,0.1,0.2,0.3,,
@@ -68,6 +70,18 @@ def test_history_is_read_as_it_was_written(run):
     }  # fmt: skip
     assert findings == [(2, "all_background")]
     assert read_history(run.path / "none.csv") == ([], [])
+
+
+def test_the_audit_of_the_data_is_a_table(tmp_path):
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    rng = np.random.default_rng(0)
+    for index in range(4):
+        Image.fromarray(rng.integers(0, 256, (16, 16)).astype(np.uint8)).save(tmp_path / f"images/{index}.png")
+        Image.fromarray(np.full((16, 16), 255 * (index > 0), np.uint8)).save(tmp_path / f"masks/{index}.png")
+    (table,) = audit_table({"task": "binary", "foreground": [255]}, {"dataset": str(tmp_path)})
+    assert table["heads"] == ["", "what", "effect", "remedy"]
+    assert ["warning", "masks that are foreground everywhere: 3"] in [row[:2] for row in table["rows"]]
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path, capsys):

@@ -132,6 +132,21 @@ def _columns(path: Path) -> list[str]:
         return []
 
 
+def table_columns(folder: Path) -> dict[str, dict[Path, str]]:
+    """Return the further columns of the CSV that lists a folder's images: the value of each image, by its real path.
+
+    Raises:
+        KsegError: the CSV cannot be read, or names an image that is not there.
+    """
+    tables = [path for path in sorted(folder.glob("*.csv")) if {"image", "mask"} <= {*_columns(path)}]
+    columns: dict[str, dict[Path, str]] = {}
+    for where, row in (row for path in tables[:1] for row in _rows(path)):
+        image = image_in_folder(folder, row["image"] or "", where).resolve()
+        for name in filter(None, row.keys() - {"image", "mask"}):  # None: more cells than columns
+            columns.setdefault(name, {})[image] = (row[name] or "").strip()
+    return dict(sorted(columns.items()))
+
+
 def _delimiter(file: TextIO) -> str:
     """Return what separates the columns of a CSV: spreadsheets write semicolons where the comma is a decimal mark."""
     names = file.readline(_MAX_LINE)
