@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup, escape
 
 _WIDTH, _HEIGHT = 640, 220
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 10, 42, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 66, 10, 42, 30
 _TICKS = 4
 
 

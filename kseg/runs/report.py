@@ -161,23 +161,17 @@ def _charts(rows: Rows, findings: Sequence[tuple[int, str]]) -> list[Any]:
     def values(*names: str) -> dict[str, list[float | None]]:
         return {name: [row.get(name) for row in rows] for name in names if name in rows[0]}
 
-    charts = [
-        line_chart("Loss", values("loss", "val_loss"), findings),
-        line_chart("F1, and the best F1 over all thresholds", values("f1", "val_f1", "val_best_f1"), findings, top=1.0),
-        line_chart(
-            "IoU, precision and recall in validation",
-            values("val_iou", "val_precision", "val_recall"),
-            findings,
-            top=1.0,
-        ),
-        line_chart("Learning rate at the end of each epoch", values("learning_rate"), findings),
-        line_chart("Gap: how far foreground and background logits are apart", values("gap", "val_gap"), findings),
+    by_class = [name for name in rows[0] if name.startswith("val_f1_")][:5]
+    named = {name.removeprefix("val_f1_"): series for name, series in values(*by_class).items()}
+    drawn = [
+        ("Loss", values("loss", "val_loss"), None),
+        ("F1, and the best F1 over all thresholds", values("f1", "val_f1", "val_best_f1"), 1.0),
+        ("IoU, precision and recall in validation", values("val_iou", "val_precision", "val_recall"), 1.0),
+        ("F1 of classes in validation", named, 1.0),
+        ("Gap: how far foreground and background logits are apart", values("gap", "val_gap"), None),
+        ("Learning rate at the end of each epoch", values("learning_rate"), None),
     ]
-    by_class = [name for name in rows[0] if name.startswith("val_f1_")]
-    if by_class:
-        named = {name.removeprefix("val_f1_"): series for name, series in values(*by_class[:5]).items()}
-        charts.append(line_chart("F1 of classes in validation", named, findings, top=1.0))
-    return charts
+    return [line_chart(title, series, findings, top=top) for title, series, top in drawn if series]
 
 
 def _class_table(state: TrainingState, rows: Rows) -> list[dict[str, Any]]:
