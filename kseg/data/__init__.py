@@ -18,6 +18,7 @@ from kseg.data.multilabel import Labels
 from kseg.data.pipeline.batches import Batches, training_batches, validation_batches
 from kseg.data.sources.base import Source
 from kseg.data.sources.open import open_sources
+from kseg.data.transforms.distances import signed_distances
 from kseg.data.transforms.strengths import Augmentation
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "open_sources",
     "quiet_tensorflow",
     "read_masks_of_splits",
+    "signed_distances",
     "training_batches",
     "validation_batches",
 ]

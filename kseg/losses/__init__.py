@@ -1,8 +1,8 @@
 """Losses for segmentation: one value per image, computed from logits in float32; 255 is ignored.
 
 Each is a pure function (`cross_entropy`, `bce`, `focal`, `tversky`, `dice`, `iou`, `lovasz`, `combined`) and a Keras
-loss class around it. The shapes decide the task: class indices for several logits are softmax, as many mask channels as
-logits are sigmoid, each by itself.
+loss class around it; `boundary` takes distances in place of masks. The shapes decide the task: class indices for
+several logits are softmax, as many mask channels as logits are sigmoid, each by itself.
 """
 
 import kseg.backend  # noqa: F401 (first: names a wrong KERAS_BACKEND before Keras fails on it)
@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 
+from kseg.losses.boundary_loss import BoundaryLoss, boundary
 from kseg.losses.combined_loss import CombinedSegmentationLoss, combined
 from kseg.losses.lovasz_loss import LovaszLoss, lovasz
 from kseg.losses.pixel import BCELoss, CrossEntropyLoss, FocalLoss, bce, cross_entropy, focal
@@ -22,6 +23,7 @@ from kseg.losses.region import DiceLoss, IoULoss, TverskyLoss, dice, iou, tversk
 __all__ = [
     "BY_NAME",
     "BCELoss",
+    "BoundaryLoss",
     "CombinedSegmentationLoss",
     "CrossEntropyLoss",
     "DiceLoss",
@@ -30,6 +32,7 @@ __all__ = [
     "LovaszLoss",
     "TverskyLoss",
     "bce",
+    "boundary",
     "combined",
     "cross_entropy",
     "dice",
@@ -50,7 +53,7 @@ BY_NAME: dict[str, type[keras.losses.Loss]] = {
     "lovasz": LovaszLoss,
     "tversky": TverskyLoss,
 }
-"""The names that `get` and the setting `loss` take."""
+"""The names that `get` and the setting `loss` take; `BoundaryLoss` is not among them, as it takes no masks."""
 
 
 def get(name: str, **arguments: Any) -> keras.losses.Loss:

@@ -39,7 +39,7 @@ def test_points_of_a_scatter(log):
     ElementTree.fromstring(svg)
     places = [float(x) for x in re.findall(r'cx="([^"]*)"', svg)]
     assert len(places) == 2
-    left, right = 48, 630
+    left, right = 66, 630
     share = 0.5 if log else 90 / 990
     assert places == [left, pytest.approx(left + share * (right - left), abs=0.1)]
     ElementTree.fromstring(scatter_chart("F1", "size", []))
