@@ -23,23 +23,6 @@ from kseg.runs import train
 from kseg.runs.optimizer import learning_rate
 
 
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    """Twelve pictures with a bright square each, which a small model learns in a few steps."""
-    rng = np.random.default_rng(0)
-    folder = tmp_path_factory.mktemp("squares")
-    for kind in ("images", "masks"):
-        (folder / kind).mkdir()
-    for index in range(12):
-        mask = np.zeros((32, 32), np.uint8)
-        y, x = rng.integers(0, 20, 2)
-        mask[y : y + 12, x : x + 12] = 255
-        image = np.clip(40 + mask * 0.6 + rng.normal(0, 10, mask.shape), 0, 255).astype(np.uint8)
-        Image.fromarray(image).save(folder / f"images/{index}.png")
-        Image.fromarray(mask).save(folder / f"masks/{index}.png")
-    return folder
-
-
 def settings(folder, run, **others):
     small = {"image_size": 32, "filters": 8, "batch_size": 2, "epochs": 2, "lr": 0.003}
     return small | {"dataset": str(folder), "run_dir": str(run)} | others
