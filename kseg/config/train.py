@@ -258,16 +258,20 @@ class OptimizerOptions(Settings):
     )
 
 
+def _in_words_of_today(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings of an older run, where mixed precision was on or off, as they are written today."""
+    former = settings.get("mixed_precision")
+    names = {True: "bfloat16", False: "none"}
+    return settings | ({"mixed_precision": names[former]} if isinstance(former, bool) else {})
+
+
 class FitOptions(OptimizerOptions, ModelOptions, DataOptions):
     """What a fit needs: data, model and optimizer, that fit each other."""
 
     @model_validator(mode="before")
     @classmethod
-    def _true_was_bfloat16(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Read the settings of runs of kseg 0.1, where mixed precision was on or off."""
-        former = values.get("mixed_precision")
-        names = {True: "bfloat16", False: "none"}
-        return values | ({"mixed_precision": names[former]} if isinstance(former, bool) else {})
+    def _may_be_of_an_older_run(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return _in_words_of_today(values)
 
     @model_validator(mode="after")
     def _encoder_fits_the_model(self) -> Self:
@@ -356,3 +360,7 @@ class RunOptions(Settings):
 
 class TrainConfig(RunOptions, FitOptions):
     """The settings of a training run."""
+
+    def changes(self, before: dict[str, Any]) -> list[str]:
+        """See `Settings.changes`; the checkpoint may be of an older run."""
+        return super().changes(_in_words_of_today(before))

@@ -22,8 +22,9 @@ def rows_of(path):
     """The numbers of a history.csv: an array of epochs by columns, and the names of the columns."""
     with path.open() as file:
         rows = list(csv.DictReader(file))
-    columns = [column for column in rows[0] if column != "finding"]
-    return np.array([[float(row[column]) for column in columns] for row in rows]), list(rows[0])
+    # The column learning_rate is new.
+    columns = [column for column in rows[0] if column not in ("finding", "learning_rate")]
+    return np.array([[float(row[column]) for column in columns] for row in rows]), columns
 
 
 def assert_same_history(history, untouched):

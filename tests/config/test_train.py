@@ -170,3 +170,6 @@ def test_a_new_setting_is_refused_in_mid_run_unless_its_field_allows_it():
 def test_mixed_precision_was_on_or_off_in_former_settings():
     assert TrainConfig(mixed_precision=True).mixed_precision == "bfloat16"
     assert TrainConfig(mixed_precision=False).mixed_precision == "none"
+    assert TrainConfig().changes({"mixed_precision": False}) == []
+    with pytest.raises(KsegError, match="mixed_precision bfloat16 -> none"):
+        TrainConfig().changes({"mixed_precision": True})
