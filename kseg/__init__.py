@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 IGNORE = 255
 """The mask value of a pixel that no loss and no metric looks at."""
 
-_PARTS = ("audit", "callbacks", "config", "data", "inference", "losses", "metrics", "models", "runs")
+_PARTS = ("audit", "callbacks", "config", "data", "distribution", "inference", "losses", "metrics", "models", "runs")
 _FUNCTIONS = {"load": "kseg.inference", "preflight": "kseg.checks.preflight"}
 
 __all__ = ["IGNORE", "__version__", "load", "preflight", *_PARTS]

@@ -18,7 +18,7 @@ FLOORS = [
     {"errors", "findings", "interval", "progress"},
     {"storage", "task"},
     {"config", "data"},
-    {"backend", "metadata", "targets", "keras_private"},
+    {"backend", "distribution", "metadata", "targets", "keras_private"},
     {"losses", "metrics", "models", "checkpoints"},
     {"checks", "diagnosis", "reports"},
     {"callbacks", "audit", "inference"},

@@ -78,6 +78,11 @@ class DataOptions(UnreadableOptions, TaskOptions):
         100, ge=2, description="Training images in dev mode, and at most that many validation images."
     )
     batch_size: int = Field(4, ge=1, description="Images in a step.")
+    devices: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        1,
+        json_schema_extra=MAY_CHANGE,
+        description="Devices of this machine that share every batch, whose size must divide by their number; JAX only.",
+    )
     steps_per_execution: int = Field(1, ge=1, description="Steps in one call of the compiled function; JAX only.")
 
     @property

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import keras
@@ -17,6 +18,7 @@ from kseg.config.train import DataOptions, ModelOptions, OptimizerOptions, RunOp
 from kseg.data import Batches, keep_tensorflow_off_gpu
 from kseg.data.bridge import explain_read_errors
 from kseg.data.files.masks import class_colours
+from kseg.distribution import check_batch, find_devices, over_devices
 from kseg.errors import KsegError
 from kseg.metrics import PredictionMonitor, SegmentationMetrics, ThresholdCurve
 from kseg.progress import is_watched
@@ -72,8 +74,10 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
     loss = make_loss(model_options, data.masks.rule.shares)
     config = config.model_copy(update=data.resolved_settings())
 
+    devices = find_devices(data_options.devices)
+    check_batch(min(data_options.batch_size, len(data.training)), len(devices))
     run = open_run(run_options, config.dataset, checkpoint, resume=resume)
-    with run.logging(), keep_compiled_programs():
+    with run.logging(), keep_compiled_programs(), over_devices(devices):
         _log.info(f"Run directory: {run.path}  (Keras {keras.__version__} on {keras.config.backend()})")
         saved = RunCheckpoint(
             run.path,
@@ -94,6 +98,9 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
         run.write_settings(config)
         remember_places(run.path, config)
         log_data(data, data_options, run)
+        if devices:
+            own = data_options.batch_size // len(devices)
+            _log.info(f"Devices: {len(devices)}, {own} images of a batch on each: {', '.join(devices)}")
 
         keras.utils.set_random_seed(data_options.seed)
         batches, validation = make_batches(data, data_options, saved.start)
@@ -217,8 +224,9 @@ def _draw(
     run = result.run
     if run.best.exists():
         model.load_weights(run.best)
-    examples = validation.dataset.unbatch().take(_PICTURES).as_numpy_iterator()
-    images, masks = map(np.stack, zip(*examples, strict=True))
+    examples = validation.dataset.unbatch().as_numpy_iterator()
+    pairs = ((image, mask) for image, mask, *weight in examples if not weight or weight[0])  # without blanks
+    images, masks = map(np.stack, zip(*islice(pairs, _PICTURES), strict=True))
     logits = model(images, training=False)
     best = result.state.threshold
     with explain_write_errors(run.path):

@@ -48,7 +48,8 @@ class Batches:
     dataset: "tf.data.Dataset"
     """Pairs of images, uint8 `(B, H, W, C)`, and masks, uint8 `(B, H, W, 1)`: 0 and 1, or class indices, and 255.
 
-    Of several labels masks are `(B, H, W, K)`: 0, 1 and 255 of each.
+    Of several labels masks are `(B, H, W, K)`: 0, 1 and 255 of each. Validation batches may have a third part, see
+    `validation_batches`.
     """
     steps: int
     """Batches an epoch."""
@@ -214,18 +215,34 @@ def validation_batches(
     resize: Resize = "stretch",
     cache: CacheSetting = "auto",
 ) -> Batches:
-    """Return every example once, in the source's order; the last batch may be smaller.
+    """Return every example once, in the source's order.
+
+    All batches have the same size, so that a step is compiled once, and a batch can be split over devices. If the
+    source does not fill the last one, blanks do, with all pixels ignored. Then each batch also has the weights of its
+    images, float32 `(B,)`: 0 for a blank, and such that the mean loss is that over the images.
 
     Arguments and errors as in `training_batches`.
     """
     import tensorflow as tf
 
     examples = _examples(source, foreground, image_size, resize, cache)
+    steps = math.ceil(len(source) / batch_size)
+    weight = steps * batch_size / len(source)
+
+    def load(indices: np.ndarray, *content: np.ndarray) -> Arrays:
+        images, masks = examples.load(indices, *content)
+        blanks = ((0, batch_size - len(images)), (0, 0), (0, 0), (0, 0))
+        return np.pad(images, blanks), np.pad(masks, blanks, constant_values=IGNORE)
+
+    def batch(indices: "tf.Tensor", *content: "tf.Tensor") -> tuple["tf.Tensor", ...]:
+        pair = examples.tensors(load, batch_size, indices, *content)
+        if weight == 1:
+            return pair
+        return *pair, tf.where(tf.range(batch_size) < tf.shape(indices)[0], tf.constant(weight, tf.float32), 0.0)
+
     batches = examples.order(None).batch(batch_size)
-    dataset = batches.map(
-        lambda *batch: examples.tensors(examples.load, None, *batch), num_parallel_calls=tf.data.AUTOTUNE
-    )
-    return Batches(dataset.prefetch(tf.data.AUTOTUNE), math.ceil(len(source) / batch_size), examples.cache_note)
+    dataset = batches.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
+    return Batches(dataset.prefetch(tf.data.AUTOTUNE), steps, examples.cache_note)
 
 
 def _examples(

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from kseg import IGNORE
 from kseg.data import Augmentation, Foreground, find_foreground, open_sources, training_batches, validation_batches
 from kseg.data.pipeline import batches as pipeline
 from kseg.data.transforms.augment import augment_batch, augment_example
@@ -296,10 +297,16 @@ def test_an_epoch_has_whole_executions(source):
 def test_validation_takes_every_image_once_in_the_order_of_the_source(source):
     batches = validation_batches(source, find_foreground(source), image_size=(16, 16), batch_size=4)
     for _ in range(2):
-        seen = [(np.asarray(x), np.asarray(y)) for x, y in batches.dataset]
-        assert [len(images) for images, _ in seen] == [4, 4, 1]
-        assert greys(seen) == [10 * int(path.stem[-1]) for path in source.images]
+        seen = [tuple(map(np.asarray, batch)) for batch in batches.dataset]
+        assert [len(images) for images, _, _ in seen] == [4, 4, 4]
+        weights = np.concatenate([weights for *_, weights in seen])
+        np.testing.assert_allclose(weights, [12 / 9] * 9 + [0] * 3)
+        assert greys([(x[w > 0], y[w > 0]) for x, y, w in seen]) == [10 * int(path.stem[-1]) for path in source.images]
+        assert not seen[-1][0][1:].any()
+        assert (seen[-1][1][1:] == IGNORE).all()
     assert batches.steps == 3
+    whole = validation_batches(source, find_foreground(source), image_size=(16, 16), batch_size=3)
+    assert [len(batch) for batch in whole.dataset] == [2, 2, 2]
 
 
 def test_masks_are_resized_by_nearest_neighbour(source):
