@@ -2,6 +2,7 @@ from kseg import audit as audit
 from kseg import callbacks as callbacks
 from kseg import config as config
 from kseg import data as data
+from kseg import distribution as distribution
 from kseg import inference as inference
 from kseg import losses as losses
 from kseg import metrics as metrics
@@ -20,6 +21,7 @@ __all__ = [
     "callbacks",
     "config",
     "data",
+    "distribution",
     "inference",
     "load",
     "losses",

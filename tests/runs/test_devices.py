@@ -22,7 +22,7 @@ for name in numbers:
     devices, resumed = name.split("-")
     config = TrainConfig(
         dataset=folder, run_dir=f"{out}/{name}", devices=int(devices), image_size=32, batch_size=4, epochs=2,
-        lr=0.003, model="tests.runs.test_optimizers:own_model",
+        lr=0.003, schedule="constant", model="tests.runs.test_optimizers:own_model",
     )
     result = train(config.model_copy(update={"epochs": 1, "devices": int(resumed)}) if resumed != "0" else config)
     if resumed != "0":
