@@ -1,7 +1,6 @@
 """How far each pixel is from the boundary of a class: what `kseg.losses.BoundaryLoss` takes in place of a mask."""
 
 import numpy as np
-from scipy import ndimage
 
 from kseg import IGNORE
 
@@ -36,6 +35,8 @@ def signed_distances(mask: np.ndarray, outputs: int = 1) -> np.ndarray:
 
 
 def _of_layer(layer: np.ndarray) -> np.ndarray:
+    from scipy import ndimage  # takes 0.2 s, and only this needs it
+
     inside = layer == 1
     if inside.all() or not inside.any():
         distances = np.zeros(layer.shape)
