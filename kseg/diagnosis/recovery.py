@@ -54,7 +54,7 @@ def reset_optimizer(model: keras.Model) -> None:
         if variable.path.split("/")[-1] not in ("iteration", "learning_rate"):
             variable.assign(new)
     averages = [variable for variable in optimizer.variables if variable.path.endswith("_average")]
-    if optimizer.use_ema:
+    if getattr(optimizer, "inner_optimizer", optimizer).use_ema:
         for average, weight in zip(averages, model.trainable_variables, strict=True):
             average.assign(weight)
 

@@ -17,8 +17,8 @@ def slow_encoder(kind: type[keras.optimizers.Optimizer]) -> type[keras.optimizer
 
     - slow: the paths of the variables. They have no weight decay, so that frozen ones do not move at all.
     - factor: their learning rate, relative to that of the others.
-    - frozen_steps: the number of steps in which it is 0. Their gradients are computed all the same, so that their
-      moments are known when they begin to move.
+    - frozen_steps: the number of updates in which it is 0; where gradients are accumulated, an update takes several
+      batches. The gradients are computed all the same, so that their moments are known when the weights begin to move.
 
     >>> optimizer = slow_encoder(keras.optimizers.SGD)(1.0, slow=["a"], factor=0.1, frozen_steps=1)
     >>> weights = [keras.Variable([0.0], name=name) for name in ("a", "b")]

@@ -39,7 +39,7 @@ def make_optimizer(
         arguments |= {
             "slow": [variable.path for variable in encoder],
             "factor": options.encoder_lr,
-            "frozen_steps": options.freeze * steps_per_epoch,
+            "frozen_steps": options.freeze * steps_per_epoch // options.accumulate,
         }
     optimizer = kind(
         learning_rate(options, steps_per_epoch),

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from kseg.diagnosis.recovery import clip_gradient, lower_learning_rate
+from kseg.diagnosis.recovery import clip_gradient, lower_learning_rate, reset_optimizer
 
 
 def test_a_schedule_of_the_user_is_left_unchanged():
@@ -41,3 +41,13 @@ def test_an_optimizer_that_clips_is_left_unchanged(clip):
     model = compiled(keras.optimizers.SGD(1.0, **clip))
     assert not clip_gradient(model)
     assert model.optimizer.get_config().items() >= clip.items()
+
+
+@pytest.mark.parametrize("wrap", [lambda optimizer: optimizer, keras.optimizers.LossScaleOptimizer])
+def test_averages_of_the_weights_start_from_the_weights_as_they_are(wrap):
+    model = compiled(wrap(keras.optimizers.SGD(0.1, use_ema=True, ema_momentum=0.9)))
+    model.fit(np.ones((4, 1)), np.zeros((4, 1)), verbose=0)
+    model.set_weights([np.full((1, 1), 3.0), np.full(1, 5.0)])
+    reset_optimizer(model)
+    averages = [one for one in model.optimizer.variables if one.path.endswith("_average")]
+    assert [keras.ops.convert_to_numpy(one).item() for one in averages] == [3, 5]

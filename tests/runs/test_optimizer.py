@@ -1,3 +1,5 @@
+import keras
+import numpy as np
 import pytest
 
 from kseg.config.train import OptimizerOptions
@@ -16,3 +18,19 @@ def test_the_learning_rate_warms_up_and_falls_to_zero():
 def test_the_optimizer_has_its_settings():
     optimizer = make_optimizer(OptimizerOptions(weight_decay=0.01, clip_norm=2.0), steps_per_epoch=20)
     assert (optimizer.weight_decay, optimizer.global_clipnorm) == (0.01, 2.0)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_an_encoder_is_frozen_for_its_epochs_however_many_batches_an_update_takes(accumulate):
+    model = keras.Sequential(
+        [keras.Input((2,)), keras.layers.Dense(2, name="encoder"), keras.layers.Dense(1, kernel_initializer="ones")]
+    )
+    options = OptimizerOptions(freeze=2, accumulate=accumulate, warmup=0, optimizer="sgd", lr=0.1)
+    model.compile(make_optimizer(options, 6, model), loss="mse")
+    before = model.get_weights()
+    x, y = np.ones((6, 2), "float32"), np.zeros((6, 1), "float32")
+    model.fit(x, y, batch_size=1, epochs=2, verbose=0)
+    np.testing.assert_array_equal(model.get_weights()[0], before[0])
+    assert not np.array_equal(model.get_weights()[2], before[2])
+    model.fit(x, y, batch_size=1, verbose=0)
+    assert not np.array_equal(model.get_weights()[0], before[0])
