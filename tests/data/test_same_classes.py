@@ -1,16 +1,14 @@
 """One data set with several classes, written in seven formats, gives the same task and the same batches."""
 
-import json
-
 import datasets
 import numpy as np
 import pytest
 from PIL import Image
-from pycocotools import mask as coco
 
 from kseg.data import open_sources, training_batches
 from kseg.data.mask_reading import read_masks_of_splits
 from kseg.reports.class_predictions import voc_palette
+from tests.data.writers import write_coco, write_images, write_labelme, write_yolo
 
 pytestmark = pytest.mark.backend_free
 
@@ -27,12 +25,6 @@ def pictures(rng):
             y, x = top + rng.integers(0, 4), left + rng.integers(0, 4)
             mask[y : y + 8, x : x + 8] = value
     return rng.integers(0, 256, (COUNT, SIDE, SIDE, 3)).astype(np.uint8), masks
-
-
-def write_images(folder, images):
-    folder.mkdir(parents=True)
-    for index, image in enumerate(images):
-        Image.fromarray(image).save(folder / f"{index:03}.png")
 
 
 def palette_folder(folder, images, masks):
@@ -54,53 +46,9 @@ def colour_folder(folder, images, masks):
     return folder
 
 
-def coco_folder(folder, images, masks):
-    """One object a class and image, as compressed runs."""
-    write_images(folder / "images", images)
-    annotations = []
-    for index, mask in enumerate(masks):
-        for value in np.unique(mask[mask > 0]).tolist():
-            runs = coco.encode(np.asfortranarray((mask == value).astype(np.uint8)))
-            segmentation = {"size": [SIDE, SIDE], "counts": runs["counts"].decode()}
-            annotations.append({"id": len(annotations) + 1, "image_id": index, "category_id": value})
-            annotations[-1] |= {"segmentation": segmentation, "iscrowd": 0}
-    entries = [{"id": n, "file_name": f"{n:03}.png", "height": SIDE, "width": SIDE} for n in range(COUNT)]
-    categories = [{"id": value, "name": name} for value, name in enumerate(NAMES, start=1)]
-    content = {"images": entries, "annotations": annotations, "categories": categories}
-    (folder / "annotations.json").write_text(json.dumps(content))
-    return folder
-
-
-def squares(mask):
-    """Yield value, left, top, right, bottom of each square."""
-    for value in np.unique(mask[mask > 0]).tolist():
-        rows, columns = np.nonzero(mask == value)
-        yield value, columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
-
-
-def labelme_folder(folder, images, masks):
-    write_images(folder, images)
-    for index, mask in enumerate(masks):
-        shapes = [
-            {"label": NAMES[value - 1], "shape_type": "rectangle", "points": [[int(x1), int(y1)], [int(x2), int(y2)]]}
-            for value, x1, y1, x2, y2 in squares(mask)
-        ]
-        content = {"shapes": shapes, "imagePath": f"{index:03}.png", "imageHeight": SIDE, "imageWidth": SIDE}
-        (folder / f"{index:03}.json").write_text(json.dumps(content))
-    return folder
-
-
-def yolo_folder(folder, images, masks):
-    write_images(folder / "images", images)
-    (folder / "labels").mkdir()
-    (folder / "data.yaml").write_text(f"names: {list(NAMES)}\ntrain: images\n")
-    for index, mask in enumerate(masks):
-        corners = [
-            (value, np.array([x1, y1, x2, y1, x2, y2, x1, y2]) / SIDE) for value, x1, y1, x2, y2 in squares(mask)
-        ]
-        lines = [" ".join(map(str, [value - 1, *points])) + "\n" for value, points in corners]
-        (folder / f"labels/{index:03}.txt").write_text("".join(lines))
-    return folder
+def objects(masks):
+    """The class and the area of each square, for each image."""
+    return [[(value, mask == value) for value in np.unique(mask[mask > 0]).tolist()] for mask in masks]
 
 
 def cityscapes_folder(folder, images, masks):
@@ -130,15 +78,16 @@ def read(folder, opening, reading):
 
 
 def test_seven_formats_give_the_same_task_and_the_same_bytes(pictures, tmp_path):
+    images, masks = pictures
     named = {"class_names": NAMES}
     colours = {"colours": ["#000000", "#800000", "#008000", "#808000"]}
     found = {
         "palette": read(palette_folder(tmp_path / "voc", *pictures), {}, named),
         "colours": read(colour_folder(tmp_path / "colours", *pictures), colours, named),
-        "COCO": read(coco_folder(tmp_path / "coco", *pictures), {}, {}),
+        "COCO": read(write_coco(tmp_path / "coco", images, objects(masks), NAMES), {}, {}),
         "Hugging Face": read(hugging_face(tmp_path / "hf", *pictures), {}, named),
-        "LabelMe": read(labelme_folder(tmp_path / "labelme", *pictures), {}, {"classes": NAMES}),
-        "YOLO": read(yolo_folder(tmp_path / "yolo", *pictures), {}, {}),
+        "LabelMe": read(write_labelme(tmp_path / "labelme", images, objects(masks), NAMES), {}, {"classes": NAMES}),
+        "YOLO": read(write_yolo(tmp_path / "yolo", images, objects(masks), NAMES), {}, {}),
         "Cityscapes": read(cityscapes_folder(tmp_path / "city", *pictures), {}, named),
     }
     task, content = found["palette"]
