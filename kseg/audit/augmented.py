@@ -9,7 +9,7 @@ import numpy as np
 
 from kseg.audit.datasets import AuditedSet, open_set
 from kseg.audit.rule import Setting, majority_rule, set_rule
-from kseg.audit.statistics import MaskStatistics, measure_mask
+from kseg.audit.statistics import MaskStatistics, all_labels, measure_mask
 from kseg.data.transforms.augment import augment_batch, augment_example
 from kseg.data.transforms.resize import scale
 from kseg.data.transforms.strengths import Preset, find_augmentation
@@ -47,6 +47,7 @@ def augmented_page(
     foreground: Setting = "auto",
     bit_depth: int | Literal["auto"] = "auto",
     colours: Sequence[str] | Literal["auto"] = "auto",
+    multilabel: bool = False,
 ) -> str:
     """Return an HTML page with a section for each preset: images with outlined masks, each beside five versions.
 
@@ -69,6 +70,7 @@ def augmented_page(
         seed=seed,
         bit_depth=bit_depth,
         colours=colours,
+        multilabel=multilabel,
     ) as examples:
         readable = list(_read_examples(examples))
     if not readable:
@@ -89,7 +91,7 @@ def _read_examples(examples: AuditedSet) -> Iterator[_Example]:
     indices = np.unique(np.linspace(0, len(examples) - 1, _PAIRS).astype(int))
     for name, image, mask in examples.decode(indices.tolist()):
         if image.shape[:2] == mask.shape[:2]:
-            mask = mask.max(-1, keepdims=True)  # labels that may overlap, together
+            mask = all_labels(mask)[..., None]
             yield _Example(name, *scale(image, mask, SIZE, "stretch"), measure_mask(mask, None, thumbnail=False))
 
 

@@ -31,7 +31,7 @@ class ClassCount:
 
 
 def count_classes(
-    pairs: Sequence[InspectedPair], rule: Foreground, names: Mapping[int, str]
+    pairs: Sequence[InspectedPair], rule: Foreground, names: Mapping[int, str], labels: Sequence[str] = ()
 ) -> tuple[list[ClassCount], int]:
     """Return what there is of each class, ascending by mask value, and the number of pixels that are not ignored.
 
@@ -39,38 +39,28 @@ def count_classes(
         pairs: what was measured.
         rule: which values are foreground; each of them is a class.
         names: the names of the classes, by mask value, as far as the data set gives them.
+        labels: the names of the channels, where each is a label that may overlap; then these are counted.
 
     Returns:
         No classes if there is one value, or so many that they are numbers of objects.
     """
     table, total = rule.table(), 0
-    classes = {value: ClassCount(name) for value, name in names.items()}
+    classes = {value: ClassCount(name) for value, name in (enumerate(labels) if labels else names.items())}
     for pair in pairs:
         if pair.mask and (mask := pair.mask.statistics):
             total += int(mask.counts[table[mask.values] != IGNORE].sum())
-            for value, pixels in zip(mask.values.tolist(), mask.counts.tolist(), strict=True):
-                if table[value] == 1:
-                    counted = classes.setdefault(value, ClassCount(str(value)))
-                    counted.pixels += pixels
-                    counted.masks.setdefault(pair.split, []).append(pair.mask.name)
-    several = 2 <= len(classes) <= MOST_CLASSES
-    return [classes[value] for value in sorted(classes)] if several else [], total
-
-
-def count_labels(
-    pairs: Sequence[InspectedPair], rule: Foreground, labels: Sequence[str]
-) -> tuple[list[ClassCount], int]:
-    """Return the same for labels that may overlap, in the order of the channels."""
-    table, total = rule.table(), 0
-    counts = [ClassCount(name) for name in labels]
-    for pair in pairs:
-        if pair.mask and (mask := pair.mask.statistics) and mask.labels is not None:
-            total += int(mask.counts[table[mask.values] != IGNORE].sum())
-            for counted, pixels in zip(counts, mask.labels.tolist(), strict=True):
+            if mask.labels is not None:
+                found = dict(enumerate(mask.labels.tolist()))
+            else:
+                is_class = table[mask.values] == 1
+                found = dict(zip(mask.values[is_class].tolist(), mask.counts[is_class].tolist(), strict=True))
+            for value, pixels in found.items():
+                counted = classes.setdefault(value, ClassCount(str(value)))
                 counted.pixels += pixels
                 if pixels:
                     counted.masks.setdefault(pair.split, []).append(pair.mask.name)
-    return counts, total
+    several = bool(labels) or 2 <= len(classes) <= MOST_CLASSES
+    return [classes[value] for value in sorted(classes)] if several else [], total
 
 
 def describe_counts(classes: Sequence[ClassCount], total: int) -> str:

@@ -16,7 +16,7 @@ from kseg.audit.inspection import InspectedFile, InspectedPair, Reader, inspect_
 from kseg.audit.statistics import foreground_of, measure_image, measure_mask
 from kseg.data.bridge import call_python, explain_read_errors
 from kseg.data.files.images import find_bit_depth, find_channels
-from kseg.data.files.masks import class_colours
+from kseg.data.files.masks import MaskAnnotation, class_colours
 from kseg.data.sources.base import Source
 from kseg.data.sources.file_source import check_colours
 from kseg.data.sources.huggingface import is_huggingface
@@ -79,9 +79,9 @@ def open_set(dataset: str, *, workers: int | None, **opening: Any) -> Iterator[A
         return
     refuse_splits(dataset, opening.get("train_split"), opening.get("val_split"))
     colours, bit_depth = opening.get("colours", "auto"), opening.get("bit_depth", "auto")
-    entries, layout = find_entries(Path(dataset))
+    entries, layout = find_entries(Path(dataset), multilabel=opening.get("multilabel", False))
     classes = layout.classes if layout else {}
-    colours = check_colours(dataset, colours, [str(entry.mask) for entry in entries if entry.mask], classes)
+    colours = check_colours(dataset, colours, [_as_file(entry.mask) for entry in entries if entry.mask], classes)
     images = [str(entry.image) for entry in entries if entry.image]
     channels = 3
     with contextlib.suppress(KsegError):  # mixed channels are a finding
@@ -96,6 +96,10 @@ def open_set(dataset: str, *, workers: int | None, **opening: Any) -> Iterator[A
     # Fresh processes: a fork of one in which TensorFlow or JAX has started threads can hang.
     with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         yield FolderSet(dataset, entries, reader, pool.map, layout_name, classes, labels)
+
+
+def _as_file(mask: Path | MaskAnnotation) -> str | MaskAnnotation:
+    return str(mask) if isinstance(mask, Path) else mask
 
 
 def is_folder(dataset: str) -> bool:

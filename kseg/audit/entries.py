@@ -7,6 +7,7 @@ from pathlib import Path
 from kseg.data.files.formats import EXTENSIONS
 from kseg.data.files.masks import MaskAnnotation
 from kseg.data.layouts.find import find_layout
+from kseg.data.layouts.label_layers import with_labels
 from kseg.data.layouts.pairing import Layout
 from kseg.errors import KsegError
 
@@ -35,8 +36,12 @@ class Entry:
         return file.relative_to(folder).as_posix()
 
 
-def find_entries(folder: Path) -> tuple[list[Entry], Layout | None]:
+def find_entries(folder: Path, *, multilabel: bool = False) -> tuple[list[Entry], Layout | None]:
     """Return the entries of a folder and its layout; if none matches, the files of `images/` and `masks/` by stem.
+
+    Args:
+        folder: the data set.
+        multilabel: as in `kseg.data.open_sources`.
 
     Raises:
         KsegError: no layout matches, and there are no such folders with masks in them.
@@ -49,6 +54,7 @@ def find_entries(folder: Path) -> tuple[list[Entry], Layout | None]:
         if not any(entry.mask for entry in entries):
             raise error
         return entries, None
+    layout = with_labels(layout) if multilabel else layout
     parts = {"train": layout.training, "val": layout.validation} if layout.validation else {"": layout.training}
     pairs = [(split, *pair) for split, part in parts.items() if part for pair in part.pairs]
     return [Entry(folder, split, image, mask) for split, image, mask in pairs], layout

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from kseg.audit.alignment import Alignment, measure_alignment
-from kseg.audit.class_checks import ClassCount, as_plain, count_classes, count_labels, describe_counts, missing_classes
+from kseg.audit.class_checks import ClassCount, as_plain, count_classes, describe_counts, missing_classes
 from kseg.audit.datasets import AuditedSet, open_set
 from kseg.audit.file_checks import check_files
 from kseg.audit.image_checks import check_images
@@ -144,6 +144,7 @@ def audit(
     bit_depth: int | Literal["auto"] = "auto",
     colours: Sequence[str] | Literal["auto"] = "auto",
     workers: int | None = None,
+    multilabel: bool = False,
 ) -> Audit:
     """Check every image and every mask of a data set.
 
@@ -155,6 +156,7 @@ def audit(
             `bit_depth` and `colours`; a folder may be faulty.
         foreground: as in `kseg.data.find_foreground`; with `auto` the rule is that of most masks.
         workers: number of processes that read a folder; None is one for each core.
+        multilabel: as in `kseg.data.open_sources`.
 
     Raises:
         KsegError: there is no such data set, or nothing in it; its masks are in colours, and none are given.
@@ -170,16 +172,14 @@ def audit(
         seed=seed,
         bit_depth=bit_depth,
         colours=colours,
+        multilabel=multilabel,
     ) as examples:
         rule = set_rule(foreground, named_classes=bool(examples.classes))
         table = rule.table() if rule else None
         pairs = _inspect(examples, table)
         rule = rule or majority_rule([mask for _, mask in measured([pair.mask for pair in pairs])], dataset)
         alignment = measure_alignment(pairs)
-        if examples.labels:
-            classes, pixels = count_labels(pairs, rule, examples.labels)
-        else:
-            classes, pixels = count_classes(pairs, rule, examples.classes)
+        classes, pixels = count_classes(pairs, rule, examples.classes, examples.labels)
         findings = [
             *check_files(pairs),
             *check_masks(pairs, rule, alignment),

@@ -121,11 +121,10 @@ def measure_mask(mask: np.ndarray, table: np.ndarray | None, thumbnail: bool) ->
         table: uint8 `(65536,)`, the kind of each value: 0, 1 or 255; None: the mask alone decides.
         thumbnail: whether to make one.
     """
-    channels, mask = mask, mask.max(-1)
+    channels, mask = mask, all_labels(mask)
     values, counts = _count_values(mask)
     table = suggested_table(values, counts) if table is None else table
     foreground = _find_foreground(mask, values, table)
-    several = channels.shape[2] > 1
     return MaskStatistics(
         size=mask.shape,
         digest=_digest(np.packbits(foreground)),
@@ -135,15 +134,20 @@ def measure_mask(mask: np.ndarray, table: np.ndarray | None, thumbnail: bool) ->
         border=border_share(foreground),
         specks=count_specks(foreground),
         thumbnail=_mask_thumbnail(foreground) if thumbnail else None,
-        labels=(table[channels] == 1).sum((0, 1)) if several else None,
+        labels=(table[channels] == 1).sum((0, 1)) if channels.shape[2] > 1 else None,
     )
 
 
 def foreground_of(mask: np.ndarray, table: np.ndarray | None) -> np.ndarray:
     """Return where a mask, uint16 `(H, W, M)`, has foreground, bool `(H, W)`; `table` as in `measure_mask`."""
-    mask = mask.max(-1)
+    mask = all_labels(mask)
     values, counts = _count_values(mask)
     return _find_foreground(mask, values, suggested_table(values, counts) if table is None else table)
+
+
+def all_labels(mask: np.ndarray) -> np.ndarray:
+    """Return a mask `(H, W, M)` as `(H, W)`: where labels may overlap, the largest value of any."""
+    return mask[..., 0] if mask.shape[2] == 1 else mask.max(-1)
 
 
 def suggested_table(values: np.ndarray, counts: np.ndarray) -> np.ndarray:

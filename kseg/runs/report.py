@@ -97,7 +97,8 @@ def audit_table(settings: Mapping[str, Any], data: Mapping[str, Any]) -> list[di
 
     opening = {name: settings[name] for name in ("bit_depth", "colours") if name in settings}
     foreground = settings.get("foreground", "auto") if settings.get("task") == "binary" else "auto"
-    found = audit(**{**data, **opening, "foreground": foreground})
+    labels = settings.get("task") == "multilabel"
+    found = audit(**{**data, **opening, "foreground": foreground, "multilabel": labels})
     rows = [[one.severity, f"{one.evidence}: {one.count}", one.effect, one.remedy] for one in found.findings]
     heads = ["", "what", "effect", "remedy"]
     return [{"title": "What the audit of the data finds", "heads": heads, "rows": rows}] if rows else []

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from pycocotools import mask as coco
 
+from kseg.audit import audit
 from kseg.data import Foreground, Labels, find_foreground, open_sources, training_batches
 from kseg.data.conversion.convert import convert
 from kseg.data.mask_reading import read_masks_of_splits
 from kseg.errors import KsegError
+from tests.data.writers import write_coco, write_images, write_labelme, write_yolo
 
 pytestmark = pytest.mark.backend_free
 
@@ -28,12 +29,6 @@ def pictures(rng):
             y, x = rng.integers(4, SIDE - 16, 2)
             mask[y : y + 10, x : x + 10, label] = not index or rng.random() < 0.7
     return rng.integers(0, 256, (COUNT, SIDE, SIDE, 3)).astype(np.uint8), layers
-
-
-def write_images(folder, images):
-    folder.mkdir(parents=True, exist_ok=True)
-    for index, image in enumerate(images):
-        Image.fromarray(image).save(folder / f"{index:03}.png")
 
 
 def label_folder(folder, images, layers):
@@ -64,59 +59,27 @@ def npy_folder(folder, images, layers):
     return folder
 
 
-def coco_folder(folder, images, layers):
-    write_images(folder / "images", images)
-    annotations = []
-    for index, label in np.argwhere(layers.any((1, 2))).tolist():
-        runs = coco.encode(np.asfortranarray(layers[index, ..., label].astype(np.uint8)))
-        segmentation = {"size": [SIDE, SIDE], "counts": runs["counts"].decode()}
-        annotation = {"id": len(annotations) + 1, "image_id": index, "category_id": label + 1}
-        annotations.append(annotation | {"segmentation": segmentation, "iscrowd": 0})
-    entries = [{"id": n, "file_name": f"{n:03}.png", "height": SIDE, "width": SIDE} for n in range(COUNT)]
-    categories = [{"id": value, "name": name} for value, name in enumerate(NAMES, start=1)]
-    content = {"images": entries, "annotations": annotations, "categories": categories}
-    (folder / "annotations.json").write_text(json.dumps(content))
-    return folder
+def with_objects(write):
+    """The writer of a format of annotations, for layers."""
 
-
-def corners(layer):
-    rows, columns = np.flatnonzero(layer.any(1)), np.flatnonzero(layer.any(0))
-    return (columns[0], rows[0]), (columns[-1] + 1, rows[-1] + 1)
-
-
-def labelme_folder(folder, images, layers):
-    write_images(folder, images)
-    for index, mask in enumerate(layers):
-        shapes = [
-            {"label": name, "shape_type": "rectangle", "points": np.array(corners(layer)).tolist()}
-            for name, layer in zip(NAMES, np.moveaxis(mask, -1, 0), strict=True)
-            if layer.any()
+    def folder(folder, images, layers):
+        objects = [
+            [(label + 1, mask[..., label]) for label in np.flatnonzero(mask.any((0, 1))).tolist()] for mask in layers
         ]
-        content = {"shapes": shapes, "imagePath": f"{index:03}.png", "imageHeight": SIDE, "imageWidth": SIDE}
-        (folder / f"{index:03}.json").write_text(json.dumps(content))
+        return write(folder, images, objects, NAMES)
+
     return folder
 
 
-def yolo_folder(folder, images, layers):
-    write_images(folder / "images", images)
-    (folder / "labels").mkdir()
-    (folder / "data.yaml").write_text(f"names: {list(NAMES)}\ntrain: images\n")
-    for index, mask in enumerate(layers):
-        lines = []
-        for label in np.flatnonzero(mask.any((0, 1))).tolist():
-            (left, top), (right, bottom) = np.array(corners(mask[..., label])) / SIDE
-            lines.append(f"{label} {left} {top} {right} {top} {right} {bottom} {left} {bottom}\n")
-        (folder / f"labels/{index:03}.txt").write_text("".join(lines))
-    return folder
-
+coco_folder = with_objects(write_coco)
 
 WRITERS = {
     "folders": (label_folder, {}),
     "TIFF": (tiff_folder, {"class_names": NAMES}),
     "NPY": (npy_folder, {"class_names": NAMES}),
     "COCO": (coco_folder, {}),
-    "LabelMe": (labelme_folder, {}),
-    "YOLO": (yolo_folder, {}),
+    "LabelMe": (with_objects(write_labelme), {}),
+    "YOLO": (with_objects(write_yolo), {}),
 }
 
 
@@ -164,6 +127,15 @@ def test_each_channel_of_a_batch_is_what_its_label_alone_would_give(cache, pictu
         others = batches(source, alone.rule, cache=cache)
         np.testing.assert_array_equal(others[0], images)
         np.testing.assert_array_equal(others[1][..., 0], masks[..., channel])
+
+
+@pytest.mark.parametrize("how", ["TIFF", "NPY", "COCO", "folders"])
+def test_the_audit_counts_each_label(how, pictures, tmp_path):
+    write, _ = WRITERS[how]
+    found = audit(str(write(tmp_path / "set", *pictures)), workers=1, multilabel=True)
+    assert [counted.pixels for counted in found.classes] == pictures[1].sum((0, 1, 2)).tolist()
+    assert [counted.count for counted in found.classes] == pictures[1].any((1, 2)).sum(0).tolist()
+    assert "unreadable" not in {finding.cause for finding in found.findings}
 
 
 def test_crops_are_around_the_foreground_of_any_label(pictures, tmp_path):
