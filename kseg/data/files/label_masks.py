@@ -44,7 +44,7 @@ class LabelFiles:
             KsegError: a file cannot be read, or two have different sizes.
         """
         masks = [read_mask(str(file)) if file else None for file in self.files]
-        shape = read_mask(str(self.path)).shape if masks[0] is None else masks[0].shape
+        shape = next(mask.shape for mask in masks if mask is not None)
         for file, mask in zip(self.files, masks, strict=True):
             if mask is not None and mask.shape != shape:
                 raise KsegError(

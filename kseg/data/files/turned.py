@@ -44,7 +44,7 @@ def fits_stored_pixels(image: np.ndarray, mask: np.ndarray, turn: int) -> bool |
 
     Args:
         image: the turned picture, uint8 `(H, W, C)`.
-        mask: any integers `(H, W, 1)`.
+        mask: any integers `(H, W, M)`.
         turn: the EXIF orientation, 2 to 8.
 
     >>> image, mask = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64, 1), np.uint8)
@@ -62,7 +62,7 @@ def fits_stored_pixels(image: np.ndarray, mask: np.ndarray, turn: int) -> bool |
 
 def _edge_fit(image: np.ndarray, mask: np.ndarray) -> float:
     """Return the correlation of the edges of an image and of a mask."""
-    changes, edges = _edges(image.astype(np.float32).mean(-1)), _edges((mask[..., 0] > 0).astype(np.float32))
+    changes, edges = _edges(image.astype(np.float32).mean(-1)), _edges(np.any(mask > 0, axis=-1).astype(np.float32))
     length = float(np.linalg.norm(changes) * np.linalg.norm(edges))
     return float((changes * edges).sum()) / length if length else 0.0
 

@@ -156,7 +156,7 @@ def _city_stem(path: Path, ending: str) -> str:
 
 
 def _folder_layout(folder: Path, training: _Split, validation: _Split | None) -> Layout:
-    """Return the layout of pairs that were found by folder; its rule names the folders and the suffixes of masks."""
+    """Return the layout of pairs that were found by folder."""
     pairs = [(image, mask) for split in (training, validation) if split for image, mask in split.pairs]
     of_labels = [(image, mask) for image, mask in pairs if isinstance(mask, LabelFiles)]
     if of_labels:
@@ -170,6 +170,7 @@ def _files_of(split: _Split) -> SplitPairs[Path]:
 
 
 def _plain_layout(folder: Path, training: SplitPairs[Path], validation: SplitPairs[Path] | None) -> Layout:
+    """Return the layout of pairs of files; its rule names the folders and the suffixes of masks."""
     pairs = (tuple(stem(path, path.parent) for path in pair) for pair in training.pairs)
     suffixes = sorted({mask.removeprefix(image) for image, mask in pairs} - {""})
     ending = f", masks ending in {', '.join(suffixes)}" if suffixes else ""
@@ -201,10 +202,10 @@ def _pair_folders(images: Path, masks: Path) -> SplitPairs[Path | MaskAnnotation
     for folder in (images, masks):
         if not files_in(folder) and not _labelme_files(masks, images):
             raise KsegError(f"{folder} has no image files; expected any of {', '.join(sorted(EXTENSIONS))}.")
-    image_of = files_by_stem(files_in(images), images)
-    if masks != images and (folders := label_folders(masks, image_of)):
-        return SplitPairs(str(images), pair_labels(folders, image_of))
-    return SplitPairs(str(images), _pair_files(files_in(images), _mask_files(masks, images), images, masks))
+    image_files = files_in(images)
+    if folders := label_folders(masks, images, image_files):
+        return SplitPairs(str(images), pair_labels(folders, files_by_stem(image_files, images)))
+    return SplitPairs(str(images), _pair_files(image_files, _mask_files(masks, images), images, masks))
 
 
 def _pair_files(

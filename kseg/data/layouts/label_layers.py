@@ -37,19 +37,24 @@ def _layers(mask: Path | MaskAnnotation, number: int) -> MaskAnnotation:
     return LabelLayers(mask, number)
 
 
-def label_folders(masks: Path, image_of: Mapping[str, Path]) -> list[Path]:
-    """Return the folders of a mask folder that hold a mask of each label, `masks/<label>/`, sorted; none if not so.
+def label_folders(masks: Path, images: Path, image_files: Sequence[Path]) -> list[Path]:
+    """Return the folders of a mask folder that each hold the masks of one label, `masks/<label>/`, sorted.
+
+    None if masks lie in the folder itself, or if there are not two folders. None, too, if a mask and an image have the
+    same stem, as `images/a/1.png` and `masks/a/1.png` have: then these folders are not of labels.
 
     Args:
-        masks: the folder; masks in it itself are of one channel.
-        image_of: the images by their stem.
+        masks: the folder of the masks.
+        images: the folder of the images.
+        image_files: the images in it.
     """
-    folders = sorted(path for path in masks.iterdir() if path.is_dir() and not is_hidden(path.name))
-    if len(folders) < 2 or files_in(masks, recursive=False):
+    # The masks first: a folder of many files is listed, and not looked at file by file.
+    if masks == images or files_in(masks, recursive=False):
         return []
-    own = {stem(path, masks) for path in files_in(masks)}
-    # Masks in folders named as those of the images, images/a/1.png and masks/a/1.png, are of one label.
-    return [] if own & image_of.keys() else folders
+    folders = sorted(path for path in masks.iterdir() if path.is_dir() and not is_hidden(path.name))
+    stems = {stem(path, images) for path in image_files} if len(folders) > 1 else set()
+    are_labels = len(folders) > 1 and stems.isdisjoint(stem(path, masks) for path in files_in(masks))
+    return folders if are_labels else []
 
 
 def pair_labels(folders: Sequence[Path], image_of: Mapping[str, Path]) -> list[tuple[Path, LabelFiles]]:

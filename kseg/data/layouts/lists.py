@@ -37,10 +37,12 @@ def find_lists(folder: Path, folder_pairs: FolderPairs) -> dict[Path, Callable[[
         folder_pairs: finds the mask for a line that names only an image.
     """
     texts = {folder / name: _text_reader(folder / name, folder_pairs) for name in _LISTS if (folder / name).is_file()}
-    tables = {
-        path: _csv_reader(path) for path in sorted(folder.glob("*.csv")) if {"image", "mask"} <= {*_columns(path)}
-    }
-    return texts | tables
+    return texts | {path: _csv_reader(path) for path in _tables(folder)}
+
+
+def _tables(folder: Path) -> list[Path]:
+    """Return the CSV files in a folder that have the columns image and mask."""
+    return [path for path in sorted(folder.glob("*.csv")) if {"image", "mask"} <= {*_columns(path)}]
 
 
 def _text_reader(path: Path, folder_pairs: FolderPairs) -> Callable[[Path], Layout]:
@@ -138,9 +140,8 @@ def table_columns(folder: Path) -> dict[str, dict[Path, str]]:
     Raises:
         KsegError: the CSV cannot be read, or names an image that is not there.
     """
-    tables = [path for path in sorted(folder.glob("*.csv")) if {"image", "mask"} <= {*_columns(path)}]
     columns: dict[str, dict[Path, str]] = {}
-    for where, row in (row for path in tables[:1] for row in _rows(path)):
+    for where, row in (row for path in _tables(folder)[:1] for row in _rows(path)):
         image = image_in_folder(folder, row["image"] or "", where).resolve()
         for name in filter(None, row.keys() - {"image", "mask"}):  # None: more cells than columns
             columns.setdefault(name, {})[image] = (row[name] or "").strip()

@@ -83,9 +83,9 @@ class _Examples:
         return images, masks
 
     def tensors(
-        self, load: Callable[..., Arrays], batch_size: int | None, *arguments: "tf.Tensor"
+        self, load: Callable[..., Arrays], batch_size: int, *arguments: "tf.Tensor"
     ) -> tuple["tf.Tensor", "tf.Tensor"]:
-        """Return a batch from `load` as tensors of known shapes; a `batch_size` of None is any size."""
+        """Return a batch from `load` as tensors of known shapes."""
         images, masks = call_python(load, ("uint8", "uint8"), *arguments)
         images.set_shape((batch_size, *self.image_shape))
         masks.set_shape((batch_size, *self.mask_shape))
@@ -231,6 +231,8 @@ def validation_batches(
 
     def load(indices: np.ndarray, *content: np.ndarray) -> Arrays:
         images, masks = examples.load(indices, *content)
+        if len(images) == batch_size:
+            return images, masks
         blanks = ((0, batch_size - len(images)), (0, 0), (0, 0), (0, 0))
         return np.pad(images, blanks), np.pad(masks, blanks, constant_values=IGNORE)
 

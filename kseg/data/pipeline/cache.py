@@ -108,9 +108,8 @@ def open_cache(
                 f"cache: disk needs {needed / _GIB:.1f} GiB, and {folder} has {room / _GIB:.1f} free. Set TMPDIR to a "
                 "folder with more room, or give --cache none."
             )
-        return DiskCache(
-            image_shape, mask_channels
-        ), f"decoded once, kept in a temporary file in {folder}: {needed / _GIB:.2f} GiB"
+        note = f"decoded once, kept in a temporary file in {folder}: {needed / _GIB:.2f} GiB"
+        return DiskCache(image_shape, mask_channels), note
     free = free_memory() if free is None else free
     if setting == "auto" and needed > _MAX_SHARE_OF_MEMORY * free:
         return None, (

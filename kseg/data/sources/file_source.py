@@ -115,7 +115,7 @@ class FileSource(PairReader):
         A file that cannot be read is left out here; reading it later raises.
         """
         found = []
-        for index in range(min(len(self), _MOST_TO_TURN) if not self.labels else 0):
+        for index in range(min(len(self), _MOST_TO_TURN)):
             with contextlib.suppress(KsegError):
                 turn = find_turn(*self.files(index))
                 if turn != 1:
