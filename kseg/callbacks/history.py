@@ -6,6 +6,7 @@ from pathlib import Path
 
 import keras
 
+from kseg.callbacks.learning_rate import current_learning_rate
 from kseg.checkpoints import Logs
 from kseg.diagnosis.rules import cause_of
 from kseg.storage.atomic import explain_write_errors, write_atomically
@@ -14,9 +15,9 @@ from kseg.storage.atomic import explain_write_errors, write_atomically
 class HistoryFile(keras.callbacks.Callback):
     """Writes `history.csv`: a row per epoch, a column per value. The file is complete at every moment.
 
-    The column `learning_rate` holds the rate at the end of the epoch.
-    The column `finding` holds the cause that `CollapseDetector` named in the epoch, and is empty if it named none. For
-    that the detector must stand before this callback in `callbacks`.
+    The column `learning_rate` holds the rate at the end of the epoch. The column `finding` holds the cause that
+    `CollapseDetector` named in the epoch, and is empty if it named none. For that the detector must stand before this
+    callback in `callbacks`.
 
     Args:
         path: the file.
@@ -32,14 +33,10 @@ class HistoryFile(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Add a row, and replace the file: a reader never sees half a line."""
-        self.rows.append({"epoch": epoch + 1, **(logs or {}), **self._learning_rate()})
+        rate = current_learning_rate(self.model)
+        self.rows.append({"epoch": epoch + 1, **(logs or {}), **({} if rate is None else {"learning_rate": rate})})
         with explain_write_errors(self.path.parent):
             write_atomically(self.path, self._write)
-
-    def _learning_rate(self) -> Logs:
-        """Return the learning rate of the next step; nothing without an optimizer."""
-        optimizer = getattr(self.model, "optimizer", None)
-        return {} if optimizer is None else {"learning_rate": float(optimizer.learning_rate)}
 
     def _write(self, path: Path) -> None:
         rows = [row | ({"finding": cause_of(row["finding"])} if "finding" in row else {}) for row in self.rows]

@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from kseg.callbacks.learning_rate import current_learning_rate
 from kseg.checkpoints import Logs
 from kseg.task import safe_names
 
@@ -87,15 +88,11 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Begin the bar, and the time."""
         super().on_epoch_begin(epoch, logs)
-        self._began, self._first_rate = time.monotonic(), self._learning_rate()
-
-    def _learning_rate(self) -> float | None:
-        optimizer = getattr(self.model, "optimizer", None)
-        return None if optimizer is None else float(optimizer.learning_rate)
+        self._began, self._first_rate = time.monotonic(), current_learning_rate(self.model)
 
     def _rate_and_time(self) -> str:
         """Return the larger of the learning rates at begin and end, of which one may be 0, and the seconds."""
-        rates = [rate for rate in (self._first_rate, self._learning_rate()) if rate is not None]
+        rates = [rate for rate in (self._first_rate, current_learning_rate(self.model)) if rate is not None]
         seconds = time.monotonic() - self._began
         rate = f" | Learning Rate: {max(rates):.2g}" if rates else ""
         return rate + (f" | {seconds:.0f} s" if seconds >= 1 else "")
