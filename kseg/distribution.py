@@ -49,8 +49,12 @@ def over_devices(devices: list[str]) -> Iterator[None]:
     if not devices:
         yield
         return
-    with keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False).scope():
+    with _split_batches(devices).scope():
         yield
+
+
+def _split_batches(devices: list[str]) -> keras.distribution.DataParallel:
+    return keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
 
 
 def setup(devices: Devices = "all") -> int:
@@ -76,5 +80,5 @@ def setup(devices: Devices = "all") -> int:
     """
     names = find_devices(devices)
     if names:
-        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=names, auto_shard_dataset=False))
+        keras.distribution.set_distribution(_split_batches(names))
     return max(len(names), 1)

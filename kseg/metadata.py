@@ -65,9 +65,8 @@ class Metadata:
             metadata: Self = TypeAdapter(cls).validate_python(dict(data))
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
-            parts = (str(part) for part in fault["loc"])
-            place = ".".join(
-                part for part in parts if not part.startswith(("constrained-", "tuple["))
-            )  # pydantic's types
+            # Where several types are allowed, pydantic names the one that it tried.
+            tried = ("constrained-", "tuple[")
+            place = ".".join(str(part) for part in fault["loc"] if not str(part).startswith(tried))
             raise KsegError(f"The metadata of the model: {place} is {fault['input']!r:.80}; {fault['msg']}.") from None
         return metadata

@@ -54,6 +54,10 @@ class Task:
             return mask == 1
         return mask[..., None] == np.arange(1, len(self.foreground_classes) + 1, dtype=mask.dtype)
 
+    def as_predicted(self, mask: np.ndarray) -> np.ndarray:
+        """Return a mask of a batch in the shape of a prediction: class indices `(…, 1)` as `(…)`, labels unchanged."""
+        return mask if self.kind == "multilabel" else mask[..., 0]
+
     def judged(self, mask: np.ndarray) -> np.ndarray:
         """Return which pixels of a mask are not ignored, bool `(…, 1)`; of labels `(…, K)`."""
         return mask != IGNORE if self.kind == "multilabel" else (mask != IGNORE)[..., None]

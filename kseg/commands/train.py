@@ -101,7 +101,7 @@ def settings_before_flags(
         origin: where they come from.
         run_dir: the flag of this name, if given.
         dataset: the flag of this name, if given; else that of a run to resume has to be known from `recall_places`.
-        model: the flag of this name, if given; else that of a run to resume may not be code.
+        model: the flag of this name, if given; else that of a run to resume may not be the user's own.
 
     Raises:
         KsegError: a file cannot be read, `--resume` and `--checkpoint` are both given, there is no run to resume, or
@@ -138,8 +138,8 @@ def _resumed(
     model: str | None,
 ) -> dict[str, Any]:
     """Return the settings of a run, and over them those of the YAML file; no file of the run decides on a place."""
-    from kseg.runs.places import recall_places, refuse_code, without_places
+    from kseg.runs.places import recall_places, refuse_own_model, without_places
 
-    refuse_code(before, source, model or settings.get("model"))
+    refuse_own_model(before, source, model or settings.get("model"))
     places = {} if dataset or "dataset" in settings or not before else recall_places(run_dir, before, source)
     return without_places(before) | places | settings

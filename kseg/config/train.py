@@ -78,11 +78,6 @@ class DataOptions(UnreadableOptions, TaskOptions):
         100, ge=2, description="Training images in dev mode, and at most that many validation images."
     )
     batch_size: int = Field(4, ge=1, description="Images in a step.")
-    devices: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
-        1,
-        json_schema_extra=MAY_CHANGE,
-        description="Devices of this machine that share every batch, whose size must divide by their number; JAX only.",
-    )
     steps_per_execution: int = Field(1, ge=1, description="Steps in one call of the compiled function; JAX only.")
 
     @property
@@ -279,23 +274,25 @@ class FitOptions(OptimizerOptions, ModelOptions, DataOptions):
         return _in_words_of_today(values)
 
     @model_validator(mode="after")
-    def _encoder_fits_the_model(self) -> Self:
+    def _own_model_has_no_encoder(self) -> Self:
         if is_own_model(self.model) and self.encoder != "none":
             raise ValueError(f"encoder: {self.encoder} is not allowed for a model of your own, {self.model}.")
         if self.model_arguments and not is_code(self.model):
             raise ValueError(f"model_arguments: they are for package.module:function, not for model {self.model}.")
-        if self.encoder == "none" and (self.freeze or self.encoder_lr != 1):
-            raise ValueError("freeze and encoder_lr are for a model with an --encoder.")
-        if self.freeze and self.encoder_weights == "none" and self.start_from is None:
-            raise ValueError("freeze: random weights would stay random; give --encoder-weights or --start-from.")
-        if is_own_model(self.model):
-            return self
-        if self.encoder == "none" and self.model != "unet":
+        return self
+
+    @model_validator(mode="after")
+    def _encoder_fits_the_model(self) -> Self:
+        if self.encoder == "none" and self.model in DECODER_NAMES and self.model != "unet":
             raise ValueError(
                 f"encoder: none is not allowed for model {self.model}; expected one that kseg models lists."
             )
         if self.encoder == "none" and self.encoder_weights != "none":
             raise ValueError(f"encoder_weights: {self.encoder_weights} is not allowed without an encoder.")
+        if self.encoder == "none" and (self.freeze or self.encoder_lr != 1):
+            raise ValueError("freeze and encoder_lr are for a model with an --encoder.")
+        if self.freeze and self.encoder_weights == "none" and self.start_from is None:
+            raise ValueError("freeze: random weights would stay random; give --encoder-weights or --start-from.")
         return self
 
     @model_validator(mode="after")
@@ -311,8 +308,13 @@ class FitOptions(OptimizerOptions, ModelOptions, DataOptions):
 
 
 class RunOptions(Settings):
-    """When a run looks for collapse, when it writes checkpoints, and where."""
+    """On what a run trains, when it looks for collapse, when it writes checkpoints, and where."""
 
+    devices: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
+        1,
+        json_schema_extra=MAY_CHANGE,
+        description="Devices of this machine that share every batch, whose size must divide by their number; JAX only.",
+    )
     collapse_every: int = Field(
         50, ge=1, json_schema_extra=MAY_CHANGE, description="Batches between two checks for collapse."
     )

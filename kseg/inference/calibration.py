@@ -41,9 +41,10 @@ class Calibration:
             probabilities: float32 `(H, W, outputs)`.
         """
         of_classes = probabilities[..., 1:] if self.softmax else probabilities
+        judged = np.broadcast_to(valid, right.shape)
         for index in range(self.number):
-            judged = valid[..., index % valid.shape[2]]
-            of_class, is_class = of_classes[..., index][judged], right[..., index][judged]
+            counted = judged[..., index]
+            of_class, is_class = of_classes[..., index][counted], right[..., index][counted]
             # A pixel is positive at threshold t / 1000 if its probability is above it.
             step = np.clip(np.ceil(of_class.astype(np.float64) * _STEPS).astype(int) - 1, 0, _STEPS - 1)
             self.total[index] += np.bincount(step, minlength=_STEPS)
@@ -51,8 +52,9 @@ class Calibration:
             if not self.softmax:
                 self._add_confidence(of_class, is_class)
         if self.softmax:
-            truth = np.where(right.any(-1), right.argmax(-1) + 1, 0)[valid[..., 0]]
-            self._add_confidence(probabilities.max(-1)[valid[..., 0]], probabilities.argmax(-1)[valid[..., 0]] == truth)
+            counted = valid[..., 0]
+            truth = np.where(right.any(-1), right.argmax(-1) + 1, 0)[counted]
+            self._add_confidence(probabilities.max(-1)[counted], probabilities.argmax(-1)[counted] == truth)
 
     def _add_confidence(self, chance: np.ndarray, is_right: np.ndarray) -> None:
         place = np.clip((chance * _BINS).astype(int), 0, _BINS - 1)

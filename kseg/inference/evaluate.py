@@ -92,8 +92,7 @@ def evaluate(model: Path, config: EvaluateConfig) -> Evaluation:
         for source in sources:
             read_mask = mask_reader(rule, source.name)
             for name, image, stored in examples(source):
-                truth = read_mask(stored)
-                truth = truth if task.kind == "multilabel" else truth[..., 0]
+                truth = task.as_predicted(read_mask(stored))
                 probabilities = _predict(predictor, name, image)
                 predicted = predictor.decide(probabilities)
                 right, found, valid = task.layers(truth), task.layers(predicted), task.judged(truth)

@@ -43,11 +43,10 @@ def describe(evaluation: Evaluation) -> str:
         shown = "–" if score is None else f"{score:.4f}"
         lines.append(f"  {title:<21}{shown:>8}  {interval:<17}{constant}".rstrip())
     lines.append(f"  {'calibration error':<21}{summary['expected_calibration_error']:>8.4f}")
-    lines += [
-        f"Best threshold of {name}: {best['threshold']:.3f}, where F1 is {best['f1']:.4f}"
-        for name, best in summary["best_threshold"].items()
-    ]
     best = summary["best_threshold"]
+    lines += [
+        f"Best threshold of {name}: {one['threshold']:.3f}, where F1 is {one['f1']:.4f}" for name, one in best.items()
+    ]
     if evaluation.task.kind == "multilabel" and len(best) == len(evaluation.names):
         lines.append("All of them: --threshold " + " ".join(f"{one['threshold']:.3f}" for one in best.values()))
     if several:

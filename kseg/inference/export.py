@@ -186,8 +186,7 @@ def _pairs(dataset: str | None, metadata: Metadata, number: int) -> Iterator[tup
     rule = find_rule(metadata, training, validation)
     read_mask = mask_reader(rule, validation.name)
     for _, image, stored in examples(validation):
-        mask = read_mask(stored)
-        yield image, mask if metadata.task.kind == "multilabel" else mask[..., 0]
+        yield image, metadata.task.as_predicted(read_mask(stored))
 
 
 def _parts(path: Path) -> list[Path]:

@@ -24,8 +24,10 @@ from kseg.task import Task
 Image = str | PathLike[str] | np.ndarray
 """A file, or an array uint8 or uint16, `(H, W)` or `(H, W, C)`."""
 
+UNKNOWN_MULTIPLE = 32
+"""What nearly every encoder divides by; for a model that does not say it."""
+
 _BAND = 2**22  # pixels of a band
-_UNKNOWN_MULTIPLE = 32  # what nearly every encoder divides by
 
 
 def load(
@@ -122,7 +124,7 @@ def _guess_metadata(model: keras.Model, path: str | PathLike[str]) -> Metadata:
     (_, height, width, channels), outputs = shapes[0], shapes[1][3]
     kind = Task() if outputs == 1 else Task("multiclass", ("background", *map(str, range(1, outputs))))
     size = (height, width) if height and width else None
-    return Metadata(kind, image_size=size, channels=channels, size_multiple=1 if size else _UNKNOWN_MULTIPLE)
+    return Metadata(kind, image_size=size, channels=channels, size_multiple=1 if size else UNKNOWN_MULTIPLE)
 
 
 def _refuse_another_kind(path: Path, metadata: Metadata, other: Path, its: Metadata) -> None:

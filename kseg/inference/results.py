@@ -98,8 +98,8 @@ class Results:
     def save_mask(self, name: str, mask: np.ndarray) -> None:
         """Write a mask, uint8 `(H, W)`: 0 and 255, or class indices with a palette; and its line of the table.
 
-        Labels, `(H, W, K)`, give a file of 0 and 255 each. Without class indices `mask` itself becomes 0 and 255: a
-        large one is not copied.
+        Labels, `(H, W, K)`, give a file of 0 and 255 each. Of one class, and of labels, `mask` itself becomes 0 and
+        255: a large one is not copied.
         """
         self._rows[name] = self._row(name, mask)
         if self._task.kind == "multiclass":

@@ -44,19 +44,19 @@ def score_image(name: str, group: str, right: np.ndarray, found: np.ndarray, val
         found: where the prediction has them.
         valid: which pixels count, bool `(H, W, 1)`, or of labels, each judged by itself, `(H, W, K)`.
     """
-    found = found & valid
+    found, judged = found & valid, np.broadcast_to(valid, right.shape)
     counts, objects, edges = [], [], []
     for index in range(right.shape[2]):
         # Copies: OpenCV and SciPy need the pixels of a class beside each other.
         of_mask, of_prediction = right[..., index].copy(), found[..., index].copy()
-        pixels = np.count_nonzero(valid[..., index % valid.shape[2]])
+        pixels = np.count_nonzero(judged[..., index])
         tp, positive, raised = (np.count_nonzero(area) for area in (of_mask & of_prediction, of_mask, of_prediction))
         counts.append((tp, raised - tp, positive - tp, pixels - positive - raised + tp))
         objects.append(match_objects(of_mask, of_prediction))
         edges.append(compare_edges(of_mask, of_prediction))
     agree = right == found if valid.shape[2] > 1 else (right == found).all(-1, keepdims=True)
-    correct, judged = int(np.count_nonzero(agree & valid)), int(np.count_nonzero(valid))
-    return ImageScores(name, group, np.array(counts), correct, judged, np.array(objects), np.array(edges))
+    correct, pixels = np.count_nonzero(agree & valid), np.count_nonzero(valid)
+    return ImageScores(name, group, np.array(counts), int(correct), int(pixels), np.array(objects), np.array(edges))
 
 
 def match_objects(right: np.ndarray, found: np.ndarray) -> tuple[int, int, int]:

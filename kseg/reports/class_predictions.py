@@ -78,7 +78,7 @@ def save_class_predictions(
     )
     rows, shown = [], set()
     for image, mask, prediction in zip(images, masks, predicted, strict=True):
-        mask = mask if task.kind == "multilabel" else mask[..., 0]
+        mask = task.as_predicted(mask)
         right, found, valid = task.layers(mask), task.layers(prediction), task.judged(mask)
         flat = np.where(valid.any(-1), flatten(right), IGNORE), flatten(found)
         shown |= {*np.unique(flat).tolist()} - {IGNORE}

@@ -11,14 +11,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from kseg.config.train import DataOptions, FitOptions, ModelOptions, OptimizerOptions
+from kseg.data import keep_tensorflow_off_gpu
 from kseg.errors import KsegError
 from kseg.progress import progress
 from kseg.runs.data import make_batches, open_data
-from kseg.runs.model import check_task, make_loss, make_model, start_at_prior, start_from
+from kseg.runs.memory import check_memory
+from kseg.runs.model import check_task, make_loss, start_model
 from kseg.runs.optimizer import make_optimizer
 
 _SMOOTHING = 0.9  # of an exponential average over steps
-_DIVERGED = 2.0  # times the lowest smoothed loss, above the first one
+# It has diverged if the smoothed loss is above this many times its lowest value, and above as many times its first.
+_OF_LOWEST, _OF_FIRST = 2.0, 1.2
 _FEWEST = 10  # steps
 
 
@@ -79,7 +82,7 @@ def learning_rate_test(
         steps: number of steps.
 
     Raises:
-        KsegError: there are fewer than 10 batches, or the loss is not finite from the start.
+        KsegError: there are fewer than 10 batches, or the loss diverges in the first 10.
 
     Example::
 
@@ -101,7 +104,9 @@ def learning_rate_test(
         loss = float(copy.train_on_batch(images, masks))
         average = _SMOOTHING * average + (1 - _SMOOTHING) * loss
         corrected = average / (1 - _SMOOTHING ** (len(losses) + 1))
-        if not math.isfinite(loss) or (smoothed and corrected > max(_DIVERGED * min(smoothed), 1.2 * smoothed[0])):
+        if not math.isfinite(loss):
+            break
+        if smoothed and corrected > max(_OF_LOWEST * min(smoothed), _OF_FIRST * smoothed[0]):
             break
         losses.append(loss)
         smoothed.append(corrected)
@@ -119,15 +124,14 @@ def find_learning_rate(options: FitOptions, *, lowest: float, highest: float, st
     Raises:
         KsegError: the settings do not fit each other or the data, as in a run; as from `learning_rate_test`.
     """
-    model_options = ModelOptions.of(options)
-    data = open_data(DataOptions.of(options))
+    model_options, data_options = ModelOptions.of(options), DataOptions.of(options)
+    keep_tensorflow_off_gpu()
+    check_memory(model_options, data_options)
+    data = open_data(data_options)
     check_task(data.task, model_options)
     keras.utils.set_random_seed(options.seed)
-    batches, _ = make_batches(data, DataOptions.of(options), (0, 0))
-    model = make_model(data.training.channels, data.task, model_options)
-    if model_options.start_from:
-        start_from(model, model_options.start_from)
-    start_at_prior(model, data.task, model_options, batches)
+    batches, _ = make_batches(data, data_options, (0, 0))
+    model = start_model(data, model_options, batches)
     plain = OptimizerOptions.of(options).model_copy(update={"freeze": 0, "encoder_lr": 1.0, "ema": 0.0})
     optimizer = make_optimizer(plain, batches.steps, scale_loss=model_options.mixed_precision == "float16")
     model.compile(optimizer, loss=make_loss(model_options, data.masks.rule.shares))

@@ -12,7 +12,7 @@ from kseg import IGNORE, __version__, losses
 from kseg.config.train import ModelOptions, TrainConfig, is_own_model
 from kseg.data import Batches
 from kseg.errors import KsegError
-from kseg.inference.predictor import open_model
+from kseg.inference.predictor import UNKNOWN_MULTIPLE, open_model
 from kseg.metadata import Metadata
 from kseg.models import encoded, set_output_bias, transfer_weights, unet
 from kseg.runs.data import RunData
@@ -22,7 +22,6 @@ from kseg.task import Task
 _log = logging.getLogger("kseg")
 
 _BATCHES_FOR_PRIOR = 25
-_OWN_MULTIPLE = 32  # by which nearly every network divides; of a model of the user's it is not known
 # Below this share of foreground a run starts sooner, and ends higher, with its output bias there; above it neither
 # start is always better (benchmarks/start.py).
 _RARE = 0.02
@@ -121,6 +120,19 @@ def make_model(channels: int, task: Task, options: ModelOptions, *, fresh: bool 
     )
 
 
+def start_model(data: RunData, options: ModelOptions, batches: Batches) -> keras.Model:
+    """Return the network as a run starts with it: with the weights and the output bias that the settings ask for.
+
+    Raises:
+        KsegError: as from `make_model`; or the file to start from is no model, or nothing in it fits.
+    """
+    model = make_model(data.training.channels, data.task, options)
+    if options.start_from:
+        start_from(model, options.start_from)
+    start_at_prior(model, data.task, options, batches)
+    return model
+
+
 def start_from(model: keras.Model, path: Path) -> None:
     """Give a model the weights of a file where they fit, and log what did not.
 
@@ -147,7 +159,7 @@ def make_metadata(data: RunData, config: TrainConfig) -> Metadata:
         image_size=config.image_shape,
         resize=config.resize,
         native_size=data.masks.native_size,
-        size_multiple=_OWN_MULTIPLE if is_own_model(config.model) else config.size_multiple,
+        size_multiple=UNKNOWN_MULTIPLE if is_own_model(config.model) else config.size_multiple,
         channels=data.training.channels,
         bit_depth=data.training.bit_depth,
         colours=() if config.colours == "auto" else config.colours,

@@ -28,8 +28,8 @@ def make_own_model(channels: int, task: Task, options: ModelOptions, dtype: str)
         dtype: the policy that a function is given.
 
     Raises:
-        KsegError: there is no such file, module or function; it raises an error; it returns no model from images of so
-            many channels to as many logits as the task has.
+        KsegError: there is no such file, module or function; it cannot be called so; or it gives no model from images
+            of so many channels to as many logits as the task has.
     """
     if is_code(options.model):
         model = _call(options.model, channels, task.outputs, dtype, options.model_arguments)
@@ -40,9 +40,8 @@ def make_own_model(channels: int, task: Task, options: ModelOptions, dtype: str)
 
 
 def _call(path: str, channels: int, outputs: int, dtype: str, given: dict[str, float]) -> keras.Model:
-    arguments: dict[str, Any] = {name: int(value) if value.is_integer() else value for name, value in given.items()} | {
-        "dtype": dtype
-    }
+    arguments: dict[str, Any] = {name: int(value) if value.is_integer() else value for name, value in given.items()}
+    arguments["dtype"] = dtype
     shown = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
     _log.info(f"Model: {path}({channels}, {outputs}, {shown}), which is code of your own and is run")
     function = _find(path)

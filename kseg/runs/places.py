@@ -28,7 +28,7 @@ def without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in fields or not is_marked(fields[name], PLACE)}
 
 
-def refuse_code(settings: Mapping[str, Any], source: Path, model: str | None) -> None:
+def refuse_own_model(settings: Mapping[str, Any], source: Path, model: str | None) -> None:
     """Refuse the settings of a run whose model is code or a file of the user's, unless the command names it too.
 
     Args:

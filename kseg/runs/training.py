@@ -29,7 +29,7 @@ from kseg.runs.data_files import check_data_files
 from kseg.runs.directory import RunDirectory, open_run
 from kseg.runs.memory import check_memory
 from kseg.runs.messages import format_best, log_result, log_resumed, resume_command
-from kseg.runs.model import check_task, make_loss, make_metadata, make_model, start_at_prior, start_from
+from kseg.runs.model import check_task, make_loss, make_metadata, make_model, start_model
 from kseg.runs.optimizer import make_optimizer, schedule_callbacks
 from kseg.runs.places import remember_places
 from kseg.runs.report import write_report
@@ -74,8 +74,9 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
     loss = make_loss(model_options, data.masks.rule.shares)
     config = config.model_copy(update=data.resolved_settings())
 
-    devices = find_devices(data_options.devices)
-    check_batch(min(data_options.batch_size, len(data.training)), len(devices))
+    devices = find_devices(run_options.devices)
+    for batch_size in (data_options.batch_size, min(data_options.batch_size, len(data.training))):
+        check_batch(batch_size, len(devices))
     run = open_run(run_options, config.dataset, checkpoint, resume=resume)
     with run.logging(), keep_compiled_programs(), over_devices(devices):
         _log.info(f"Run directory: {run.path}  (Keras {keras.__version__} on {keras.config.backend()})")
@@ -99,16 +100,15 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
         remember_places(run.path, config)
         log_data(data, data_options, run)
         if devices:
-            own = data_options.batch_size // len(devices)
+            own = batch_size // len(devices)
             _log.info(f"Devices: {len(devices)}, {own} images of a batch on each: {', '.join(devices)}")
 
         keras.utils.set_random_seed(data_options.seed)
         batches, validation = make_batches(data, data_options, saved.start)
-        model = make_model(data.training.channels, data.task, model_options, fresh=not saved.found)
-        if not saved.found:
-            if model_options.start_from:
-                start_from(model, model_options.start_from)
-            start_at_prior(model, data.task, model_options, batches)
+        if saved.found:
+            model = make_model(data.training.channels, data.task, model_options, fresh=False)
+        else:
+            model = start_model(data, model_options, batches)
         threshold = model_options.fixed_threshold
         model.compile(
             optimizer=make_optimizer(
@@ -148,6 +148,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
                 callbacks=[
                     EpochSummary(_log.info, data.task.foreground_classes, data.masks.rule.foreground_shares),
                     detector,
+                    # After the detector, which looks at the weights that are trained, not at their average.
                     *schedule_callbacks(optimizer_options, saved.state.score),
                     HistoryFile(run.history),
                     *trackers,
