@@ -51,7 +51,7 @@ def _find(given: Arguments) -> int:
     found.save(given.out)
     print(
         f"The loss fell most steeply at a learning rate of {found.suggestion:.2g}, and was lowest at "
-        f"{found.rates[found.smoothed.argmin()]:.2g}, after {len(found.losses)} steps. See {given.out}"
+        f"{found.lowest:.2g}, after {len(found.losses)} steps. See {given.out}"
     )
     print(f"Train:  kseg train … --lr {found.suggestion:.2g}")
     return 0

@@ -40,12 +40,23 @@ class LearningRateTest:
     def suggestion(self) -> float:
         """The rate at which the smoothed loss falls most steeply, before its lowest point.
 
-        The first steps do not count: their average is of few losses.
+        The first steps do not count, here as in `lowest`: their average is of few losses.
         """
-        end = max(int(self.smoothed.argmin()), 2)
-        slope = np.gradient(self.smoothed[: end + 1], np.log(self.rates[: end + 1]))
-        first = min(_FEWEST, end - 2)
-        return float(self.rates[first + int(slope[first:].argmin())])
+        slope = np.gradient(self.smoothed, np.log(self.rates))
+        return float(self.rates[self._first + int(slope[self._first : self._lowest + 1].argmin())])
+
+    @property
+    def lowest(self) -> float:
+        """The rate at which the smoothed loss is lowest."""
+        return float(self.rates[self._lowest])
+
+    @property
+    def _first(self) -> int:
+        return min(_FEWEST, len(self.losses) // 2)
+
+    @property
+    def _lowest(self) -> int:
+        return self._first + int(self.smoothed[self._first :].argmin())
 
     def save(self, path: Path) -> None:
         """Draw loss against learning rate as a PNG file."""

@@ -42,6 +42,15 @@ def test_the_steepest_fall_before_the_lowest_point_is_suggested():
     assert LearningRateTest(rates, smoothed, smoothed).suggestion == pytest.approx(0.01)
 
 
+def test_a_low_loss_of_the_first_batch_is_not_taken_for_the_lowest_point():
+    rates = np.geomspace(1e-4, 1, 41)
+    smoothed = 1 - 0.8 / (1 + np.exp(-4 * np.log10(rates / 0.03))) + (rates > 0.5) * 5
+    smoothed[0] = 0.1
+    found = LearningRateTest(rates, smoothed, smoothed)
+    assert found.suggestion == pytest.approx(0.03, rel=0.3)
+    assert found.lowest == pytest.approx(0.4, rel=0.1)
+
+
 def test_too_few_batches_and_a_loss_that_is_nan_are_refused():
     model, batches = regression()
     with pytest.raises(KsegError, match="the batches ended after 5 steps; expected at least 10"):
