@@ -1,7 +1,8 @@
 """From batches of images to probabilities: one model or the mean of several, and of mirrored, turned, scaled images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import cv2
@@ -81,27 +82,30 @@ class Network:
         """Return the probability of each channel of the output, float32 `(B, H, W, outputs)`.
 
         Args:
-            images: uint8 `(B, H, W, C)`, height and width multiples of the model's.
+            images: uint8 `(B, H, W, C)`, height and width multiples of the model's, which go through it together.
         """
         size = images.shape[1], images.shape[2]
         total = np.zeros((), np.float32)
         for view in self._views:
             seen = view.see(images, self._metadata.size_multiple)
             for model in self._models:
-                total = total + view.put_back(self._predict(model, seen), size)
+                logits = np.asarray(model.predict_on_batch(seen), np.float32)
+                total = total + view.put_back(activate(logits, self._metadata), size)
         return total / np.float32(len(self._views) * len(self._models))
 
-    def _predict(self, model: keras.Model, images: np.ndarray) -> np.ndarray:
-        # A single image goes alone: filled up it would cost as much as a batch.
-        number, size = len(images), self._batch_size if len(images) > 1 else 1
-        calls = []
-        for first in range(0, number, size):
-            batch = images[first : first + size]
-            missing = size - len(batch)
-            batch = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), np.uint8)]) if missing else batch
-            logits = np.asarray(model.predict_on_batch(batch), np.float32)[: size - missing]
-            calls.append(activate(logits, self._metadata))
-        return np.concatenate(calls)
+    def predict_each(self, images: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Yield the probabilities of each of some images of one size; they go through the models in batches.
+
+        Args:
+            images: each uint8 `(H, W, C)`. They are read as they are needed, a batch at a time.
+        """
+        waiting = iter(images)
+        number = 0  # of images so far
+        while batch := list(islice(waiting, self._batch_size)):
+            number += len(batch)
+            # A single image goes alone: filled up it would cost as much as a batch.
+            missing = self._batch_size - len(batch) if number > 1 else 0
+            yield from self.probabilities(np.stack(batch + batch[-1:] * missing))[: len(batch)]
 
 
 def _turns(tta: Sequence[TestTimeAugmentation]) -> tuple[int, ...]:

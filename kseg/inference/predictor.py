@@ -172,7 +172,6 @@ class Predictor:
     ) -> None:
         self.metadata = metadata
         self._network = Network(models, metadata, tta=tta, batch_size=batch_size)
-        self._batch_size = batch_size
         self.tiling = None if tile is None else Tiling(self._tile_size(tile), overlap)
         """How large images are cut; None: they are not."""
 
@@ -220,7 +219,7 @@ class Predictor:
             progress: called with the number of tiles that were done, of `count_tiles`.
         """
         if self.tiling:
-            yield from self.tiling.bands(rows, self._network.probabilities, progress)
+            yield from self.tiling.bands(rows, self._network.predict_each, progress)
         elif self.metadata.image_size is None:
             yield self._native(rows.read(0, rows.shape[0]))
         else:
@@ -257,7 +256,7 @@ class Predictor:
         if how == "crop":
             # Training saw the middle; tiles of that size cover all of it.
             tiles = Tiling(size, overlap=0.25)
-            yield from _enlarge(np.concatenate(list(tiles.bands(Rows.of(small), self._network.probabilities))), shape)
+            yield from _enlarge(np.concatenate(list(tiles.bands(Rows.of(small), self._network.predict_each))), shape)
             return
         found = self._network.probabilities(pad_or_crop(small, size, 0)[None])[0]
         yield from _enlarge(pad_or_crop(found, scaled_size(shape, size, how), 0), shape)

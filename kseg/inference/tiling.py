@@ -1,6 +1,6 @@
 """A large image by tiles: as much memory as a row of tiles needs, and no seams."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,14 +37,15 @@ class Tiling:
     def bands(
         self,
         rows: Rows,
-        probabilities: Callable[[np.ndarray], np.ndarray],
+        predict_each: Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]],
         progress: Callable[[int], object] = lambda tiles: None,
     ) -> Bands:
         """Yield the probabilities of an image, from top to bottom.
 
         Args:
             rows: the image.
-            probabilities: from tiles, uint8 `(N, H, W, C)`, to probabilities, float32 `(N, H, W, outputs)`.
+            predict_each: yields for each tile, uint8 `(H, W, C)`, its probabilities, float32 `(H, W, outputs)`. It may
+                read some tiles ahead.
             progress: called with the number of tiles that were done.
         """
         height, width = rows.shape[:2]
@@ -55,15 +56,14 @@ class Tiling:
             for starts, weight, size in zip((down, across), weights, (height, width), strict=True)
         ]
         tile_weights = (weights[0][:, None] * weights[1])[..., None]
+        found = predict_each(self._tiles(rows, down, across))
         sums = np.zeros(())
         for top, next_top in zip(down, [*down[1:], height], strict=True):
-            picture = _reflected_rows(rows, top, top + tile_height)
-            columns = [_reflect(left, left + tile_width, width) for left in across]
-            found = probabilities(np.stack([picture[:, one] for one in columns]))
-            progress(len(across))
-            if not sums.ndim:
-                sums = np.zeros((tile_height, width, found.shape[3]), np.float32)
-            for left, one in zip(across, found, strict=True):
+            for left in across:
+                one = next(found)
+                progress(1)
+                if not sums.ndim:
+                    sums = np.zeros((tile_height, width, one.shape[2]), np.float32)
                 inside = slice(max(left, 0), min(left + tile_width, width))
                 sums[:, inside] += (one * tile_weights)[:, inside.start - left : inside.stop - left]
             first, last = max(top, 0), max(min(next_top, height), 0)
@@ -71,6 +71,14 @@ class Tiling:
             yield sums[first - top : last - top] / weight[..., None]
             done = next_top - top
             sums = np.concatenate([sums[done:], np.zeros_like(sums[:done])])
+
+    def _tiles(self, rows: Rows, down: list[int], across: list[int]) -> Iterator[np.ndarray]:
+        """Yield the tiles of an image, row by row, each of which is read once."""
+        height, width = self.tile
+        for top in down:
+            picture = _reflected_rows(rows, top, top + height)
+            for left in across:
+                yield picture[:, _reflect(left, left + width, rows.shape[1])]
 
     def positions(self, size: tuple[int, int]) -> tuple[list[int], list[int]]:
         """Return the first row, and the first column, of each tile; the first ones stand out by the rim."""

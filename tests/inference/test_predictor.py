@@ -79,6 +79,17 @@ def test_the_batch_size_changes_nothing(batch_size, image):
     np.testing.assert_allclose(other.probabilities, whole.probabilities, atol=1e-6)
 
 
+@pytest.mark.parametrize(("side", "tiles", "calls"), [(16, 4, [4]), (48, 36, [4] * 9), (40, 25, [4] * 7), (1, 1, [1])])
+def test_batches_take_tiles_of_several_rows_and_only_the_last_is_filled_up(side, tiles, calls, monkeypatch):
+    predictor = Predictor([bright(kernel=3)], Metadata(), tile=16, overlap=0.5, batch_size=4)
+    assert predictor.count_tiles(predictor.open(np.zeros((side, side, 3), np.uint8))) == tiles
+    seen = []
+    plain = keras.Model.predict_on_batch
+    monkeypatch.setattr(keras.Model, "predict_on_batch", lambda self, x: seen.append(len(x)) or plain(self, x))
+    predictor(np.zeros((side, side, 3), np.uint8))
+    assert seen == calls
+
+
 @pytest.mark.parametrize("tta", [["mirrors"], ["turns"], ["mirrors", "turns"]])
 def test_a_model_without_direction_predicts_the_same_from_other_views(tta, image):
     # A kernel of equal weights: mirrored and turned images give mirrored and turned predictions.
