@@ -24,7 +24,6 @@ import numpy as np
 import tifffile
 
 WAYS = ("kseg", "loop", "monai")
-BATCH = 4  # tiles
 
 
 def draw(path: Path, size: int) -> None:
@@ -37,18 +36,18 @@ def draw(path: Path, size: int) -> None:
     image.flush()
 
 
-def by_kseg(model: Path, image: Path, tile: int, overlap: float) -> dict[str, float]:
+def by_kseg(model: Path, image: Path, tile: int, overlap: float, batch: int) -> dict[str, float]:
     """Predict as `kseg predict` does, which reads and joins a row of tiles at a time."""
     from kseg import load
 
-    predictor = load(model, tile=tile, overlap=overlap, batch_size=BATCH)
+    predictor = load(model, tile=tile, overlap=overlap, batch_size=batch)
     predictor(np.zeros((2 * tile, 2 * tile, 3), np.uint8))
     start = time.perf_counter()
     mask = predictor(image)
     return {"seconds": time.perf_counter() - start, "foreground": float(mask.mean())}
 
 
-def by_loop(model: Path, image: Path, tile: int, overlap: float) -> dict[str, float]:
+def by_loop(model: Path, image: Path, tile: int, overlap: float, batch: int) -> dict[str, float]:
     """Predict tile by tile with `model.predict`, and average where tiles overlap: what people write by hand."""
     from kseg.inference.predictor import open_model
 
@@ -69,7 +68,7 @@ def by_loop(model: Path, image: Path, tile: int, overlap: float) -> dict[str, fl
     return {"seconds": time.perf_counter() - start, "foreground": float(mask.mean())}
 
 
-def by_monai(model: Path, image: Path, tile: int, overlap: float) -> dict[str, float]:
+def by_monai(model: Path, image: Path, tile: int, overlap: float, batch: int) -> dict[str, float]:
     """Predict with MONAI's SlidingWindowInferer, Gaussian weights, and the Keras model as its network."""
     import torch
     from monai.inferers import SlidingWindowInferer
@@ -82,11 +81,11 @@ def by_monai(model: Path, image: Path, tile: int, overlap: float) -> dict[str, f
         return torch.sigmoid(network(tiles.to(torch.uint8).permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
 
     with torch.no_grad():
-        probabilities(torch.zeros((BATCH, 3, tile, tile)))
+        probabilities(torch.zeros((batch, 3, tile, tile)))
         start = time.perf_counter()
         # The inferer adds up in the dtype of its input.
         picture = torch.from_numpy(tifffile.imread(image)).permute(2, 0, 1)[None].float()
-        inferer = SlidingWindowInferer((tile, tile), sw_batch_size=BATCH, overlap=overlap, mode="gaussian")
+        inferer = SlidingWindowInferer((tile, tile), sw_batch_size=batch, overlap=overlap, mode="gaussian")
         mask = inferer(picture, probabilities)[0, 0] > 0.5
         seconds = time.perf_counter() - start
     return {"seconds": seconds, "foreground": float(mask.float().mean())}
@@ -105,6 +104,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=10_000, help="height and width of the image, in pixels")
     parser.add_argument("--tile", type=int, default=512, help="height and width of a tile")
     parser.add_argument("--overlap", type=float, default=0.25, help="share of a tile that the next one covers too")
+    parser.add_argument("--batch-size", type=int, default=1, help="tiles in a call of the model, of kseg and MONAI")
     parser.add_argument("--filters", type=int, default=8, help="of the U-Net")
     parser.add_argument("--rounds", type=int, default=3, help="times that each way runs")
     parser.add_argument("--ways", nargs="+", default=WAYS, choices=WAYS, help="which of them")
@@ -112,7 +112,7 @@ def main() -> None:
     given = parser.parse_args()
     if given.child:
         way, model, image = given.child
-        run_way(way, Path(model), Path(image), given.tile, given.overlap)
+        run_way(way, Path(model), Path(image), given.tile, given.overlap, given.batch_size)
         return
     from kseg.models import unet
 
@@ -122,7 +122,7 @@ def main() -> None:
         model, image = Path(folder, "model.keras"), Path(folder, "image.tif")
         unet(filters=given.filters).save(model)
         draw(image, given.size)
-        same = ["--tile", str(given.tile), "--overlap", str(given.overlap)]
+        same = ["--tile", str(given.tile), "--overlap", str(given.overlap), "--batch-size", str(given.batch_size)]
         for _ in range(given.rounds):
             for way in ways:
                 child = [sys.executable, __file__, "--child", way, str(model), str(image), *same]

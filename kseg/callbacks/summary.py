@@ -18,6 +18,7 @@ _METRICS = {
     "IoU": "iou",
     "Accuracy": "accuracy",
 }
+_COLUMNS = {"Val F1": "f1", "Val IoU": "iou", "Best F1": "best_f1", "at threshold": "best_threshold"}  # of the table
 _TABLE_EVERY = 5  # epochs
 _CURVE = ("best_f1", "best_threshold", "gap")
 
@@ -30,7 +31,8 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
     model's metrics, the line `Curve` needs `ThresholdCurve`. With `fit(verbose=0)` only the lines remain.
 
     With `class_names` a table with the validation scores of each class follows every five epochs and in the last; it
-    needs `SegmentationMetrics(class_names=…)` among the metrics.
+    needs `SegmentationMetrics(class_names=…)` among the metrics. With `ThresholdCurve(label_names=…)` it has the best
+    F1 of each label too, and its threshold.
 
     Args:
         print_fn: called with each line.
@@ -109,21 +111,23 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
 
     def _class_table(self, logs: Logs) -> Iterator[str]:
         """Yield the lines of a table of the classes, if validation measured them."""
-        keys = [(f"val_f1_{name}", f"val_iou_{name}") for name in safe_names(self.class_names)]
-        if any(key not in logs for pair in keys for key in pair):
+        names = safe_names(self.class_names)
+        columns = {title: key for title, key in _COLUMNS.items() if all(f"val_{key}_{name}" in logs for name in names)}
+        if "Val F1" not in columns:
             return
         width = max(len("Class"), *map(len, self.class_names))
         share = "  Pixels" if self.class_shares else ""
-        yield f"{'Class':{width}}  Val F1  Val IoU{share}"
-        for index, (name, (f1, iou)) in enumerate(zip(self.class_names, keys, strict=True)):
+        yield f"{'Class':{width}}  {'  '.join(columns)}{share}"
+        for index, (title, name) in enumerate(zip(self.class_names, names, strict=True)):
+            scores = [f"{_score(logs[f'val_{key}_{name}']):>{len(column)}}" for column, key in columns.items()]
             share = f"  {self.class_shares[index]:6.2%}" if self.class_shares else ""
-            yield f"{name:{width}}  {_score(logs[f1])}  {_score(logs[iou]):>7}{share}"
+            yield f"{title:{width}}  {'  '.join(scores)}{share}"
 
 
 def _bar_logs(logs: Logs) -> Logs:
     """Return F1 and the values that are in no line: a bar wider than the terminal is printed again at each step."""
     in_lines = {"target_mean", "finding", *_CURVE, *_METRICS.values()} - {"f1"}
-    of_classes = ("val_", "f1_", "iou_")
+    of_classes = ("val_", "f1_", "iou_", "best_f1_", "best_threshold_")
     return {name: value for name, value in logs.items() if name not in in_lines and not name.startswith(of_classes)}
 
 

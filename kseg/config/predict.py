@@ -33,7 +33,11 @@ class UseOptions(Settings):
         description="A pixel is foreground if its probability is above this; several: one for each label. None: the "
         "model's own threshold.",
     )
-    batch_size: int = Field(4, ge=1, description="Images, or tiles, that go through the model at once.")
+    batch_size: int = Field(
+        1,
+        ge=1,
+        description="Tiles that go through the model at once. More is faster on a GPU, and slower on most CPUs.",
+    )
 
     def loading(self) -> dict[str, Any]:
         """Return the keyword arguments of `kseg.load`."""

@@ -12,7 +12,7 @@ import numpy as np
 from kseg.diagnosis.updates import WeightSample, trainable_share
 from kseg.keras_private import observe_inputs
 from kseg.metrics import PredictionCounts, PredictionMonitor, SegmentationMetrics, ThresholdCurve
-from kseg.metrics.curve import logit_quantile, read_histogram
+from kseg.metrics.histogram import logit_quantile, read_histogram
 
 # Computed from a histogram and a confusion matrix once, and kept instead of them.
 _FROM_HISTOGRAM = ("_curve", "skill", "extreme", "foreground_logit", "classes")

@@ -64,7 +64,7 @@ class Network:
         metadata: Metadata,
         *,
         tta: Sequence[TestTimeAugmentation] = (),
-        batch_size: int = 4,
+        batch_size: int = 1,
     ) -> None:
         if batch_size < 1:
             raise KsegError(f"batch_size: {batch_size} is not allowed; expected 1 or more.")

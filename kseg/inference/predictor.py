@@ -37,7 +37,7 @@ def load(
     overlap: float = 0.5,
     tta: Sequence[TestTimeAugmentation] = (),
     threshold: float | Sequence[float] | None = None,
-    batch_size: int = 4,
+    batch_size: int = 1,
 ) -> "Predictor":
     """Open a model to predict with; no code in its file is run.
 
@@ -51,7 +51,7 @@ def load(
         tta: which other views of an image are averaged with it: "mirrors", "turns" by quarters, "scales" 0.75 and 1.25.
         threshold: a pixel is foreground if its probability is above this; several: one for each label; None: the
             model's own.
-        batch_size: images, or tiles, that go through the model at once.
+        batch_size: tiles that go through the model at once; more is faster on a GPU, and slower on most CPUs.
 
     Raises:
         KsegError: a file cannot be read, needs code of its own, or is a model for other images or another task.
@@ -168,7 +168,7 @@ class Predictor:
         tile: int | tuple[int, int] | None = None,
         overlap: float = 0.5,
         tta: Sequence[TestTimeAugmentation] = (),
-        batch_size: int = 4,
+        batch_size: int = 1,
     ) -> None:
         self.metadata = metadata
         self._network = Network(models, metadata, tta=tta, batch_size=batch_size)

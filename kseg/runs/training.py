@@ -118,7 +118,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
             metrics=[
                 SegmentationMetrics(threshold, class_names=data.task.classes),
                 PredictionMonitor(threshold),
-                ThresholdCurve(),
+                ThresholdCurve(label_names=data.task.classes if data.task.kind == "multilabel" else ()),
             ],
             steps_per_execution=data_options.steps_per_execution,
         )

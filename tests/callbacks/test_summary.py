@@ -74,6 +74,21 @@ def test_a_table_of_the_classes_every_five_epochs_and_in_the_last(epoch, shown):
     assert lines[1:] == (table if shown else [])
 
 
+def test_the_table_of_labels_has_the_best_f1_of_each_and_its_threshold():
+    lines = []
+    summary = EpochSummary(lines.append, ["cat", "red dog"])
+    summary.set_params({"epochs": 1, "steps": 3, "verbose": 0})
+    summary.on_epoch_begin(0)
+    curves = {"val_best_f1_cat": 0.95, "val_best_threshold_cat": 0.312}
+    absent = dict.fromkeys(("val_best_f1_red_dog", "val_best_threshold_red_dog"), float("nan"))
+    summary.on_epoch_end(0, {"loss": 0.5, **CLASSES, **curves, **absent})
+    assert lines[1:] == [
+        "Class    Val F1  Val IoU  Best F1  at threshold",
+        "cat      0.9000   0.8182   0.9500        0.3120",
+        "red dog       -        -        -             -",
+    ]
+
+
 def test_no_table_without_scores_of_classes_or_with_one_class(summarize):
     lines = []
     for summary in (EpochSummary(lines.append, ["cat", "dog"]), EpochSummary(lines.append, ["cat"])):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kseg import metrics
-from kseg.metrics.counts import ExactSums
+from kseg.metrics.counts import ExactSums, count_values
 
 
 def make_sums(size):
@@ -82,3 +82,20 @@ def test_totals_of_keras_stop_at_2_to_the_24_and_ours_do_not():
         ours.update_state(np.uint8([[1]]), np.float32([[1]])[..., None])
     assert float(keras.ops.sum(theirs.result())) == 2.0**24
     assert ours.counts()["tp"] == 2**24 + 3
+
+
+def test_values_are_counted_exactly_above_2_to_the_24():
+    number = 2**24 + 3
+    values = np.zeros(number + 2, np.int32)
+    values[-2:] = 2
+    counts = keras.ops.convert_to_numpy(count_values(keras.ops.convert_to_tensor(values), 4))
+    assert counts.tolist() == [number, 0, 2, 0]
+
+
+def test_one_row_adds_up_as_several_do(rng):
+    one, expected = make_sums(5), np.zeros(5, np.int64)
+    for _ in range(20):
+        values = rng.integers(0, 2**31, (1, 5), dtype=np.int64)
+        one.add(keras.ops.convert_to_tensor(values.astype(np.int32)))
+        expected += values[0]
+    assert one.as_integers() == expected.tolist()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import precision_recall_curve
 
 from kseg.metrics import SegmentationMetrics, ThresholdCurve
-from kseg.metrics.curve import read_histogram
+from kseg.metrics.histogram import read_histogram
 
 BINS = 16384
 
@@ -64,6 +64,80 @@ def test_best_f1_is_that_of_the_exact_curve(case, rng):
     # The threshold gives this F1.
     if case != "confident":  # float32 has few probabilities near 1
         assert f1_at(masks, logits, result["best_threshold"]) == pytest.approx(result["best_f1"], abs=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("centre", "width", "overlap"),
+    [(-10, 0.003, 0), (-10, 0.003, 0.001), (10, 0.003, 0), (-4.6, 0.05, 0.02), (0, 1e-4, 2e-5), (-60, 0.02, 0)],
+)
+def test_logits_that_lie_close_together_are_told_apart(centre, width, overlap, rng):
+    masks = (rng.random((4, 50_000, 1)) < 0.3).astype(np.uint8)
+    above = rng.uniform(-overlap, width, masks.shape)
+    logits = (centre + np.where(masks == 1, above, -above)).astype(np.float32)
+    curve = ThresholdCurve()
+    for part in range(4):
+        curve.update_state(masks[part : part + 1], logits[part : part + 1])
+    result = read(curve)
+    exact = best_f1(masks, logits)
+    assert exact - 0.002 <= result["best_f1"] <= exact + 1e-5
+    if centre <= 0:  # near 1 float32 has no probabilities that close
+        assert f1_at(masks, logits, result["best_threshold"]) == pytest.approx(result["best_f1"], abs=2e-3)
+    curve.reset_state()
+    masks, logits = stream("separate", rng, 20_000)
+    curve.update_state(masks, logits)
+    assert read(curve)["best_f1"] == pytest.approx(best_f1(masks, logits), abs=2e-3)
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=20, deadline=None)
+def test_whatever_the_first_batch_was_the_best_f1_is_never_above_the_exact_one(seed):
+    rng = np.random.default_rng(seed)
+    curve, masks, logits = ThresholdCurve(), [], []
+    for batch in range(4):
+        share = 0.0 if batch < rng.integers(0, 3) else rng.uniform(0, 1)
+        masks.append((rng.random((1, 500, 1)) < share).astype(np.uint8))
+        noise = rng.normal(size=(1, 500, 1)) * 10.0 ** rng.integers(-4, 1)
+        logits.append((rng.normal() + noise + 0.003 * masks[-1]).astype(np.float32))
+        curve.update_state(masks[-1], logits[-1])
+    masks, logits = np.concatenate(masks), np.concatenate(logits)
+    assert read(curve)["best_f1"] <= (best_f1(masks, logits) if masks.any() else 0) + 1e-5
+    for kind in (0, 1):
+        assert curve.histogram()[kind].sum() == (masks == kind).sum()
+        assert curve.histogram()[kind, BINS // 2 :].sum() == ((masks == kind) & (logits > 0)).sum()
+
+
+def test_each_label_has_the_curve_that_it_has_alone(rng):
+    masks = rng.integers(0, 2, (2, 20, 20, 3)).astype(np.uint8)
+    masks[..., 2] = 0
+    masks[:, ::4, :, 0] = 255
+    logits = (rng.normal(size=masks.shape) + masks * [1, 3, 0]).astype(np.float32)
+    labels, plain = ThresholdCurve(label_names=("a b", "c", "d")), ThresholdCurve()
+    alone = [ThresholdCurve() for _ in range(3)]
+    for part in (slice(0, 1), slice(1, 2)):
+        labels.update_state(masks[part], logits[part])
+        plain.update_state(masks[part], logits[part])
+        for index, curve in enumerate(alone):
+            curve.update_state(masks[part, ..., index : index + 1], logits[part, ..., index : index + 1])
+    result = read(labels)
+    for index, name in enumerate(("a_b", "c")):
+        for value in ("best_f1", "best_threshold"):
+            assert result[f"{value}_{name}"] == pytest.approx(read(alone[index])[value], rel=1e-6)
+    assert np.isnan(result["best_f1_d"])
+    assert np.isnan(result["best_threshold_d"])
+    assert {name: result[name] for name in read(plain)} == pytest.approx(read(plain), rel=1e-6)
+    np.testing.assert_array_equal(labels.histogram(), plain.histogram())
+
+
+@pytest.mark.parametrize(
+    ("masks", "channels", "match"),
+    [
+        (np.zeros((1, 4, 4, 2)), 2, "label_names are a, b, c, and the prediction has 2 channels, read by sigmoid"),
+        (np.zeros((1, 4, 4, 1)), 3, "3 channels, read by softmax; expected a name for each channel, and sigmoid"),
+    ],
+)
+def test_names_that_are_not_those_of_the_labels_are_refused(masks, channels, match):
+    with pytest.raises(ValueError, match=match):
+        ThresholdCurve(label_names="abc").update_state(masks, np.zeros((1, 4, 4, channels), np.float32))
 
 
 @pytest.mark.parametrize("logits", [(17.0, 18.0), (-95.0, -90.0), (-300.0, 17.0), (10.0, 40.0), (-500.0, -85.0)])
@@ -209,7 +283,7 @@ def test_shapes_that_do_not_match_are_refused():
 
 
 def test_config_round_trip():
-    curve = ThresholdCurve(from_logits=False)
+    curve = ThresholdCurve(from_logits=False, label_names=("a", "b"))
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(curve))
     assert again.get_config() == curve.get_config()
     assert not again.from_logits
