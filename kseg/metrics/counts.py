@@ -186,12 +186,12 @@ def count_values(values: KerasTensor, number: int) -> KerasTensor:
 
 def count(pixels: KerasTensor) -> KerasTensor:
     """Count the true pixels of each image: bool `(B, ...)` to int32 `(B,)`."""
-    return ops.sum(ops.cast(pixels, "int32"), axis=tuple(range(1, len(pixels.shape))))
+    return ops.sum(pixels, axis=tuple(range(1, len(pixels.shape))))
 
 
 def _count_by_channel(pixels: KerasTensor) -> KerasTensor:
     """Count the true pixels of each image and channel: bool `(B, ..., C)` to int32 `(B, C)`."""
-    return ops.sum(ops.cast(pixels, "int32"), axis=tuple(range(1, len(pixels.shape) - 1)))
+    return ops.sum(pixels, axis=tuple(range(1, len(pixels.shape) - 1)))
 
 
 def leave_out(y_true: KerasTensor, y_pred: KerasTensor, sample_weight: Any) -> tuple[KerasTensor, KerasTensor]:

@@ -55,14 +55,20 @@ def places(logits: KerasTensor, window: KerasTensor) -> KerasTensor:
     [8191 8192]
     """
     end = BINS // 2
-    position = ops.arcsinh(_STRETCH * logits) / _WIDTH
-    position = ops.where(ops.isnan(logits), 0.5 - end, ops.clip(position, 0.5 - end, end))
+    position = ops.where(ops.isnan(logits), 0.5 - end, ops.clip(_arcsinh(_STRETCH * logits) / _WIDTH, 0.5 - end, end))
     below = ops.ceil(position) - 1
     part = ops.cast(ops.ceil((position - below) * _PARTS) - 1, "int32")
     coarse = ops.cast(below, "int32") + end
     within = coarse - window
     inside = ops.logical_and(ops.greater_equal(within, 0), ops.less(within, _WINDOW))
     return ops.where(inside, BINS + within * _PARTS + part, coarse)
+
+
+def _arcsinh(x: KerasTensor) -> KerasTensor:
+    """Return the inverse of sinh, as exact as `ops.arcsinh`, which on torch takes six times as long."""
+    size = ops.minimum(ops.abs(x), 1e9)  # its square is finite, and it is beyond all bins
+    square = size * size
+    return ops.sign(x) * ops.log1p(size + square / (1 + ops.sqrt(1 + square)))
 
 
 def choose_window(histogram: KerasTensor) -> KerasTensor:
