@@ -33,10 +33,11 @@ class ThresholdCurve(keras.metrics.Metric):
 
     `result()` is a dict, and Keras logs each value: `best_f1`, `best_threshold`, `gap`. `best_f1` is never above the
     best F1 of the exact curve, and at most 0.002 below it if no bin holds more than 0.1% of the foreground. A bin is
-    0.15% of a logit wide, and a thousandth of that near the best threshold of the first batch. The thresholds are those
-    that float32 tells from 0 and 1: logits of -80 to 16. The gap is the mean foreground logit minus the mean background
-    logit, divided by their standard deviation: d' of signal detection (Green and Swets, "Signal detection theory and
-    psychophysics", 1966). Below 0.5 a model sees hardly anything; above 2 it separates most pixels.
+    0.15% of a logit wide, and a thousandth of that near the best threshold of the first batch, so that another first
+    batch may give another `best_f1` within these 0.002. The thresholds are those that float32 tells from 0 and 1:
+    logits of -80 to 16. The gap is the mean foreground logit minus the mean background logit, divided by their standard
+    deviation: d' of signal detection (Green and Swets, "Signal detection theory and psychophysics", 1966). Below 0.5 a
+    model sees hardly anything; above 2 it separates most pixels.
 
     Masks, predictions, ignored pixels and `sample_weight` are as in `kseg.metrics.SegmentationMetrics`; NaN is
     background. Of several classes or labels it sees foreground against background; see `kseg.targets.foreground_view`.
