@@ -140,8 +140,8 @@ def _as_coarse(histogram: KerasTensor, window: KerasTensor) -> KerasTensor:
     sums = ops.sum(ops.reshape(histogram[..., BINS:], (*shape, _WINDOW, _PARTS)), axis=-1)
     within = ops.arange(BINS, dtype="int32") - window[..., None, None]
     inside = ops.logical_and(ops.greater_equal(within, 0), ops.less(within, _WINDOW))
-    places = ops.broadcast_to(ops.clip(within, 0, _WINDOW - 1), (*shape, BINS))
-    return histogram[..., :BINS] + ops.where(inside, ops.take_along_axis(sums, places, axis=-1), 0.0)
+    nearest = ops.broadcast_to(ops.clip(within, 0, _WINDOW - 1), (*shape, BINS))
+    return histogram[..., :BINS] + ops.where(inside, ops.take_along_axis(sums, nearest, axis=-1), 0.0)
 
 
 def _count_above_fine(fine: KerasTensor, above: KerasTensor, window: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
