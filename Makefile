@@ -11,7 +11,7 @@ demo: .venv/demo
 	echo "== Training on the built-in data set in dev mode: 100 images, 10 epochs"
 	$(BIN)/python -m kseg.train --config configs/demo.yaml
 
-# For the everyday loop: style, types, and the fast tests, in under two minutes on two cores.
+# For the everyday loop: style, types, and the fast tests, in some four minutes on two cores.
 check: .venv/test style
 	echo "== Fast tests on JAX"
 	KERAS_BACKEND=jax $(PYTEST) -m "not slow"
