@@ -51,7 +51,8 @@ def places(logits: KerasTensor, window: KerasTensor) -> KerasTensor:
         logits: float32 `(…, C)`.
         window: the first coarse bin of each channel's window, int32 `(C,)`, or `NO_WINDOW`.
 
-    >>> print(np.asarray(places(np.float32([[0.0], [0.00001]]), np.int32([NO_WINDOW]))).ravel())
+    >>> none = ops.convert_to_tensor([NO_WINDOW])
+    >>> print(np.asarray(places(ops.convert_to_tensor([[0.0], [0.00001]]), none)).ravel())
     [8191 8192]
     """
     end = BINS // 2
