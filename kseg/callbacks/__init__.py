@@ -3,7 +3,7 @@
 import kseg.backend  # noqa: F401 (first: names a wrong KERAS_BACKEND before Keras fails on it)
 from kseg.callbacks.best import BestF1Checkpoint
 from kseg.callbacks.collapse import CollapseDetector, CollapseError
-from kseg.callbacks.history import HistoryFile
+from kseg.callbacks.history import EpochSeconds, HistoryFile
 from kseg.callbacks.preflight_check import Preflight
 from kseg.callbacks.run_checkpoint import RunCheckpoint
 from kseg.callbacks.summary import EpochSummary
@@ -15,6 +15,7 @@ __all__ = [
     "BestF1Checkpoint",
     "CollapseDetector",
     "CollapseError",
+    "EpochSeconds",
     "EpochSummary",
     "HistoryFile",
     "MLflowTracker",

@@ -1,7 +1,8 @@
-"""The history of a run as a CSV file."""
+"""The history of a run, and how long its epochs took, as CSV files."""
 
 import csv
 import os
+import time
 from pathlib import Path
 
 import keras
@@ -45,3 +46,41 @@ class HistoryFile(keras.callbacks.Callback):
             writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
             writer.writerows(rows)
+
+
+class EpochSeconds(keras.callbacks.Callback):
+    """Writes `seconds.csv`: how long each epoch took, validation included.
+
+    A file of its own, because the seconds differ between two runs whose `history.csv` is equal to the bit. Of an epoch
+    that was interrupted the seconds since then count; an epoch that is trained again has another row.
+
+    Args:
+        path: the file, which rows are added to.
+
+    Raises:
+        KsegError: in `fit`, it cannot be written.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp(), "seconds.csv")
+    >>> seconds = EpochSeconds(file)
+    >>> seconds.on_epoch_begin(0)
+    >>> seconds.on_epoch_end(0)
+    >>> file.read_text().split()
+    ['epoch,seconds', '1,0.0']
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__()
+        self.path = Path(path)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Begin the time."""
+        self._began = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Add a row."""
+        seconds = time.monotonic() - self._began
+        with explain_write_errors(self.path.parent), self.path.open("a") as file:
+            if not file.tell():
+                file.write("epoch,seconds\n")
+            file.write(f"{epoch + 1},{seconds:.1f}\n")

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
@@ -21,6 +21,10 @@ _METRICS = {
 _COLUMNS = {"Val F1": "f1", "Val IoU": "iou", "Best F1": "best_f1", "at threshold": "best_threshold"}  # of the table
 _TABLE_EVERY = 5  # epochs
 _CURVE = ("best_f1", "best_threshold", "gap")
+_WORTH_A_LINE = 0.02  # how far the best F1 over all thresholds lies above F1 before it has a line
+
+Detail = Literal["quiet", "normal", "verbose"]
+"""How much of an epoch is printed."""
 
 
 class EpochSummary(keras.callbacks.ProgbarLogger):
@@ -28,7 +32,8 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
 
     It replaces the bar that `fit` would add, so that the lines follow the finished bar; values in the lines are not in
     the bar. Values that are not measured are left out: most lines need `kseg.metrics.SegmentationMetrics` among the
-    model's metrics, the line `Curve` needs `ThresholdCurve`. With `fit(verbose=0)` only the lines remain.
+    model's metrics, the line `Curve` needs `ThresholdCurve`, and comes where the best F1 over all thresholds is more
+    than 0.02 above F1. With `fit(verbose=0)` only the lines remain.
 
     With `class_names` a table with the validation scores of each class follows every five epochs and in the last; it
     needs `SegmentationMetrics(class_names=…)` among the metrics. With `ThresholdCurve(label_names=…)` it has the best
@@ -39,6 +44,7 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
         class_names: the names of the classes, without background; none or one: no table.
         class_shares: the share of the pixels of each class, for the table.
         output_name: in a model of several outputs the one whose scores are shown: that of its metrics.
+        detail: "quiet": the first line alone; "normal"; or "verbose": the lines `Curve` in every epoch.
 
     >>> summary = EpochSummary()
     >>> summary.set_params({"epochs": 50, "steps": 12, "verbose": 0})
@@ -57,9 +63,11 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
         class_names: Sequence[str] = (),
         class_shares: Sequence[float] = (),
         output_name: str | None = None,
+        detail: Detail = "normal",
     ) -> None:
         super().__init__()
         self.print_fn = print_fn
+        self.detail = detail
         self.class_names = tuple(class_names)
         self.class_shares = tuple(class_shares)
         self.output_name = output_name
@@ -74,18 +82,27 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
         super().on_epoch_end(epoch, _bar_logs(logs))
         scores = " | ".join(filter(None, (_train_and_val(logs, "Loss", "loss"), _train_and_val(logs, "F1", "f1"))))
         self.print_fn(f"Epoch {epoch + 1}/{self.epochs} Complete - {scores}{self._rate_and_time()}")
+        if self.detail == "quiet":
+            return
         for title, prefix in (("Train", ""), ("Val", "val_")):
             measured = {label: prefix + key for label, key in _METRICS.items() if prefix + key in logs}
             if measured:
                 values = " | ".join(f"{label}: {logs[key]:.4f}" for label, key in measured.items())
                 self.print_fn(f"{title} Metrics - {values}")
         for title, prefix in (("Train", ""), ("Val", "val_")):
-            if prefix + "best_f1" in logs:
+            if self._shows_curve(logs, prefix):
                 best, threshold, gap = (logs[prefix + key] for key in _CURVE)
                 self.print_fn(f"{title} Curve - Best F1: {best:.4f} at threshold {threshold:.3g} | Gap: {gap:.2f} sd")
         if len(self.class_names) > 1 and ((epoch + 1) % _TABLE_EVERY == 0 or epoch + 1 == self.epochs):
             for line in self._class_table(logs):
                 self.print_fn(line)
+
+    def _shows_curve(self, logs: Logs, prefix: str) -> bool:
+        """Return whether the best F1 over all thresholds was measured, and is worth a line."""
+        if f"{prefix}best_f1" not in logs:
+            return False
+        above = logs[f"{prefix}best_f1"] - logs.get(f"{prefix}f1", 0.0)
+        return self.detail == "verbose" or above > _WORTH_A_LINE
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Begin the bar, and the time."""

@@ -2,15 +2,17 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, make_dataclass
+from inspect import cleandoc
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import tyro
+from pydantic import create_model
 
 from kseg.commands.guard import guard
-from kseg.config.base import read_yaml
-from kseg.config.train import TrainConfig
+from kseg.config.base import Settings, read_yaml
+from kseg.config.train import DataOptions, ModelOptions, OptimizerOptions, RunOptions, TrainConfig
 from kseg.data import quiet_tensorflow
 from kseg.errors import KsegError
 
@@ -37,6 +39,27 @@ class _OriginAndPlaces(Origin):
 
 
 @dataclass(frozen=True)
+class Console:
+    """How much is printed."""
+
+    verbose: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(aliases=["-v"])] = False
+    """Also the best F1 over all thresholds and the gap, in every epoch."""
+    quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(aliases=["-q"])] = False
+    """One line an epoch, warnings, and the result. train.log has the rest."""
+
+    @property
+    def detail(self) -> Literal["quiet", "normal", "verbose"]:
+        """The two flags as one value.
+
+        Raises:
+            KsegError: both are given.
+        """
+        if self.verbose and self.quiet:
+            raise KsegError("-v prints more and -q less; pass one of them.")
+        return "verbose" if self.verbose else "quiet" if self.quiet else "normal"
+
+
+@dataclass(frozen=True)
 class Arguments:
     """Train a segmentation model, and see every epoch how good its masks are.
 
@@ -46,7 +69,30 @@ class Arguments:
     """
 
     origin: Origin
-    settings: TrainConfig
+    data: DataOptions
+    model: ModelOptions
+    optimizer: OptimizerOptions
+    run: RunOptions
+    console: Console = Console()
+
+    @property
+    def settings(self) -> TrainConfig:
+        """All settings together.
+
+        Raises:
+            KsegError: they do not fit each other.
+        """
+        parts = (self.data, self.model, self.optimizer, self.run)
+        return TrainConfig(**{name: getattr(part, name) for part in parts for name in type(part).model_fields})
+
+
+_FIRST = (
+    *("dataset", "image_size", "augment", "dev_mode", "batch_size"),
+    *("model", "encoder", "loss", "threshold"),
+    *("epochs", "lr"),
+    *("run_dir",),
+)
+"""The settings that `--help` shows: what people need first."""
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "python -m kseg.train") -> int:
@@ -69,7 +115,7 @@ def _train(given: Arguments) -> int:
     quiet_tensorflow()
     from kseg.runs import train
 
-    train(given.settings, given.origin.checkpoint, resume=given.origin.resume)
+    train(given.settings, given.origin.checkpoint, resume=given.origin.resume, detail=given.console.detail)
     return 0
 
 
@@ -80,13 +126,39 @@ def parse(arguments: Sequence[str], prog: str = "python -m kseg.train") -> Argum
         KsegError: such a file cannot be read, or a setting in it is not allowed.
         SystemExit: after `--help`, or a flag that is not allowed.
     """
+    if {"-h", "--help"} & set(arguments):
+        tyro.cli(_first_arguments(), args=["--help"], prog=prog, **_STYLE)
     # The files have to be read first: they decide the defaults of all other flags.
     named, _ = tyro.cli(_OriginAndPlaces, args=arguments, prog=prog, return_unknown_args=True, add_help=False, **_STYLE)
     origin = Origin(named.config, named.checkpoint, named.resume)
+    config = TrainConfig(**settings_before_flags(origin, named.run_dir, named.dataset, named.model))
     defaults = Arguments(
-        origin, TrainConfig(**settings_before_flags(origin, named.run_dir, named.dataset, named.model))
+        origin,
+        DataOptions.of(config),
+        ModelOptions.of(config),
+        OptimizerOptions.of(config),
+        RunOptions.of(config),
     )
-    return tyro.cli(Arguments, args=arguments, prog=prog, default=defaults, **_STYLE)
+    with_help = ["--help" if argument == "--help-all" else argument for argument in arguments]
+    return tyro.cli(Arguments, args=with_help, prog=prog, default=defaults, **_STYLE)
+
+
+def _first_arguments() -> type:
+    """Return a class like `Arguments` with the settings alone that people need first, for its help."""
+    sections: dict[str, Any] = {}
+    for section in fields(Arguments):
+        part: Any = section.type
+        if issubclass(part, Settings):
+            shown: dict[str, Any] = {
+                name: (field.annotation, field) for name, field in part.model_fields.items() if name in _FIRST
+            }
+            part = create_model(part.__name__, __doc__=part.__doc__, **shown)
+        sections[section.name] = part
+    first = make_dataclass("Arguments", sections.items())
+    first.__doc__ = (
+        f"{cleandoc(Arguments.__doc__ or '')}\n\nThese are what people need first; --help-all lists all settings."
+    )
+    return first
 
 
 _STYLE: dict[str, Any] = {"config": (tyro.conf.OmitArgPrefixes,)}

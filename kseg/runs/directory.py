@@ -2,20 +2,25 @@
 
 import contextlib
 import logging
+import shutil
 import sys
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from kseg.callbacks.summary import Detail
 from kseg.checkpoints import checkpoints_in, read_state
 from kseg.config.base import read_yaml, write_yaml
 from kseg.config.train import RunOptions, TrainConfig
 from kseg.errors import KsegError
 from kseg.storage.atomic import explain_write_errors, write_atomically
-from kseg.storage.lock import lock
+from kseg.storage.lock import lock, unlock
 
 _log = logging.getLogger("kseg")
+
+EPOCH_LEVEL = (logging.INFO + logging.WARNING) // 2
+"""The level of the lines that a quiet console shows too: those of an epoch, and of the result."""
 
 _RUNS = Path("runs")
 
@@ -29,8 +34,8 @@ class _OwnLineFormatter(logging.Formatter):
 
 
 class RunDirectory:
-    """The files of one run: `config.yaml`, `data.json`, `history.csv`, `best.keras`, `last.keras`, `train.log`,
-    `predictions.png`, `report.html`, and `skipped.txt` if examples were left out.
+    """The files of one run: `config.yaml`, `data.json`, `history.csv`, `seconds.csv`, `best.keras`, `last.keras`,
+    `train.log`, `predictions.png`, `report.html`, and `skipped.txt` if examples were left out.
 
     Args:
         path: the folder.
@@ -38,8 +43,10 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.is_new = not path.exists()
         self.config = path / "config.yaml"
         self.history = path / "history.csv"
+        self.seconds = path / "seconds.csv"
         self.best = path / "best.keras"
         self.last = path / "last.keras"
         self.log = path / "train.log"
@@ -59,7 +66,7 @@ class RunDirectory:
         Raises:
             KsegError: there is one.
         """
-        for file in (self.log, self.pictures, self.report, self.skipped):
+        for file in (self.log, self.seconds, self.pictures, self.report, self.skipped):
             if file.is_symlink():
                 raise KsegError(f"{file} is a link, and a run writes no file through one. Remove it.")
 
@@ -73,11 +80,26 @@ class RunDirectory:
             write_atomically(self.config, lambda temporary: write_yaml(config, temporary))
 
     @contextlib.contextmanager
-    def logging(self) -> Iterator[logging.Logger]:
+    def removed_if_refused(self) -> Iterator[None]:
+        """Remove the folder, if it was made for this run, where the run is refused before it has anything to show."""
+        try:
+            yield
+        except KsegError:
+            if self.is_new and not self.history.exists() and not checkpoints_in(self.path):
+                unlock(self.path)
+                shutil.rmtree(self.path, ignore_errors=True)
+                if self.path.parent == _RUNS:
+                    with contextlib.suppress(OSError):  # there are other runs
+                        _RUNS.rmdir()
+            raise
+
+    @contextlib.contextmanager
+    def logging(self, detail: Detail = "normal") -> Iterator[logging.Logger]:
         """Send the logger `kseg` to the console and, with the time, to `train.log`; afterwards it is as before."""
         logger = logging.getLogger("kseg")
         console = logging.StreamHandler(sys.stdout)
         console.setFormatter(_OwnLineFormatter())
+        console.setLevel(EPOCH_LEVEL if detail == "quiet" else logging.INFO)
         file = logging.FileHandler(self.log, encoding="utf-8", errors="backslashreplace")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         level, propagate = logger.level, logger.propagate

@@ -6,7 +6,7 @@ import numpy as np
 
 from kseg.callbacks import CollapseDetector, RunCheckpoint, TrainingState
 from kseg.config.train import OptimizerOptions, TrainConfig
-from kseg.runs.directory import RunDirectory
+from kseg.runs.directory import EPOCH_LEVEL, RunDirectory
 from kseg.runs.optimizer import rate_at
 from kseg.runs.result import TrainingResult
 from kseg.task import Task
@@ -36,11 +36,11 @@ def log_result(result: TrainingResult, config: TrainConfig, task: Task, detector
     """Log the best F1, what is wrong with the run, where the files are, and how to train longer."""
     run, state = result.run, result.state
     _log.info("")
-    _log.info(f"Best F1:     {format_best(state)}")
+    _log.log(EPOCH_LEVEL, f"Best F1:     {format_best(state)}")
     if advice := _advice(result, config, detector):
         _log.warning(f"⚠️  {advice}")
     if run.best.exists():
-        _log.info(f"Best model:  {run.best}")
+        _log.log(EPOCH_LEVEL, f"Best model:  {run.best}")
     _log.info(f"Report:      {run.report}")
     _log.info(f"Train more:  {resume_command(run)} --epochs {2 * config.epochs}")
     if state.threshold is not None:

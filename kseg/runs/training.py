@@ -4,6 +4,7 @@ import contextlib
 import logging
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import keras
 import numpy as np
 
 from kseg.backend import check_backend, keep_compiled_programs
-from kseg.callbacks import CollapseDetector, EpochSummary, HistoryFile, RunCheckpoint
+from kseg.callbacks import CollapseDetector, EpochSeconds, EpochSummary, HistoryFile, RunCheckpoint
+from kseg.callbacks.summary import Detail
 from kseg.checkpoints import checkpoints_in
 from kseg.checks.preflight import preflight
 from kseg.config.train import DataOptions, ModelOptions, OptimizerOptions, RunOptions, TrainConfig
@@ -26,7 +28,7 @@ from kseg.reports.class_predictions import save_class_predictions
 from kseg.reports.predictions import save_predictions
 from kseg.runs.data import log_data, make_batches, open_data
 from kseg.runs.data_files import check_data_files
-from kseg.runs.directory import RunDirectory, open_run
+from kseg.runs.directory import EPOCH_LEVEL, RunDirectory, open_run
 from kseg.runs.memory import check_memory
 from kseg.runs.messages import format_best, log_result, log_resumed, resume_command
 from kseg.runs.model import check_task, make_loss, make_metadata, make_model, start_model
@@ -43,7 +45,9 @@ _log = logging.getLogger("kseg")
 _PICTURES = 10
 
 
-def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool = False) -> TrainingResult:
+def train(
+    config: TrainConfig, checkpoint: Path | None = None, *, resume: bool = False, detail: Detail = "normal"
+) -> TrainingResult:
     """Train one model and write everything about it into its run directory.
 
     Args:
@@ -52,6 +56,8 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
             follow `config`.
         resume: resume from the newest checkpoint in `config.run_dir`, or start there if there is none. A finished
             run is left unchanged.
+        detail: how much the console shows. quiet: a line an epoch, warnings and the result; normal: three lines an
+            epoch; verbose: also the curves of every epoch. `train.log` has all the rest.
 
     Returns:
         The run's files, its state, its history, and its best model.
@@ -78,7 +84,7 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
     for batch_size in (data_options.batch_size, min(data_options.batch_size, len(data.training))):
         check_batch(batch_size, len(devices))
     run = open_run(run_options, config.dataset, checkpoint, resume=resume)
-    with run.logging(), keep_compiled_programs(), over_devices(devices):
+    with run.removed_if_refused(), run.logging(detail), keep_compiled_programs(), over_devices(devices):
         _log.info(f"Run directory: {run.path}  (Keras {keras.__version__} on {keras.config.backend()})")
         saved = RunCheckpoint(
             run.path,
@@ -144,13 +150,19 @@ def train(config: TrainConfig, checkpoint: Path | None = None, *, resume: bool =
                 steps_per_epoch=batches.steps,
                 validation_data=validation.dataset,
                 epochs=config.epochs,
-                verbose=int(is_watched(sys.stdout)),
+                verbose=int(is_watched(sys.stdout) and detail != "quiet"),
                 callbacks=[
-                    EpochSummary(_log.info, data.task.foreground_classes, data.masks.rule.foreground_shares),
+                    EpochSummary(
+                        partial(_log.log, EPOCH_LEVEL),
+                        data.task.foreground_classes,
+                        data.masks.rule.foreground_shares,
+                        detail=detail,
+                    ),
                     detector,
                     # After the detector, which looks at the weights that are trained, not at their average.
                     *schedule_callbacks(optimizer_options, saved.state.score),
                     HistoryFile(run.history),
+                    EpochSeconds(run.seconds),
                     *trackers,
                     saved,
                 ],

@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from kseg.callbacks import HistoryFile
+from kseg.callbacks import EpochSeconds, HistoryFile
 from kseg.diagnosis.rules import code_of
 from kseg.errors import KsegError
 
@@ -40,3 +40,13 @@ def test_a_full_disk_keeps_the_rows_before(tmp_path, monkeypatch):
     with pytest.raises(KsegError, match="Cannot write to .*: No space left on device. Files written earlier"):
         history.on_epoch_end(1, {"loss": 0.25})
     assert history.path.read_text().splitlines() == ["epoch,loss", "1,0.5"]
+
+
+def test_seconds_of_each_epoch_are_added_to_their_file(tmp_path, monkeypatch):
+    now = iter([10.0, 12.5, 20.0, 20.25])
+    monkeypatch.setattr("kseg.callbacks.history.time.monotonic", lambda: next(now))
+    for epoch in (0, 1):
+        seconds = EpochSeconds(tmp_path / "seconds.csv")  # as in another process
+        seconds.on_epoch_begin(epoch)
+        seconds.on_epoch_end(epoch)
+    assert (tmp_path / "seconds.csv").read_text() == "epoch,seconds\n1,2.5\n2,0.2\n"

@@ -24,9 +24,9 @@ LOGS = {
 
 @pytest.fixture
 def summarize():
-    def run(logs):
+    def run(logs, **arguments):
         lines = []
-        summary = EpochSummary(lines.append)
+        summary = EpochSummary(lines.append, **arguments)
         summary.set_params({"epochs": 50, "steps": 3, "verbose": 0})
         summary.on_epoch_begin(4)
         summary.on_epoch_end(4, logs)
@@ -43,12 +43,29 @@ def test_the_lines_of_an_epoch(summarize):
     ]
 
 
+CURVE = {"best_f1": 0.5, "best_threshold": 0.3123, "gap": 2.345}
+CURVES = CURVE | {f"val_{name}": value / 2 for name, value in CURVE.items()}
+CURVE_LINES = [
+    "Train Curve - Best F1: 0.5000 at threshold 0.312 | Gap: 2.35 sd",
+    "Val Curve - Best F1: 0.2500 at threshold 0.156 | Gap: 1.17 sd",
+]
+
+
 def test_the_curve_has_lines_of_its_own(summarize):
-    curve = {"best_f1": 0.5, "best_threshold": 0.3123, "gap": 2.345}
-    lines = summarize({"loss": 0.5, **curve, **{f"val_{name}": value / 2 for name, value in curve.items()}})
-    assert lines[1:] == [
-        "Train Curve - Best F1: 0.5000 at threshold 0.312 | Gap: 2.35 sd",
-        "Val Curve - Best F1: 0.2500 at threshold 0.156 | Gap: 1.17 sd",
+    assert summarize({"loss": 0.5, **CURVES})[1:] == CURVE_LINES
+
+
+@pytest.mark.parametrize(("f1", "shown"), [(0.47, True), (0.4801, False), (0.5, False)])
+def test_a_best_f1_near_f1_has_no_line_unless_asked_for(f1, shown, summarize):
+    scores = {"loss": 0.5, "f1": f1, "val_f1": 0.2, **CURVES}
+    assert (CURVE_LINES[0] in summarize(scores)) == shown
+    assert CURVE_LINES[1] in summarize(scores)
+    assert summarize(scores, detail="verbose")[-2:] == CURVE_LINES
+
+
+def test_quiet_leaves_the_first_line_alone(summarize):
+    assert summarize({"loss": 0.5, "f1": 0.1, **CURVES}, detail="quiet") == [
+        "Epoch 5/50 Complete - Train Loss: 0.5000 | Train F1: 0.1000"
     ]
 
 

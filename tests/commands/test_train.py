@@ -35,14 +35,49 @@ def test_yaml_is_checked_like_flags_and_flags_win(refused, tmp_path):
     assert "no data set 'x'" in refused("--config", str(path), "--lr", "0.1", "--dataset", "x")
 
 
-def test_help_shows_every_default_and_what_it_means(capsys):
-    with pytest.raises(SystemExit):
-        command.main(["--help"])
-    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+@pytest.fixture
+def help_text(capsys):
+    """The help as text without lines and frames."""
+
+    def read(flag):
+        with pytest.raises(SystemExit) as exit:
+            command.main([flag])
+        assert exit.value.code == 0
+        return " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+    return read
+
+
+def test_all_of_the_help_shows_every_default_and_what_it_means(help_text):
+    text = help_text("--help-all")
     for name, field in TrainConfig.model_fields.items():
         assert f"--{name.replace('_', '-')}" in text
         assert field.description in text
     assert "(default: 0.003)" in text
+    sections = ["origin options", "data options", "model options", "optimizer options", "run options"]
+    assert sorted(sections, key=text.index) == sections
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_shows_what_people_need_first_and_how_to_see_the_rest(flag, help_text):
+    text = help_text(flag)
+    shown = {name for name in TrainConfig.model_fields if f"--{name.replace('_', '-')} " in text}
+    assert shown >= {"dataset", "epochs", "lr", "encoder", "image_size", "run_dir"}
+    assert len(shown) <= 12
+    assert "--help-all lists all settings." in text
+    assert TrainConfig.model_fields["epochs"].description in text
+
+
+def test_settings_of_all_sections_are_checked_against_each_other(refused):
+    assert "model fpn" in refused("--model", "fpn", "--epochs", "3")
+    assert "freeze and encoder_lr are for a model with an --encoder." in refused("--freeze", "3")
+
+
+def test_more_and_less_at_once_is_refused(refused):
+    assert command.parse([]).console.detail == "normal"
+    assert command.parse(["-v"]).console.detail == "verbose"
+    assert command.parse(["--quiet"]).console.detail == "quiet"
+    assert "-v prints more and -q less; pass one of them." in refused("-v", "-q")
 
 
 @pytest.mark.parametrize("flag", ["--run-dir", "--run_dir"])
