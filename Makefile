@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
 demo: .venv/demo
 	echo "== Training on the built-in data set in dev mode: 100 images, 10 epochs"
-	$(BIN)/python -m kseg.train --config configs/demo.yaml
+	$(BIN)/python -m kseg.train --config demo
 
 # For the everyday loop: style, types, and the fast tests, in some four minutes on two cores.
 check: .venv/test style

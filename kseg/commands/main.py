@@ -3,7 +3,19 @@
 import sys
 
 import kseg
-from kseg.commands import audit, compare, convert, evaluate, export, lr_find, models, predict, report, train
+from kseg.commands import (
+    audit,
+    compare,
+    convert,
+    debug_masks,
+    evaluate,
+    export,
+    lr_find,
+    models,
+    predict,
+    report,
+    train,
+)
 
 _COMMANDS = {
     "train": train,
@@ -15,6 +27,7 @@ _COMMANDS = {
     "models": models,
     "lr-find": lr_find,
     "audit": audit,
+    "debug-masks": debug_masks,
     "convert": convert,
 }
 
@@ -35,7 +48,7 @@ def main() -> int:
 
 
 def _usage() -> str:
-    commands = "\n".join(f"  {name:9}{command.SUMMARY}" for name, command in _COMMANDS.items())
+    commands = "\n".join(f"  {name:13}{command.SUMMARY}" for name, command in _COMMANDS.items())
     return (
         f"usage: kseg {{{','.join(_COMMANDS)}}} …\n\n{commands}\n\n"
         "kseg COMMAND --help lists the options of a command; kseg --version prints the version."

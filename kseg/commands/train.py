@@ -11,7 +11,7 @@ import tyro
 from pydantic import create_model
 
 from kseg.commands.guard import guard
-from kseg.config.base import Settings, read_yaml
+from kseg.config.base import Settings, find_recipe, read_yaml
 from kseg.config.train import DataOptions, ModelOptions, OptimizerOptions, RunOptions, TrainConfig
 from kseg.data import quiet_tensorflow
 from kseg.errors import KsegError
@@ -24,7 +24,7 @@ class Origin:
     """Where the settings come from before the flags."""
 
     config: Path | None = None
-    """A YAML file of settings, by the names of these flags."""
+    """A YAML file of settings, by the names of these flags; or the name of a recipe of kseg, such as nuclei."""
     checkpoint: Path | None = None
     """A run's last.keras or best.keras to resume from, with its settings."""
     resume: bool = False
@@ -179,7 +179,7 @@ def settings_before_flags(
         KsegError: a file cannot be read, `--resume` and `--checkpoint` are both given, there is no run to resume, or
             its data set, or its model, has to be named.
     """
-    settings = read_yaml(origin.config) if origin.config else {}
+    settings = read_yaml(find_recipe(origin.config)) if origin.config else {}
     flags = settings.keys() & Origin.__dataclass_fields__.keys()
     if flags:
         raise KsegError(

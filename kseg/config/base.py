@@ -95,6 +95,26 @@ def refuse_long_names(place: Any) -> Any:
     return place
 
 
+_RECIPES = Path(__file__).parents[1] / "configs"
+
+
+def find_recipe(path: Path) -> Path:
+    """Return a file of settings; where there is none of this name, the recipe of kseg that has it.
+
+    Raises:
+        KsegError: there is neither.
+
+    >>> find_recipe(Path("nuclei")).name
+    'nuclei.yaml'
+    """
+    if path.exists():
+        return path
+    recipes = {recipe.stem: recipe for recipe in sorted(_RECIPES.glob("*.yaml"))}
+    if str(path) not in recipes:
+        raise KsegError(f"There is no file {path}; expected one, or a recipe of kseg: {', '.join(recipes)}.")
+    return recipes[str(path)]
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the settings in a YAML file, not yet checked.
 

@@ -72,8 +72,8 @@ def _advice(result: TrainingResult, config: TrainConfig, detector: CollapseDetec
     advice = "" if config.loss == "combined" else ", --loss combined"
     too_early = ", and it is too early to say why" if detector.status == "unknown" else ""
     return (
-        f"No epoch found any foreground{too_early}. Look at the pictures and at scripts/debug_masks.py; try more epochs"
-        f"{advice}, or another --lr than {config.lr:g}."
+        f"No epoch found any foreground{too_early}. Look at the pictures and at kseg audit {config.dataset}; try more "
+        f"epochs{advice}, or another --lr than {config.lr:g}."
     )
 
 

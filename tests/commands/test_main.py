@@ -12,13 +12,13 @@ pytestmark = pytest.mark.backend_free
 def test_kseg_lists_its_commands(arguments, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["kseg", *arguments])
     assert cli.main() == 0
-    assert "  train    Train a segmentation model" in capsys.readouterr().out
+    assert "  train        Train a segmentation model" in capsys.readouterr().out
 
 
 def test_another_command_is_refused(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["kseg", "fly"])
     assert cli.main() == 2
-    commands = "train, evaluate, predict, compare, export, report, models, lr-find, audit, convert"
+    commands = "train, evaluate, predict, compare, export, report, models, lr-find, audit, debug-masks, convert"
     assert f"There is no command 'fly'; expected one of {commands}." in capsys.readouterr().err
 
 

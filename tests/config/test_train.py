@@ -5,14 +5,14 @@ import pytest
 import yaml
 
 from kseg import losses
-from kseg.config.base import read_yaml, write_yaml
+from kseg.config.base import find_recipe, read_yaml, write_yaml
 from kseg.config.train import DataOptions, ModelOptions, OptimizerOptions, RunOptions, TrainConfig
 from kseg.data.transforms import strengths as augmentation
 from kseg.errors import KsegError
 
 pytestmark = pytest.mark.backend_free
 
-RECIPES = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
+RECIPES = sorted(Path(__file__).parents[2].glob("kseg/configs/*.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,16 @@ def test_the_presets_of_augmentation_are_those_that_there_are():
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.name)
 def test_every_recipe_is_valid_and_begins_with_its_command(recipe):
     TrainConfig(**yaml.safe_load(recipe.read_text()))
-    assert f"# python -m kseg.train --config configs/{recipe.name}" in recipe.read_text()
+    assert f"# python -m kseg.train --config {recipe.stem}" in recipe.read_text()
+
+
+def test_a_recipe_is_found_by_its_name_unless_there_is_a_file_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert read_yaml(find_recipe(Path("demo")))["dev_mode"] is True
+    with pytest.raises(KsegError, match=r"There is no file mine; expected one, or a recipe of kseg: classes, demo"):
+        find_recipe(Path("mine"))
+    Path("demo").write_text("epochs: 3")
+    assert read_yaml(find_recipe(Path("demo"))) == {"epochs": 3}
 
 
 def test_the_parts_have_every_setting_once_and_the_same_values():
