@@ -69,9 +69,7 @@ def predict(model: Path, given: Sequence[str], config: PredictConfig) -> Predict
 
 def _predict_one(predictor: Predictor, one: Input, results: Results, config: PredictConfig) -> None:
     rows = predictor.open(str(one.path))
-    height, width = rows.shape[:2]
-    task = predictor.metadata.task
-    mask = np.empty((height, width, task.outputs) if task.kind == "multilabel" else (height, width), np.uint8)
+    mask = predictor.empty_mask(rows)
     kept = []
     row = 0
     with progress(description=one.path.name, total=predictor.count_tiles(rows), unit="tiles", position=1) as bar:

@@ -194,7 +194,13 @@ class Predictor:
         """
         if not isinstance(image, str | PathLike | np.ndarray):
             return [self(one) for one in image]
-        return np.concatenate([self.decide(band) for band in self.bands(self.open(image))])
+        rows = self.open(image)
+        mask = self.empty_mask(rows)
+        first = 0
+        for band in self.bands(rows):
+            mask[first : first + len(band)] = self.decide(band)
+            first += len(band)
+        return mask
 
     def predict(self, image: Image) -> Prediction:
         """Return the mask of an image and its probabilities; errors as when it is called."""
@@ -233,6 +239,12 @@ class Predictor:
             return 1
         down, across = self.tiling.positions(rows.shape[:2])
         return len(down) * len(across)
+
+    def empty_mask(self, rows: Rows) -> np.ndarray:
+        """Return an array for the mask of an image, uint8; see `Prediction.mask`."""
+        height, width = rows.shape[:2]
+        task = self.metadata.task
+        return np.empty((height, width, task.outputs) if task.kind == "multilabel" else (height, width), np.uint8)
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """Return the mask of probabilities `(…, outputs)`, uint8; see `Prediction.mask`."""

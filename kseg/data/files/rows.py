@@ -1,5 +1,6 @@
 """An image a few rows at a time, so that one of 20,000 x 20,000 pixels needs little memory."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,9 @@ def open_rows(path: str, bit_depth: int = 8, channels: int = 3) -> Rows:
         if is_npy(path):
             values = open_npy(path)
             if values.dtype.kind == "u" and values.dtype.itemsize <= 2 and _is_large(*values.shape[:2]):
+                if isinstance(values, np.memmap) and values.flags.c_contiguous:
+                    read = _uncompressed(path, values.shape, values.dtype, values.offset)
+                    return _convert(path, values.shape, read, bit_depth, channels)
                 return _convert(
                     path, values.shape, lambda first, last: np.array(values[first:last]), bit_depth, channels
                 )
@@ -88,11 +92,15 @@ def _open_large_tiff(path: str, bit_depth: int, channels: int) -> Rows | None:
         refuse_truncated(page)
         decode, tables = page.decode, page.jpegtables
         parts = list(zip(page.dataoffsets, page.databytecounts, strict=True))
+        if page.is_memmappable:
+            stored = np.dtype(page.dtype).newbyteorder(tiff.byteorder)
+            read = _uncompressed(path, (height, width, samples), stored, parts[0][0])
+            return _convert(path, (height, width, samples), read, bit_depth, channels)
         part_height, part_width = (page.tilelength, page.tilewidth) if page.is_tiled else (page.rowsperstrip, width)
         dtype = page.dtype
     parts_across = -(-width // part_width)
 
-    def read(first: int, last: int) -> np.ndarray:
+    def read_parts(first: int, last: int) -> np.ndarray:
         top = first // part_height * part_height
         rows = np.zeros((last - top, width, samples), dtype)
         with Path(path).open("rb") as file:
@@ -106,4 +114,16 @@ def _open_large_tiff(path: str, bit_depth: int, channels: int) -> Rows | None:
                 inside[:] = part[0, : inside.shape[0], : inside.shape[1]]
         return rows[first - top :]
 
-    return _convert(path, (height, width, samples), read, bit_depth, channels)
+    return _convert(path, (height, width, samples), read_parts, bit_depth, channels)
+
+
+def _uncompressed(path: str, shape: tuple[int, ...], dtype: np.dtype, offset: int) -> Callable[[int, int], np.ndarray]:
+    """Return what reads rows of pixels that lie in a file as in an array. A memory map would keep them in memory."""
+    row = math.prod(shape[1:])
+
+    def read(first: int, last: int) -> np.ndarray:
+        start = offset + first * row * dtype.itemsize
+        values = np.fromfile(path, dtype, (last - first) * row, offset=start)
+        return values.reshape(-1, *shape[1:]).astype(dtype.newbyteorder("="), copy=False)
+
+    return read

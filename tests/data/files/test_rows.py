@@ -48,6 +48,28 @@ def test_channels_and_16_bits(channels, rng, tmp_path):
     assert_equal(tmp_path / "x.npy", 12, channels)
 
 
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_an_uncompressed_file_of_one_part_is_read_by_rows(byteorder, rng, tmp_path, monkeypatch):
+    values = rng.integers(0, 4096, (40, 30, 3)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "x.tif", values, photometric="rgb", byteorder=byteorder, rowsperstrip=40)
+    assert_equal(tmp_path / "x.tif", 12)
+    np.save(tmp_path / "rows.npy", values.astype(f"{byteorder}u2"))
+    np.save(tmp_path / "columns.npy", np.asfortranarray(values))
+    assert_equal(tmp_path / "rows.npy", 12)
+    assert_equal(tmp_path / "columns.npy", 12)
+
+    read = []
+    whole = np.fromfile
+    monkeypatch.setattr(
+        np,
+        "fromfile",
+        lambda path, dtype, count, offset: read.append(count) or whole(path, dtype, count, offset=offset),
+    )
+    for name in ("x.tif", "rows.npy"):
+        open_rows(str(tmp_path / name), 12).read(10, 12)
+    assert read == [2 * 30 * 3] * 2
+
+
 @pytest.mark.parametrize("kind", ["white is zero", "alpha", "planes", "turned", "palette"])
 def test_a_tiff_that_is_not_plain_is_read_as_a_whole(kind, rng, tmp_path):
     values = rng.integers(0, 256, (20, 30)).astype(np.uint8)
