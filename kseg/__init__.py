@@ -17,9 +17,14 @@ IGNORE = 255
 """The mask value of a pixel that no loss and no metric looks at."""
 
 _PARTS = ("audit", "callbacks", "config", "data", "distribution", "inference", "losses", "metrics", "models", "runs")
-_FUNCTIONS = {"load": "kseg.inference", "preflight": "kseg.checks.preflight"}
+_NAMES = {
+    "TrainConfig": "kseg.config",
+    "load": "kseg.inference",
+    "preflight": "kseg.checks.preflight",
+    "train": "kseg.runs",
+}
 
-__all__ = ["IGNORE", "__version__", "load", "preflight", *_PARTS]
+__all__ = ["IGNORE", "__version__", *_NAMES, *_PARTS]
 
 if "keras" not in _sys.modules:
     _os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -28,9 +33,9 @@ if "keras" not in _sys.modules:
 def __getattr__(name: str) -> _Any:
     import importlib
 
-    if name in _FUNCTIONS:
+    if name in _NAMES:
         importlib.import_module("kseg.backend")  # names a wrong KERAS_BACKEND before Keras fails on it
-        return getattr(importlib.import_module(_FUNCTIONS[name]), name)
+        return getattr(importlib.import_module(_NAMES[name]), name)
     if name in _PARTS:
         return importlib.import_module(f"kseg.{name}")
     raise AttributeError(f"module 'kseg' has no attribute {name!r}; expected one of {', '.join(__all__)}")

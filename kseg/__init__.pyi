@@ -9,13 +9,16 @@ from kseg import metrics as metrics
 from kseg import models as models
 from kseg import runs as runs
 from kseg.checks.preflight import preflight as preflight
+from kseg.config import TrainConfig as TrainConfig
 from kseg.inference import load as load
+from kseg.runs import train as train
 
 __version__: str
 IGNORE: int
 
 __all__ = [
     "IGNORE",
+    "TrainConfig",
     "__version__",
     "audit",
     "callbacks",
@@ -29,4 +32,5 @@ __all__ = [
     "models",
     "preflight",
     "runs",
+    "train",
 ]
