@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Whoever is done first takes tests from the other: some train for minutes.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo check style test
+.PHONY: demo check style test docs
 .SILENT:
 
 demo: .venv/demo
@@ -28,6 +28,11 @@ style: .venv/test
 	$(BIN)/ruff format --check .
 	echo "== Types"
 	$(BIN)/mypy
+
+# The pages in docs/, into site/; a broken link is an error.
+docs: .venv/test
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	echo "Open site/index.html"
 
 .venv/bin/python:
 	echo "== Making a virtual environment in .venv"

@@ -1,5 +1,6 @@
 """The command `kseg models`."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -41,6 +42,8 @@ def _list(given: Arguments) -> int:
     from kseg.backend import check_environment, keep_compiled_programs
 
     check_environment()
+    import keras
+
     from kseg.models import ENCODERS, encoded, unet
 
     with keep_compiled_programs():
@@ -52,7 +55,10 @@ def _list(given: Arguments) -> int:
         reference = _measure(plain, given) if given.measure else None
         print(f"{'none':<20}{plain.count_params():>12,}  {'unet':<8}" + (f"  {1:>7.2f} {1:>7.2f}" if reference else ""))
         for name in ENCODERS:
-            model = encoded(encoder=name)
+            # Only counting needs no values for the weights, which take most of the time.
+            scope = contextlib.nullcontext() if given.measure else keras.StatelessScope(initialize_variables=False)
+            with scope:
+                model = encoded(encoder=name)
             line = f"{name:<20}{model.count_params():>12,}  {'unet':<8}"
             if reference:
                 forward, step = _measure(model, given)

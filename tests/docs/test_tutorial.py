@@ -8,21 +8,18 @@ from pathlib import Path
 
 import pytest
 
-TUTORIAL = Path(__file__).parents[2] / "docs/tutorial.md"
+from tests.docs.pages import ROOT, blocks_of, commands_in
 
-
-def commands(text):
-    """The indented blocks; a line that opens a quote goes on to the line that closes it."""
-    lines = [line[4:] for line in text.splitlines() if line.startswith("    ")]
-    found, open_quote = [], False
-    for line in lines:
-        found = [*found[:-1], f"{found[-1]}\n{line}"] if open_quote else [*found, line]
-        open_quote ^= line.count('"') % 2 == 1
-    return found
+COMMANDS = [
+    command
+    for block in blocks_of(ROOT / "docs/tutorial.md")
+    if block.language == "sh"
+    for command in commands_in(block.text)
+]
 
 
 def test_commands_are_found_whole():
-    found = commands(TUTORIAL.read_text())
+    found = COMMANDS
     assert all(command.startswith(("kseg ", "python -c")) for command in found)
     named = {command.split()[1] for command in found if command.startswith("kseg ")}
     assert named == {"audit", "train", "evaluate", "compare", "report", "predict", "export", "convert"}
@@ -33,7 +30,7 @@ def test_commands_are_found_whole():
 def test_every_command_works(tmp_path):
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HOME": str(tmp_path)}
     outputs = {}
-    for command in commands(TUTORIAL.read_text()):
+    for command in COMMANDS:
         done = subprocess.run(
             command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
