@@ -225,6 +225,16 @@ def _way_to_resume(run: RunDirectory) -> Iterator[None]:
         raise
 
 
+def _predicted(model: keras.Model, batches: Batches) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield each image with its mask and logits, without the blanks that fill up the last batch."""
+    for images, masks, *weights in batches.dataset.as_numpy_iterator():
+        # One compiled program; a model that is called runs a hundred small ones.
+        logits = model.predict_on_batch(images)
+        for index, example in enumerate(zip(images, masks, logits, strict=True)):
+            if not weights or weights[0][index]:
+                yield example
+
+
 def _draw(
     model: keras.Model,
     validation: Batches,
@@ -237,15 +247,11 @@ def _draw(
     run = result.run
     if run.best.exists():
         model.load_weights(run.best)
-    examples = validation.dataset.unbatch().as_numpy_iterator()
-    pairs = ((image, mask) for image, mask, *weight in examples if not weight or weight[0])  # without blanks
-    images, masks = map(np.stack, zip(*islice(pairs, _PICTURES), strict=True))
-    logits = model(images, training=False)
+    images, masks, logits = map(np.stack, zip(*islice(_predicted(model, validation), _PICTURES), strict=True))
     best = result.state.threshold
     with explain_write_errors(run.path):
         if task.kind == "multiclass":
-            predicted = keras.ops.convert_to_numpy(keras.ops.argmax(logits, axis=-1))
-            save_class_predictions(run.pictures, images, masks, predicted, task, class_colours(colours))
+            save_class_predictions(run.pictures, images, masks, logits.argmax(-1), task, class_colours(colours))
             return
         probabilities = keras.ops.convert_to_numpy(keras.ops.sigmoid(logits))
         if task.kind == "multilabel":
