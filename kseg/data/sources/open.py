@@ -132,7 +132,8 @@ def _refuse_file_rules(dataset: str, bit_depth: int | Literal["auto"], colours: 
 def _no_such_data_set(dataset: str) -> KsegError:
     if os.sep in dataset or dataset.startswith((".", "~")):
         return KsegError(
-            f"There is no folder {dataset}. Expected one with images/ and masks/ in it, or another layout of README."
+            f"There is no folder {dataset}. Expected one with images/ and masks/ in it, or another layout "
+            "that kseg reads: split folders, lists, VOC, Cityscapes, COCO, LabelMe, YOLO."
         )
     slices = " Slices are given as --train-split and --val-split." if "[" in dataset else ""
     return KsegError(
