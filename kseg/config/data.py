@@ -16,10 +16,9 @@ class SourceOptions(Settings):
     dataset: str = Field(
         "shapes",
         json_schema_extra=PLACE,
-        description="A folder with images and masks, or with COCO, LabelMe or YOLO files (see docs/layouts.md); a folder that "
-        "TFDS prepared, kseg convert wrote, or Hugging Face saved (also parquet); the built-in shapes, shapes/rare or "
-        "shapes/classes; "
-        "a TFDS name; or the .py file of a TFDS builder, which is run.",
+        description="A folder with images and masks, or with COCO, LabelMe or YOLO files (see "
+        "docs/layouts.md); a folder that TFDS prepared, kseg convert wrote, or Hugging Face saved (also parquet); the "
+        "built-in shapes, shapes/rare or shapes/classes; a TFDS name; or the .py file of a TFDS builder, which is run.",
     )
     data_dir: Path | None = Field(
         None, json_schema_extra=PLACE, description="Where TFDS keeps its data sets; None: ~/tensorflow_datasets."
