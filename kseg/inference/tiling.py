@@ -70,7 +70,8 @@ class Tiling:
             weight = total[0][first:last, None] * total[1]
             yield sums[first - top : last - top] / weight[..., None]
             done = next_top - top
-            sums = np.concatenate([sums[done:], np.zeros_like(sums[:done])])
+            sums[:-done] = sums[done:]
+            sums[-done:] = 0
 
     def _tiles(self, rows: Rows, down: list[int], across: list[int]) -> Iterator[np.ndarray]:
         """Yield the tiles of an image, row by row, each of which is read once."""
@@ -122,5 +123,7 @@ def _reflect(start: int, stop: int, length: int) -> np.ndarray:
 
 def _reflected_rows(rows: Rows, top: int, bottom: int) -> np.ndarray:
     wanted = _reflect(top, bottom, rows.shape[0])
-    first = int(wanted.min())
-    return rows.read(first, int(wanted.max()) + 1)[wanted - first]
+    first, last = int(wanted.min()), int(wanted.max()) + 1
+    picture = rows.read(first, last)
+    is_plain = np.array_equal(wanted, np.arange(first, last))  # then a copy would only take memory
+    return picture if is_plain else picture[wanted - first]
