@@ -10,7 +10,6 @@ from opening the file to the mask, after one tile to warm up; memory is the peak
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -47,7 +46,7 @@ def by_kseg(model: Path, image: Path, tile: int, overlap: float, batch: int) -> 
     return {"seconds": time.perf_counter() - start, "foreground": float(mask.mean())}
 
 
-def by_loop(model: Path, image: Path, tile: int, overlap: float, batch: int) -> dict[str, float]:
+def by_loop(model: Path, image: Path, tile: int, overlap: float, _: int) -> dict[str, float]:
     """Predict tile by tile with `model.predict`, and average where tiles overlap: what people write by hand."""
     from kseg.inference.predictor import open_model
 
@@ -94,7 +93,8 @@ def by_monai(model: Path, image: Path, tile: int, overlap: float, batch: int) ->
 def run_way(way: str, *arguments: Any) -> None:
     """Predict in one way in this process, and print what it took."""
     found = {"kseg": by_kseg, "loop": by_loop, "monai": by_monai}[way](*arguments)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # KiB on Linux
+    # Not ru_maxrss, which begins with what the parent held when it started this process.
+    peak = next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("VmHWM")) / 2**20
     print(json.dumps(found | {"peak": peak}))
 
 
