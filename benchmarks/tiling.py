@@ -94,7 +94,8 @@ def run_way(way: str, *arguments: Any) -> None:
     """Predict in one way in this process, and print what it took."""
     found = {"kseg": by_kseg, "loop": by_loop, "monai": by_monai}[way](*arguments)
     # Not ru_maxrss, which begins with what the parent held when it started this process.
-    peak = next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("VmHWM")) / 2**20
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    peak = int(status["VmHWM"].split()[0]) / 2**20  # KiB
     print(json.dumps(found | {"peak": peak}))
 
 
