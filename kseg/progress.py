@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 def is_watched(stream: TextIO) -> bool:
     """Return whether a stream goes to a terminal or a notebook; into a file a bar would write line after line."""
-    return stream.isatty() or "ipykernel" in sys.modules
+    return stream.isatty() or type(stream).__module__.startswith("ipykernel.")
 
 
 def progress(

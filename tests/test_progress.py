@@ -23,6 +23,8 @@ def test_a_bar_is_drawn_for_a_terminal_and_not_into_a_file(stream, bars, monkeyp
     assert ("Counting" in sys.stderr.getvalue()) == bars
 
 
-def test_a_notebook_shows_bars(monkeypatch):
+def test_a_notebook_shows_bars_and_one_that_was_started_from_here_changes_nothing(monkeypatch):
+    stream = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
+    assert is_watched(stream)
     monkeypatch.setitem(sys.modules, "ipykernel", object())
-    assert is_watched(io.StringIO())
+    assert not is_watched(io.StringIO())

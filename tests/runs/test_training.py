@@ -38,7 +38,7 @@ def finished(folder, tmp_path_factory):
 def test_what_a_run_leaves(finished, folder):
     run = finished.run
     names = [".lock", "best.keras", "config.yaml", "data.json", "history.csv", "last-1.keras", "last.keras"]
-    names += ["predictions.png", "report.html", "train.log"]
+    names += ["predictions.png", "report.html", "seconds.csv", "train.log"]
     assert sorted(path.name for path in run.path.iterdir()) == names
     config = yaml.safe_load(run.config.read_text())
     assert set(config) == set(TrainConfig.model_fields)
