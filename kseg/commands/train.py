@@ -45,7 +45,7 @@ class Console:
     verbose: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(aliases=["-v"])] = False
     """Also the best F1 over all thresholds and the gap, in every epoch."""
     quiet: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(aliases=["-q"])] = False
-    """One line an epoch, warnings, and the result. train.log has the rest."""
+    """One line an epoch, warnings, and the result. history.csv has all scores."""
 
     @property
     def detail(self) -> Literal["quiet", "normal", "verbose"]:

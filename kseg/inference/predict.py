@@ -69,15 +69,10 @@ def predict(model: Path, given: Sequence[str], config: PredictConfig) -> Predict
 
 def _predict_one(predictor: Predictor, one: Input, results: Results, config: PredictConfig) -> None:
     rows = predictor.open(str(one.path))
-    mask = predictor.empty_mask(rows)
-    kept = []
-    row = 0
+    kept: list[np.ndarray] = []
+    keep = kept.append if config.probabilities != "none" else lambda band: None
     with progress(description=one.path.name, total=predictor.count_tiles(rows), unit="tiles", position=1) as bar:
-        for band in predictor.bands(rows, bar.update):
-            mask[row : row + len(band)] = predictor.decide(band)
-            row += len(band)
-            if config.probabilities != "none":
-                kept.append(band)
+        mask = predictor.mask_of(rows, bar.update, keep)
     if kept:
         results.save_probabilities(one.name, np.concatenate(kept), config.probabilities)
     if config.overlays:

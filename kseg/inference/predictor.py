@@ -194,13 +194,7 @@ class Predictor:
         """
         if not isinstance(image, str | PathLike | np.ndarray):
             return [self(one) for one in image]
-        rows = self.open(image)
-        mask = self.empty_mask(rows)
-        first = 0
-        for band in self.bands(rows):
-            mask[first : first + len(band)] = self.decide(band)
-            first += len(band)
-        return mask
+        return self.mask_of(self.open(image))
 
     def predict(self, image: Image) -> Prediction:
         """Return the mask of an image and its probabilities; errors as when it is called."""
@@ -240,11 +234,28 @@ class Predictor:
         down, across = self.tiling.positions(rows.shape[:2])
         return len(down) * len(across)
 
-    def empty_mask(self, rows: Rows) -> np.ndarray:
-        """Return an array for the mask of an image, uint8; see `Prediction.mask`."""
+    def mask_of(
+        self,
+        rows: Rows,
+        progress: Callable[[int], object] = lambda done: None,
+        keep: Callable[[np.ndarray], object] = lambda band: None,
+    ) -> np.ndarray:
+        """Return the mask of an image, uint8, for which no more than a band of probabilities is held; see `bands`.
+
+        Args:
+            rows: the image, from `open`.
+            progress: called as in `bands`.
+            keep: called with the probabilities of each band.
+        """
         height, width = rows.shape[:2]
         task = self.metadata.task
-        return np.empty((height, width, task.outputs) if task.kind == "multilabel" else (height, width), np.uint8)
+        mask = np.empty((height, width, task.outputs) if task.kind == "multilabel" else (height, width), np.uint8)
+        first = 0
+        for band in self.bands(rows, progress):
+            mask[first : first + len(band)] = self.decide(band)
+            first += len(band)
+            keep(band)
+        return mask
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
         """Return the mask of probabilities `(…, outputs)`, uint8; see `Prediction.mask`."""

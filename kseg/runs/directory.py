@@ -43,7 +43,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.is_new = not path.exists()
+        self._may_be_removed = not path.exists()
         self.config = path / "config.yaml"
         self.history = path / "history.csv"
         self.seconds = path / "seconds.csv"
@@ -81,17 +81,21 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def removed_if_refused(self) -> Iterator[None]:
-        """Remove the folder, if it was made for this run, where the run is refused before it has anything to show."""
+        """Remove the folder where a run is refused before its training begins, unless it was there before."""
         try:
             yield
         except KsegError:
-            if self.is_new and not self.history.exists() and not checkpoints_in(self.path):
+            if self._may_be_removed:
                 unlock(self.path)
                 shutil.rmtree(self.path, ignore_errors=True)
                 if self.path.parent == _RUNS:
                     with contextlib.suppress(OSError):  # there are other runs
                         _RUNS.rmdir()
             raise
+
+    def keep(self) -> None:
+        """Let the folder stay whatever happens: training begins, and how it fails is worth reading."""
+        self._may_be_removed = False
 
     @contextlib.contextmanager
     def logging(self, detail: Detail = "normal") -> Iterator[logging.Logger]:

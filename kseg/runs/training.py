@@ -10,6 +10,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from scipy.special import expit
 
 from kseg.backend import check_backend, keep_compiled_programs
 from kseg.callbacks import CollapseDetector, EpochSeconds, EpochSummary, HistoryFile, RunCheckpoint
@@ -57,7 +58,7 @@ def train(
         resume: resume from the newest checkpoint in `config.run_dir`, or start there if there is none. A finished
             run is left unchanged.
         detail: how much the console shows. quiet: a line an epoch, warnings and the result; normal: three lines an
-            epoch; verbose: also the curves of every epoch. `train.log` has all the rest.
+            epoch; verbose: also the curves of every epoch. `history.csv` has all scores in any case.
 
     Returns:
         The run's files, its state, its history, and its best model.
@@ -144,6 +145,7 @@ def train(
                 preflight=False,  # done above
             )
             trackers = make_trackers(run, run_options, config)
+            run.keep()
             model.fit(
                 batches.dataset,
                 shuffle=False,  # the batches come in the order of the epoch
@@ -253,7 +255,7 @@ def _draw(
         if task.kind == "multiclass":
             save_class_predictions(run.pictures, images, masks, logits.argmax(-1), task, class_colours(colours))
             return
-        probabilities = keras.ops.convert_to_numpy(keras.ops.sigmoid(logits))
+        probabilities = expit(logits)
         if task.kind == "multilabel":
             save_class_predictions(run.pictures, images, masks, probabilities > threshold, task)
         else:

@@ -55,14 +55,19 @@ def test_a_refused_run_leaves_no_folder(tmp_path, monkeypatch):
     refuse(open_run(RunOptions(run_dir=Path("runs/mine")), "pictures"))  # it is not locked any more
 
 
-def test_a_folder_that_was_there_or_has_epochs_stays(tmp_path):
+def test_a_folder_that_was_there_or_in_which_training_began_stays(tmp_path):
     (tmp_path / "there").mkdir()
     refuse(open_run(RunOptions(run_dir=tmp_path / "there"), "pictures"))
     assert (tmp_path / "there/config.yaml").exists()
     run = open_run(RunOptions(run_dir=tmp_path / "new"), "pictures")
     run.history.write_text("epoch\n1\n")
+    run.keep()
     refuse(run)
     assert run.history.exists()
+    run = open_run(RunOptions(run_dir=tmp_path / "collapsed"), "pictures")
+    run.keep()  # a run that collapses in its first epoch has its log alone
+    refuse(run)
+    assert run.log.exists()
 
 
 def test_a_quiet_console_shows_epochs_and_warnings_and_the_log_has_all(tmp_path, capsys):
