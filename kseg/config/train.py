@@ -202,7 +202,9 @@ class OptimizerOptions(Settings):
         50, ge=1, json_schema_extra=MAY_CHANGE, description="Epochs in all, including those before a checkpoint."
     )
     optimizer: Literal["adamw", "sgd", "lion", "muon"] = Field(
-        "adamw", description="How gradients become steps, as Keras has them; sgd has Nesterov momentum 0.9."
+        "adamw",
+        description="How gradients become steps, as Keras has them; sgd has Nesterov momentum 0.9; muon moves matrices, "
+        "and convolutions as adamw does.",
     )
     schedule: Literal["cosine", "constant", "plateau"] = Field(
         "cosine",

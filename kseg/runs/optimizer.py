@@ -1,5 +1,6 @@
 """The optimizer of a run, its learning rate, and the callbacks that belong to it."""
 
+import logging
 from typing import Any
 
 import keras
@@ -15,6 +16,8 @@ _OPTIMIZERS: dict[str, Any] = {
 }
 _PLATEAU_EPOCHS, _PLATEAU_FACTOR = 5, 1 / 3
 
+_log = logging.getLogger("kseg")
+
 
 def make_optimizer(
     options: OptimizerOptions, steps_per_epoch: int, model: keras.Model | None = None, *, scale_loss: bool = False
@@ -24,7 +27,8 @@ def make_optimizer(
     Args:
         options: the settings.
         steps_per_epoch: batches an epoch.
-        model: whose layer `encoder` has another learning rate; needed if the settings say so.
+        model: whose layer `encoder` has another learning rate; needed if the settings say so. With it a warning is
+            logged if muon is AdamW for all its weights.
         scale_loss: whether small gradients have to be kept from vanishing, as in float16.
     """
     kind, arguments = _OPTIMIZERS[options.optimizer], dict[str, Any]()
@@ -32,6 +36,11 @@ def make_optimizer(
         arguments = {"momentum": 0.9, "nesterov": True}
     elif options.optimizer == "muon":
         arguments = {"adam_weight_decay": options.weight_decay}
+        if model is not None and not any(len(variable.shape) == 2 for variable in model.trainable_variables):
+            _log.warning(
+                "⚠️  optimizer: Keras's muon moves matrices, such as those of dense layers, and leaves all else to "
+                "AdamW. This model has no matrix, so that muon is adamw here."
+            )
     if options.freeze or options.encoder_lr != 1:
         assert model is not None
         kind = slow_encoder(kind)

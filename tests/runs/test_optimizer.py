@@ -34,3 +34,24 @@ def test_an_encoder_is_frozen_for_its_epochs_however_many_batches_an_update_take
     assert not np.array_equal(model.get_weights()[2], before[2])
     model.fit(x, y, batch_size=1, verbose=0)
     assert not np.array_equal(model.get_weights()[0], before[0])
+
+
+def test_that_muon_is_adamw_for_a_model_of_convolutions_is_said_and_so(caplog):
+    def train(optimizer, layer):
+        model = keras.Sequential([keras.Input((4, 4, 2)), layer])
+        model.set_weights([np.full(weight.shape, 0.5) for weight in model.get_weights()])
+        options = OptimizerOptions(optimizer=optimizer, lr=0.1, weight_decay=0.1)
+        model.compile(make_optimizer(options, 6, model), loss="mse")
+        model.fit(np.ones((2, 4, 4, 2), "float32"), np.zeros((2, 4, 4, 2), "float32"), epochs=3, verbose=0)
+        return model.get_weights()[0]
+
+    convolved = [train(optimizer, keras.layers.Conv2D(2, 1)) for optimizer in ("adamw", "muon")]
+    np.testing.assert_allclose(*convolved, rtol=1e-6)
+    assert [record.getMessage() for record in caplog.records] == [
+        "⚠️  optimizer: Keras's muon moves matrices, such as those of dense layers, and leaves all else to AdamW. "
+        "This model has no matrix, so that muon is adamw here."
+    ]
+    caplog.clear()
+    dense = [train(optimizer, keras.layers.Dense(2)) for optimizer in ("adamw", "muon")]
+    assert np.abs(dense[0] - dense[1]).max() > 1e-3
+    assert not caplog.records
