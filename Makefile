@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Whoever is done first takes tests from the other: some train for minutes.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo check style test docs
+.PHONY: demo check style test lowest docs
 .SILENT:
 
 demo: .venv/demo
@@ -21,6 +21,11 @@ test: .venv/test style
 	KERAS_BACKEND=jax $(PYTEST)
 	echo "== Tests on torch"
 	KERAS_BACKEND=torch $(PYTEST) -m "not backend_free"
+
+# Old releases warn about each other, so that warnings are no errors here.
+lowest: .venv-lowest/test
+	echo "== Fast tests on JAX, with each package at its lower bound"
+	KERAS_BACKEND=jax .venv-lowest/bin/python -m pytest -n 2 --dist worksteal -m "not slow" -o filterwarnings=default
 
 style: .venv/test
 	echo "== Style"
@@ -49,4 +54,11 @@ docs: .venv/test
 	echo "== Installing kseg with JAX and torch for the CPU, and what the tests need (two minutes or so)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[torch,test]'
+	touch $@
+
+.venv-lowest/test: pyproject.toml
+	echo "== Installing kseg with each package at its lower bound, into .venv-lowest"
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' | sed 's/>=/==/' > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint .venv-lowest/lowest.txt --editable '.[test]'
 	touch $@

@@ -203,8 +203,8 @@ class OptimizerOptions(Settings):
     )
     optimizer: Literal["adamw", "sgd", "lion", "muon"] = Field(
         "adamw",
-        description="How gradients become steps, as Keras has them; sgd has Nesterov momentum 0.9; muon moves matrices, "
-        "and convolutions as adamw does.",
+        description="How gradients become steps, as Keras has them; sgd has Nesterov momentum 0.9; muon moves "
+        "matrices, and convolutions as adamw does.",
     )
     schedule: Literal["cosine", "constant", "plateau"] = Field(
         "cosine",

@@ -17,8 +17,8 @@ def measure(output):
 @pytest.fixture
 def data(rng):
     """Images; the mask of the output `left` can be seen in them, that of `right` cannot."""
-    left = rng.integers(0, 2, (8, 8, 8, 1))
-    return rng.normal(8.0 * left - 4.0, 0.5).astype(np.float32), {"left": left, "right": rng.integers(0, 2, left.shape)}
+    left, right = rng.integers(0, 2, (2, 8, 8, 8, 1)).astype(np.int32)
+    return rng.normal(8.0 * left - 4.0, 0.5).astype(np.float32), {"left": left, "right": right}
 
 
 @pytest.fixture
