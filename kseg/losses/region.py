@@ -30,7 +30,7 @@ from typing import Any
 import keras
 from keras import KerasTensor, ops
 
-from kseg.losses.base import FunctionLoss, Pixels, check_class_weight, pixels, weights_of_classes
+from kseg.losses.base import FunctionLoss, Pixels, check_class_weight, pixels, sum_over_pixels, weights_of_classes
 from kseg.targets import Activation
 
 
@@ -143,7 +143,6 @@ def tversky_of_pixels(
     only_with_foreground: bool = False,
 ) -> KerasTensor:
     """Return `tversky` of a prepared batch; with `only_with_foreground`, absent classes cost nothing."""
-    spatial = tuple(range(1, len(batch.logits.shape) - 1))
     softmax = batch.activation == "softmax"
     probability = batch.probability
     # Not 1 - p, which is rounded to 0 where a single logit is sure.
@@ -151,9 +150,9 @@ def tversky_of_pixels(
     foreground, background = batch.foreground, batch.not_ignored - batch.foreground
     if batch.weight is not None:
         foreground, background = batch.weight * foreground, batch.weight * background
-    tp = ops.sum(foreground * probability, axis=spatial)
-    fp = ops.sum(background * probability, axis=spatial)
-    fn = ops.sum(foreground * rest, axis=spatial)
+    tp = sum_over_pixels(foreground * probability)
+    fp = sum_over_pixels(background * probability)
+    fn = sum_over_pixels(foreground * rest)
     errors = alpha * fp + beta * fn
     losses = errors / (tp + errors + smooth)
     return mean_of_classes(losses, batch, include_background, class_weight, only_with_foreground)
