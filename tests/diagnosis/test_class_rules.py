@@ -125,7 +125,7 @@ def test_the_reader_reads_what_was_counted_since_the_last_time(rng):
     model = keras.Sequential([keras.Input((8, 8, 4)), keras.layers.Conv2D(4, 1)])
     model.compile("sgd", kseg.losses.CrossEntropyLoss(), metrics=metrics)
     x = rng.normal(size=(4, 8, 8, 4)).astype(np.float32)
-    masks = rng.integers(0, 4, (4, 8, 8, 1))
+    masks = rng.integers(0, 4, (4, 8, 8, 1)).astype(np.int32)
     model.evaluate(x, masks, batch_size=2, verbose=0)
     reader = WindowReader(model)
     first = reader.read(1, 2, 0)
