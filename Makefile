@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # Whoever is done first takes tests from the other: some train for minutes.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+PYTEST = $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: demo check style test lowest docs
 .SILENT:
@@ -23,9 +23,10 @@ test: .venv/test style
 	KERAS_BACKEND=torch $(PYTEST) -m "not backend_free"
 
 # Old releases warn about each other, so that warnings are no errors here.
+lowest: BIN := .venv-lowest/bin
 lowest: .venv-lowest/test
 	echo "== Fast tests on JAX, with each package at its lower bound"
-	KERAS_BACKEND=jax .venv-lowest/bin/python -m pytest -n 2 --dist worksteal -m "not slow" -o filterwarnings=default
+	KERAS_BACKEND=jax $(PYTEST) -m "not slow" -o filterwarnings=default
 
 style: .venv/test
 	echo "== Style"

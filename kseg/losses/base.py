@@ -61,8 +61,8 @@ class Pixels:
         cost = cost * self.not_ignored
         if self.weight is not None:
             cost = cost * self.weight
-        costs, pixels = (ops.sum(sum_over_pixels(values), axis=-1) for values in (cost, self.not_ignored))
-        return costs / ops.maximum(pixels, 1.0)
+        total, number = (ops.sum(sum_over_pixels(values), axis=-1) for values in (cost, self.not_ignored))
+        return total / ops.maximum(number, 1.0)
 
 
 def sum_over_pixels(values: KerasTensor) -> KerasTensor:
