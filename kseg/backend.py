@@ -4,16 +4,19 @@ Importing this module checks `KERAS_BACKEND`, so the parts of kseg that need Ker
 """
 
 import contextlib
+import functools
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from kseg.errors import KsegError
 
 BACKENDS = ("jax", "torch")
 _KERAS_BACKENDS = (*BACKENDS, "tensorflow", "numpy", "openvino")
+_Function = TypeVar("_Function", bound=Callable[..., object])
 _SET_ONE = "Set KERAS_BACKEND=jax or KERAS_BACKEND=torch."
 
 
@@ -69,6 +72,28 @@ def keep_compiled_programs() -> Iterator[None]:
     finally:
         for name, value in former.items():
             jax.config.update(name, value)
+
+
+def one_program(function: _Function) -> _Function:
+    """Return the function, on JAX compiled as a whole where it is called outside of a compiled step.
+
+    There JAX compiles a program for every operation, and a short run spends seconds on dozens of them.
+
+    Args:
+        function: takes arrays, or None, and returns arrays.
+    """
+
+    @functools.cache
+    def compiled() -> Callable[..., object]:
+        import keras
+
+        if keras.config.backend() != "jax":
+            return function
+        import jax
+
+        return jax.jit(function)
+
+    return functools.wraps(function)(lambda *arrays: compiled()(*arrays))  # type: ignore[return-value]
 
 
 _LEAST_SECONDS = "jax_persistent_cache_min_compile_time_secs"

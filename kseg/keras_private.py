@@ -3,12 +3,15 @@
 Each docstring says why it is needed and which public way was tried. No other file of kseg touches one.
 """
 
+import contextlib
 import inspect
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, TypeVar
 
 import keras
+import numpy as np
 
 _Layer = TypeVar("_Layer", bound=keras.Layer)
 
@@ -218,3 +221,44 @@ def save_as_keras_layer(layer: type[_Layer]) -> type[_Layer]:
     """
     layer.__module__ = "keras.layers"
     return layer
+
+
+_FEWEST_DRAWN, _STEP = 4096, 16
+
+
+@contextlib.contextmanager
+def quick_initializers() -> Iterator[None]:
+    """Have random initializers on JAX draw the same numbers as ever, in a few lengths and without other axes.
+
+    JAX compiles a program for each shape, which takes a second or so for the four axes of a kernel and a third of that
+    for one axis; a U-Net has eleven shapes, an encoder a hundred. Its numbers depend on their place in the array alone,
+    so that a longer one begins with those of a shorter one.
+
+    Public way tried: an initializer of kseg's own would be in every saved file, which then opens only where kseg is
+    imported.
+    """
+    if keras.config.backend() != "jax":
+        yield
+        return
+    import jax
+    from keras.src.backend.jax import random
+
+    def flat(draw: Callable[..., Any]) -> Callable[..., Any]:
+        def draw_flat(shape: tuple[int, ...], *arguments: Any, **named: Any) -> Any:
+            number, length = math.prod(shape), _FEWEST_DRAWN
+            while length < number:
+                length *= _STEP
+            with jax.ensure_compile_time_eval():
+                drawn = np.asarray(draw((length,), *arguments, **named))
+            return jax.numpy.asarray(drawn[:number].reshape(shape))
+
+        return draw_flat
+
+    former = {name: getattr(random, name) for name in ("normal", "truncated_normal", "uniform")}
+    for name, draw in former.items():
+        setattr(random, name, flat(draw))
+    try:
+        yield
+    finally:
+        for name, draw in former.items():
+            setattr(random, name, draw)

@@ -1,6 +1,7 @@
 """One test for each private corner of Keras that kseg touches, and one that there is no other."""
 
 import ast
+import contextlib
 import inspect
 from pathlib import Path
 
@@ -258,3 +259,33 @@ def test_save_as_keras_layer_writes_the_name_of_keras():
     stored = keras.saving.serialize_keras_object(Dense(3))
     assert (stored["module"], stored["class_name"]) == ("keras.layers", "Dense")
     assert type(keras.saving.deserialize_keras_object(stored)) is keras.layers.Dense
+
+
+def test_quick_initializers_draw_the_numbers_of_keras_in_few_shapes(monkeypatch):
+    shapes = (3,), (3, 3, 4, 8), (3, 3, 32, 64)
+
+    def draw():
+        keras.utils.set_random_seed(5)
+        kinds = keras.initializers.HeNormal, keras.initializers.GlorotUniform, keras.initializers.RandomNormal
+        return [keras.ops.convert_to_numpy(kind()(shape)) for kind in kinds for shape in shapes]
+
+    expected, drawn = draw(), []
+    if keras.config.backend() == "jax":
+        import jax
+
+        original = jax.random.truncated_normal
+        monkeypatch.setattr(
+            jax.random,
+            "truncated_normal",
+            lambda *args, shape, **named: drawn.append(shape) or original(*args, shape=shape, **named),
+        )
+    with contextlib.suppress(ZeroDivisionError), keras_private.quick_initializers():
+        found = draw()
+        raise ZeroDivisionError
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert set(drawn) <= {(4096,), (65536,)}
+    drawn.clear()
+    draw()  # the patch ends with the context, by an error too
+    assert set(drawn) <= set(shapes)
+    assert (not drawn) == (keras.config.backend() != "jax")

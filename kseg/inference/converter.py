@@ -12,6 +12,7 @@ import keras
 
 import kseg.models  # noqa: F401 (registers what a saved model may hold)
 from kseg.inference.runtimes import FORMATS
+from kseg.keras_private import quick_initializers
 
 _KERAS_NAMES = {"saved_model": "tf_saved_model"}
 """Keras's own name of a format, where it differs."""
@@ -27,7 +28,8 @@ def main(model: str, out: str, name: str, shape: str, metadata: str) -> None:
         shape: batch, height and width, as JSON; null for any.
         metadata: JSON text.
     """
-    loaded = keras.models.load_model(model, compile=False)
+    with quick_initializers():
+        loaded = keras.models.load_model(model, compile=False)
     signature = [keras.InputSpec(shape=(*json.loads(shape), loaded.input_shape[-1]), dtype="uint8", name="image")]
     loaded.export(out, format=_KERAS_NAMES.get(name, name), input_signature=signature, verbose=False)
     FORMATS[name].describe(Path(out), metadata)

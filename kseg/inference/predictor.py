@@ -17,6 +17,7 @@ from kseg.data.transforms.resize import pad_or_crop, scale_image, scaled_size
 from kseg.errors import KsegError
 from kseg.inference.network import Network, TestTimeAugmentation, resize_linear
 from kseg.inference.tiling import Bands, Tiling
+from kseg.keras_private import quick_initializers
 from kseg.metadata import Metadata
 from kseg.models.fast_layers import FAST_LAYERS
 from kseg.task import Task
@@ -86,6 +87,7 @@ def _refuse_other_number(path: str | PathLike[str], metadata: Metadata, threshol
         )
 
 
+@quick_initializers()
 def open_model(path: str | PathLike[str]) -> tuple[keras.Model, Metadata]:
     """Return the model in a file, and what the file says about its use; no code in the file is run.
 

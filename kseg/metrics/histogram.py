@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from keras import KerasTensor, ops
 
+from kseg.backend import one_program
 from kseg.metrics import ratios
 
 BINS = 16384
@@ -85,6 +86,7 @@ def choose_window(histogram: KerasTensor) -> KerasTensor:
     return ops.where(ops.greater(tp[..., 0], 0), ops.clip(best - _WINDOW // 2, 0, BINS - _WINDOW), NO_WINDOW)
 
 
+@one_program
 def read_histogram(histogram: KerasTensor, window: KerasTensor | None = None) -> CurvePoint:
     """Return the best F1, its threshold and the gap.
 

@@ -170,22 +170,13 @@ class _PixelMetric(_CountingMetric):
         matrix = ops.reshape(self._as_tensor(), (self._classes, self._classes))
         return _one_against_all(matrix, ops.eye(self._classes), ops.sum)
 
-    def _mean(self, ratio: Callable[..., KerasTensor]) -> KerasTensor:
+    def _mean(self, ratio: Callable[..., KerasTensor], by_class: list[KerasTensor]) -> KerasTensor:
         """Return the mean of a score over the foreground classes that the masks contain; 0 if they contain none."""
-        return _mean_of_contained(*map(self._foreground, (ratio(*self._by_class()), self._contained())))
+        return _mean_of_contained(*map(self._foreground, (ratio(*by_class), _contained(by_class))))
 
-    def _of_classes(self, ratio: Callable[..., KerasTensor]) -> KerasTensor:
-        """Return the score of each class, `(C,)`; NaN for a class that no mask contains."""
-        return ops.where(self._contained(), ratio(*self._by_class()), float("nan"))
-
-    def _contained(self) -> KerasTensor:
-        """Return which classes the masks contain, bool `(C,)`."""
-        tp, _, fn, _ = self._by_class()
-        return ops.greater(tp + fn, 0.0)
-
-    def _accuracy(self) -> KerasTensor:
+    def _accuracy(self, by_class: list[KerasTensor]) -> KerasTensor:
         """Return the share of the pixels that are right; by sigmoid, of the pixels of all channels."""
-        tp, fp, fn, tn = self._by_class()
+        tp, fp, fn, tn = by_class
         if self._has_background:  # each pixel is in the counts of every class
             return ops.divide_no_nan(ops.sum(tp), (tp + fp + fn + tn)[0])
         return ratios.accuracy(*(ops.sum(total) for total in (tp, fp, fn, tn)))
@@ -196,6 +187,17 @@ def _one_against_all(matrix: Any, diagonal: Any, total: Callable[..., Any]) -> l
     tp, wrong = total(matrix * diagonal, axis=0), matrix * (1 - diagonal)
     fp, fn = total(wrong, axis=0), total(wrong, axis=1)
     return [tp, fp, fn, total(matrix) - tp - fp - fn]
+
+
+def _contained(by_class: list[KerasTensor]) -> KerasTensor:
+    """Return which classes the masks contain, bool `(C,)`, from tp, fp, fn, tn."""
+    tp, _, fn, _ = by_class
+    return ops.greater(tp + fn, 0.0)
+
+
+def _score_classes(ratio: Callable[..., KerasTensor], by_class: list[KerasTensor]) -> KerasTensor:
+    """Return the score of each class, `(C,)`; NaN for a class that no mask contains."""
+    return ops.where(_contained(by_class), ratio(*by_class), float("nan"))
 
 
 def _mean_of_contained(values: KerasTensor, contained: KerasTensor) -> KerasTensor:
@@ -251,24 +253,25 @@ class SegmentationMetrics(_PixelMetric):
         self.class_names = None if class_names is None else tuple(class_names)
 
     def result(self) -> dict[str, KerasTensor]:
+        by_class = self._by_class()
         results = {
-            "f1": self._mean(ratios.f1),
-            "iou": self._mean(ratios.iou),
-            "precision": self._mean(ratios.precision),
-            "recall": self._mean(ratios.recall),
-            "accuracy": self._accuracy(),
-            **self._of_each_class(),
+            "f1": self._mean(ratios.f1, by_class),
+            "iou": self._mean(ratios.iou, by_class),
+            "precision": self._mean(ratios.precision, by_class),
+            "recall": self._mean(ratios.recall, by_class),
+            "accuracy": self._accuracy(by_class),
+            **self._of_each_class(by_class),
         }
         return with_output(self.output_name, results)
 
-    def _of_each_class(self) -> dict[str, KerasTensor]:
+    def _of_each_class(self, by_class: list[KerasTensor]) -> dict[str, KerasTensor]:
         if self.class_names is None or self._classes == 1:
             return {}
         names = safe_names(self.class_names)[self._has_background :]
         return {
             f"{score}_{name}": value
             for score, ratio in (("f1", ratios.f1), ("iou", ratios.iou))
-            for name, value in zip(names, ops.unstack(self._foreground(self._of_classes(ratio))), strict=True)
+            for name, value in zip(names, ops.unstack(self._foreground(_score_classes(ratio, by_class))), strict=True)
         }
 
     def _begin(self, classes: int, activation: Activation) -> None:
@@ -314,12 +317,12 @@ class _PixelRatio(_PixelMetric):
         self.average = average
 
     def result(self) -> KerasTensor:
-        ratio = type(self).ratio
+        ratio, by_class = type(self).ratio, self._by_class()
         if self.average == "macro":
-            return self._mean(ratio)
+            return self._mean(ratio, by_class)
         if self.average == "micro":
-            return ratio(*(ops.sum(self._foreground(total)) for total in self._by_class()))
-        return self._of_classes(ratio)
+            return ratio(*(ops.sum(self._foreground(total)) for total in by_class))
+        return _score_classes(ratio, by_class)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "average": self.average}
@@ -398,10 +401,11 @@ class MeanIoU(_PixelMetric):
     default_name = "mean_class_iou"
 
     def result(self) -> KerasTensor:
-        tp, fp, fn, tn = self._by_class()
+        by_class = self._by_class()
         if self._classes == 1:  # background is foreground with both seen the other way round
-            tp, fp, fn, tn = (ops.concatenate(pair) for pair in ((tn, tp), (fn, fp), (fp, fn), (tp, tn)))
-        return _mean_of_contained(ratios.iou(tp, fp, fn, tn), ops.greater(tp + fn, 0.0))
+            tp, fp, fn, tn = by_class
+            by_class = [ops.concatenate(pair) for pair in ((tn, tp), (fn, fp), (fp, fn), (tp, tn))]
+        return _mean_of_contained(ratios.iou(*by_class), _contained(by_class))
 
 
 @keras.saving.register_keras_serializable("kseg")
@@ -455,7 +459,7 @@ class PixelAccuracy(_PixelMetric):
     default_name = "accuracy"
 
     def result(self) -> KerasTensor:
-        return self._accuracy()
+        return self._accuracy(self._by_class())
 
 
 class _ImageMean(_CountingMetric):

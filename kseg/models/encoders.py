@@ -11,6 +11,7 @@ import numpy as np
 from keras import KerasTensor, layers
 
 from kseg.errors import KsegError
+from kseg.keras_private import quick_initializers
 
 STRIDES = (2, 4, 8, 16, 32)
 """By how much the sides of the features are smaller than those of the image; ConvNeXt has none of stride 2."""
@@ -52,6 +53,7 @@ ENCODERS: dict[str, Encoder] = {
 """The encoders by their name."""
 
 
+@quick_initializers()
 def encode(
     images: KerasTensor, name: str, weights: str | Path | None = None, *, keep_statistics: bool | None = None
 ) -> list[tuple[int, KerasTensor]]:

@@ -13,11 +13,13 @@ import keras
 from kseg.config.train import ModelOptions, is_code
 from kseg.errors import KsegError
 from kseg.inference.predictor import open_model
+from kseg.keras_private import quick_initializers
 from kseg.task import Task
 
 _log = logging.getLogger("kseg")
 
 
+@quick_initializers()
 def make_own_model(channels: int, task: Task, options: ModelOptions, dtype: str) -> keras.Model:
     """Return the model that `options.model` names.
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from kseg.callbacks import TrainingState
+from kseg.keras_private import quick_initializers
 from kseg.runs.directory import RunDirectory
 
 
@@ -31,4 +32,5 @@ class TrainingResult:
     @cached_property
     def model(self) -> keras.Model:
         """The best model, or the last one if none was best, read from its file and compiled."""
-        return keras.models.load_model(self.run.best_or_last)
+        with quick_initializers():
+            return keras.models.load_model(self.run.best_or_last)

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 from keras import KerasTensor, layers
 
+from kseg.keras_private import quick_initializers
 from kseg.models.decoders.blocks import convolve, enlarge, reduce
 from kseg.models.encoders import encode
 from kseg.models.fast_layers import GroupNormalization
@@ -84,6 +85,7 @@ DECODERS = {"unet": unet_decoder, "fpn": fpn_decoder, "deeplabv3plus": deeplab_d
 """The decoders by their name."""
 
 
+@quick_initializers()
 def encoded(
     channels: int = 3,
     outputs: int = 1,

@@ -11,10 +11,12 @@ from typing import Any
 import keras
 from keras import KerasTensor, layers
 
+from kseg.keras_private import quick_initializers
 from kseg.models.decoders.blocks import convolve
 from kseg.models.fast_layers import MaxPooling2D
 
 
+@quick_initializers()
 def unet(
     channels: int = 3,
     filters: int = 16,
