@@ -11,17 +11,16 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops
 
-from kseg.metrics.counts import ExactSums, count_values, leave_out, with_output
+from kseg.metrics.counts import ExactSums, leave_out, with_output
 from kseg.metrics.histogram import (
     BINS,
     FINE_BINS,
     NO_WINDOW,
-    choose_window,
+    count_batch,
     fold,
-    places,
     read_histogram,
 )
-from kseg.targets import Activation, find_activation, foreground_view, logit, not_ignored
+from kseg.targets import Activation, find_activation, foreground_view, logit
 from kseg.task import safe_names
 
 _ALL_BINS = BINS + FINE_BINS
@@ -89,27 +88,9 @@ class ThresholdCurve(keras.metrics.Metric):
             self._check_labels(y_true, y_pred)
             masks = ops.concatenate([masks, y_true], axis=-1)
             logits = ops.concatenate([logits, y_pred if self.from_logits else logit(y_pred)], axis=-1)
-        window = ops.convert_to_tensor(self._window)
-        missing = ops.equal(window, NO_WINDOW)
-        window = ops.cond(
-            ops.any(missing), lambda: ops.where(missing, self._choose_window(masks, logits), window), lambda: window
-        )
+        histogram, window = count_batch(masks, logits, ops.convert_to_tensor(self._window))
         self._window.assign(window)
-        self._sums.add(ops.reshape(self._count(masks, logits, window, _ALL_BINS), (1, -1)))
-
-    def _choose_window(self, masks: KerasTensor, logits: KerasTensor) -> KerasTensor:
-        """Return a window for each curve, int32 `(curves,)`, from a batch."""
-        none = ops.full((self._curves,), NO_WINDOW, dtype="int32")
-        return choose_window(self._count(masks, logits, none, BINS))
-
-    def _count(self, masks: KerasTensor, logits: KerasTensor, window: KerasTensor, bins: int) -> KerasTensor:
-        """Return the pixels in each bin, background and foreground, int32 `(curves, 2, bins)`."""
-        kind = 2 * ops.arange(self._curves, dtype="int32") + ops.cast(ops.greater(masks, 0.5), "int32")
-        place = places(logits, window) + bins * kind
-        # Pixels to leave out go to one more bin, which is dropped.
-        number = self._curves * 2 * bins
-        counts = count_values(ops.reshape(ops.where(not_ignored(masks), place, number), (-1,)), number + 1)
-        return ops.reshape(counts[:-1], (self._curves, 2, bins))
+        self._sums.add(ops.reshape(histogram, (1, -1)))
 
     def _check_labels(self, y_true: KerasTensor, y_pred: KerasTensor) -> None:
         activation, channels = find_activation(y_true, y_pred, self.activation), y_pred.shape[-1]

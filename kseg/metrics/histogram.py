@@ -12,6 +12,8 @@ from keras import KerasTensor, ops
 
 from kseg.backend import one_program
 from kseg.metrics import ratios
+from kseg.metrics.counts import count_values
+from kseg.targets import not_ignored
 
 BINS = 16384
 _WINDOW, _PARTS = 8, 1024
@@ -41,6 +43,41 @@ class CurvePoint(NamedTuple):
     """Threshold with the best F1, a probability above 0 and below 1; ties go to the one nearest 0.5."""
     gap: KerasTensor
     """Mean foreground logit minus mean background logit, in standard deviations; 0 if one of them has no pixel."""
+
+
+@one_program
+def count_batch(masks: KerasTensor, logits: KerasTensor, window: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
+    """Return the pixels of a batch in each bin, int32 `(C, 2, BINS + FINE_BINS)`, background and foreground, and the
+    window of each channel, int32 `(C,)`: chosen from this batch where there was none.
+
+    Args:
+        masks: float32 `(…, C)`; above 0.5 is foreground, 255 is left out.
+        logits: float32 `(…, C)`.
+        window: the window of each channel, int32 `(C,)`; see `places`.
+
+    >>> histogram, window = count_batch(np.float32([[1], [0], [255]]), np.float32([[2], [-2], [2]]), np.int32([-8]))
+    >>> np.asarray(histogram).sum(-1).tolist()
+    [[1, 1]]
+    """
+    missing = ops.equal(window, NO_WINDOW)
+    none = ops.full_like(window, NO_WINDOW)
+    window = ops.cond(
+        ops.any(missing),
+        lambda: ops.where(missing, choose_window(_count(masks, logits, none, BINS)), window),
+        lambda: window,
+    )
+    return _count(masks, logits, window, BINS + FINE_BINS), window
+
+
+def _count(masks: KerasTensor, logits: KerasTensor, window: KerasTensor, bins: int) -> KerasTensor:
+    """Return the pixels in each of so many bins, int32 `(C, 2, bins)`."""
+    channels = masks.shape[-1]
+    kind = 2 * ops.arange(channels, dtype="int32") + ops.cast(ops.greater(masks, 0.5), "int32")
+    place = places(logits, window) + bins * kind
+    # Pixels to leave out go to one more bin, which is dropped.
+    number = channels * 2 * bins
+    counts = count_values(ops.reshape(ops.where(not_ignored(masks), place, number), (-1,)), number + 1)
+    return ops.reshape(counts[:-1], (channels, 2, bins))
 
 
 def places(logits: KerasTensor, window: KerasTensor) -> KerasTensor:

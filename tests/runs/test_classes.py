@@ -38,8 +38,9 @@ def folder(tmp_path_factory):
 
 
 def settings(folder, run, **others):
-    small = {"image_size": 32, "filters": 8, "batch_size": 4, "epochs": 2, "class_names": NAMES, "augment": "none"}
-    return TrainConfig(**small | {"dataset": str(folder), "run_dir": run} | others)
+    small = {"image_size": 32, "batch_size": 4, "epochs": 2, "class_names": NAMES, "augment": "none"}
+    network = {"model": "tests.runs.test_optimizers:own_model"}  # which is compiled at once
+    return TrainConfig(**small | network | {"dataset": str(folder), "run_dir": run} | others)
 
 
 @pytest.mark.slow
@@ -89,7 +90,8 @@ def test_the_output_bias_is_the_share_of_each_class(folder, tmp_path):
     shares = np.bincount(
         np.concatenate([np.asarray(Image.open(path)).ravel() for path in (folder / "masks").iterdir()]), minlength=4
     ) / (16 * 32 * 32)
-    result = train(settings(folder, tmp_path / "run", output_bias="prior", epochs=1, lr=1e-12))
+    unet = {"model": "unet", "filters": 8}
+    result = train(settings(folder, tmp_path / "run", output_bias="prior", epochs=1, lr=1e-12, **unet))
     model = keras.models.load_model(result.run.last, compile=False)
     probabilities = to_numpy(keras.ops.softmax(model.get_layer("logits").bias))
     np.testing.assert_allclose(probabilities, shares, atol=0.02)  # of the training images, and not of all

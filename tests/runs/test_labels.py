@@ -44,8 +44,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def result(folder, tmp_path_factory):
     config = TrainConfig(
-        dataset=str(folder), run_dir=tmp_path_factory.mktemp("runs") / "run", image_size=32, filters=8,
-        batch_size=4, epochs=50, lr=0.01, augment="none",
+        dataset=str(folder), run_dir=tmp_path_factory.mktemp("runs") / "run", image_size=32,
+        model="tests.runs.test_optimizers:own_model", batch_size=4, epochs=50, lr=0.03, augment="none",
     )  # fmt: skip
     return train(config)
 

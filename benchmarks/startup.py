@@ -1,0 +1,83 @@
+"""Time of a short run without compiled programs and with them, and of making the U-Net for the first time.
+
+    python benchmarks/startup.py                # about four minutes on two cores
+    KERAS_BACKEND=torch python benchmarks/startup.py
+
+A run is the command on 8 built-in images for one epoch, from the start of its process to its end: cold, with an empty
+folder of compiled programs, and warm, with those that the cold run left. The U-Net is made in a process that has
+imported kseg, without compiled programs: by kseg, which draws the random weights in few shapes, and as Keras draws
+them. All take turns; a ratio compares two of the same turn. Smallest and largest are in brackets.
+"""
+
+import kseg  # isort: skip  (before keras: makes JAX the default)
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import keras
+import tyro
+
+RUN = ["--dev-mode", "--dev-samples", "8", "--epochs", "1"]
+MAKE = """
+import time, keras, kseg
+kseg.data.quiet_tensorflow()
+keras.ops.zeros(1) + 1  # the backend is ready
+start = time.perf_counter()
+kseg.models.unet{way}()
+print(time.perf_counter() - start)
+"""
+WAYS = {"by kseg": "", "as Keras draws": ".__wrapped__"}  # what the decorator covers
+
+
+def main(rounds: int = 3) -> None:
+    """Print seconds and ratios, with their spread.
+
+    Args:
+        rounds: Turns measured.
+    """
+    kseg.data.quiet_tensorflow()
+    runs: dict[str, list[float]] = {"cold": [], "warm": []}
+    made: dict[str, list[float]] = {way: [] for way in WAYS}
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as folder:
+            for kind in runs:
+                runs[kind].append(_run(folder))
+        for way, name in WAYS.items():
+            with tempfile.TemporaryDirectory() as folder:
+                made[way].append(float(_process(["-c", MAKE.format(way=name)], folder)))
+    print(f"{keras.config.backend()}, {rounds} turns")
+    _report("a run of 8 images and one epoch", runs, "warm", "cold")
+    _report("the U-Net of 16 filters", made, "by kseg", "as Keras draws")
+
+
+def _run(compiled: str) -> float:
+    """Return the seconds of a run, with this folder for compiled programs."""
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        _process(["-m", "kseg.train", *RUN, "--run-dir", f"{folder}/run"], compiled)
+        return time.perf_counter() - start
+
+
+def _process(arguments: list[str], compiled: str) -> str:
+    """Run Python, with this folder for compiled programs, and return what it prints."""
+    cache = {"JAX_COMPILATION_CACHE_DIR": compiled, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    environment = os.environ | cache | {"KERAS_BACKEND": keras.config.backend()}
+    done = subprocess.run(
+        [sys.executable, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
+    )
+    return done.stdout.decode()
+
+
+def _report(what: str, seconds: dict[str, list[float]], over: str, under: str) -> None:
+    for name, values in seconds.items():
+        print(f"  {what}, {name}: {statistics.median(values):.1f} s ({min(values):.1f} to {max(values):.1f})")
+    ratios = sorted(ours / theirs for ours, theirs in zip(seconds[over], seconds[under], strict=True))
+    print(f"  {over} / {under} = {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
