@@ -74,26 +74,29 @@ def keep_compiled_programs() -> Iterator[None]:
             jax.config.update(name, value)
 
 
-def one_program(function: _Function) -> _Function:
-    """Return the function, on JAX compiled as a whole where it is called outside of a compiled step.
+def one_program(*static: str) -> Callable[[_Function], _Function]:
+    """Return a decorator that has JAX compile a function as a whole, also outside of a compiled step.
 
     There JAX compiles a program for every operation, and a short run spends seconds on dozens of them.
 
     Args:
-        function: takes arrays, or None, and returns arrays.
+        static: which arguments are no arrays; for each of their values there is another program.
     """
 
-    @functools.cache
-    def compiled() -> Callable[..., object]:
-        import keras
+    def decorate(function: _Function) -> _Function:
+        @functools.cache
+        def compiled() -> Callable[..., object]:
+            import keras
 
-        if keras.config.backend() != "jax":
-            return function
-        import jax
+            if keras.config.backend() != "jax":
+                return function
+            import jax
 
-        return jax.jit(function)
+            return jax.jit(function, static_argnames=static)
 
-    return functools.wraps(function)(lambda *arrays: compiled()(*arrays))  # type: ignore[return-value]
+        return functools.wraps(function)(lambda *given, **named: compiled()(*given, **named))  # type: ignore[return-value]
+
+    return decorate
 
 
 _LEAST_SECONDS = "jax_persistent_cache_min_compile_time_secs"

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops
 
+from kseg.backend import one_program
 from kseg.targets import (
     Activation,
     align,
@@ -112,6 +113,7 @@ def prediction_threshold(threshold: float, from_logits: bool) -> float:
     return math.log(threshold / (1 - threshold)) if from_logits else threshold
 
 
+@one_program("above", "activation")
 def confusion_counts(
     y_true: KerasTensor, y_pred: KerasTensor, above: float, activation: Activation = "sigmoid"
 ) -> KerasTensor:
@@ -145,6 +147,7 @@ def confusion_counts(
     return ops.stack([tp, positives - tp, foregrounds - tp, pixels - foregrounds - positives + tp], axis=-1)
 
 
+@one_program()
 def confusion_matrices(y_true: KerasTensor, y_pred: KerasTensor) -> KerasTensor:
     """Return how many pixels of each class were predicted as each, int32 `(B, C, C)`: rows of the masks.
 

@@ -45,7 +45,7 @@ class CurvePoint(NamedTuple):
     """Mean foreground logit minus mean background logit, in standard deviations; 0 if one of them has no pixel."""
 
 
-@one_program
+@one_program()
 def count_batch(masks: KerasTensor, logits: KerasTensor, window: KerasTensor) -> tuple[KerasTensor, KerasTensor]:
     """Return the pixels of a batch in each bin, int32 `(C, 2, BINS + FINE_BINS)`, background and foreground, and the
     window of each channel, int32 `(C,)`: chosen from this batch where there was none.
@@ -123,7 +123,7 @@ def choose_window(histogram: KerasTensor) -> KerasTensor:
     return ops.where(ops.greater(tp[..., 0], 0), ops.clip(best - _WINDOW // 2, 0, BINS - _WINDOW), NO_WINDOW)
 
 
-@one_program
+@one_program()
 def read_histogram(histogram: KerasTensor, window: KerasTensor | None = None) -> CurvePoint:
     """Return the best F1, its threshold and the gap.
 

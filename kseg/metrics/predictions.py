@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import KerasTensor, ops
 
+from kseg.backend import one_program
 from kseg.metrics.counts import ExactSums, count, leave_out, prediction_threshold, with_output
 from kseg.targets import Activation, find_activation, foreground_view, logit, not_ignored
 
@@ -112,26 +113,7 @@ class PredictionMonitor(keras.metrics.Metric):
         if y_pred.shape[-1] != 1:
             y_true, y_pred = foreground_view(y_true, y_pred, from_logits, self.activation)
             from_logits, above = True, prediction_threshold(self.threshold, from_logits=True)
-        valid = not_ignored(y_true)
-        finite = ops.logical_and(valid, ops.isfinite(y_pred))
-        probability = ops.sigmoid(y_pred) if from_logits else y_pred
-        total = ops.sum(ops.where(finite, probability, 0.0), axis=tuple(range(1, len(y_pred.shape))))
-        whole = ops.floor(total)
-        pixels = count(valid)
-        foreground = ops.logical_and(valid, ops.greater(y_true, 0.5))
-        predicted = ops.logical_and(finite, ops.greater(y_pred, above))
-        counts = [
-            pixels,
-            count(foreground),
-            count(predicted),
-            count(ops.logical_and(foreground, predicted)),
-            pixels - count(finite),
-            ops.cast(whole, "int32"),
-            ops.cast(ops.round((total - whole) * _FRACTION), "int32"),
-            ops.cast(ops.greater(pixels, 0), "int32"),
-            _is_constant(y_pred if from_logits else logit(y_pred), valid),
-        ]
-        counts = ops.stack(counts, axis=-1)
+        counts = _count_predictions(y_true, y_pred, from_logits, above)
         self._sums.add(counts)
         _note_first(self._bad_prediction, ops.greater(ops.sum(counts[:, _NOT_FINITE]), 0), self._steps.value)
 
@@ -174,6 +156,31 @@ class PredictionMonitor(keras.metrics.Metric):
     def get_config(self) -> dict[str, Any]:
         own = {"threshold": self.threshold, "from_logits": self.from_logits, "output_name": self.output_name}
         return {**super().get_config(), **own, "activation": self.activation}
+
+
+@one_program("from_logits", "above")
+def _count_predictions(y_true: KerasTensor, y_pred: KerasTensor, from_logits: bool, above: float) -> KerasTensor:
+    """Return what `PredictionCounts` counts of each image, int32 `(B, 9)`, from aligned masks and predictions."""
+    valid = not_ignored(y_true)
+    finite = ops.logical_and(valid, ops.isfinite(y_pred))
+    probability = ops.sigmoid(y_pred) if from_logits else y_pred
+    total = ops.sum(ops.where(finite, probability, 0.0), axis=tuple(range(1, len(y_pred.shape))))
+    whole = ops.floor(total)
+    pixels = count(valid)
+    foreground = ops.logical_and(valid, ops.greater(y_true, 0.5))
+    predicted = ops.logical_and(finite, ops.greater(y_pred, above))
+    counts = [
+        pixels,
+        count(foreground),
+        count(predicted),
+        count(ops.logical_and(foreground, predicted)),
+        pixels - count(finite),
+        ops.cast(whole, "int32"),
+        ops.cast(ops.round((total - whole) * _FRACTION), "int32"),
+        ops.cast(ops.greater(pixels, 0), "int32"),
+        _is_constant(y_pred if from_logits else logit(y_pred), valid),
+    ]
+    return ops.stack(counts, axis=-1)
 
 
 def _note_first(first: keras.Variable, bad: KerasTensor, step: KerasTensor) -> None:
