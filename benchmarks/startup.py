@@ -5,8 +5,8 @@
 
 A run is the command on 8 built-in images for one epoch, from the start of its process to its end: cold, with an empty
 folder of compiled programs, and warm, with those that the cold run left. The U-Net is made in a process that has
-imported kseg, without compiled programs: by kseg, which draws the random weights in few shapes, and as Keras draws
-them. All take turns; a ratio compares two of the same turn. Smallest and largest are in brackets.
+imported kseg, without compiled programs: by kseg, which on JAX draws the random weights in few shapes, and as Keras
+draws them. All take turns; a ratio compares two of the same turn. Smallest and largest are in brackets.
 """
 
 import kseg  # isort: skip  (before keras: makes JAX the default)
