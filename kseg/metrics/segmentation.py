@@ -18,6 +18,7 @@ import keras
 import numpy as np
 from keras import KerasTensor, ops
 
+from kseg.backend import one_program
 from kseg.metrics import ratios
 from kseg.metrics.counts import (
     ExactSums,
@@ -170,10 +171,6 @@ class _PixelMetric(_CountingMetric):
         matrix = ops.reshape(self._as_tensor(), (self._classes, self._classes))
         return _one_against_all(matrix, ops.eye(self._classes), ops.sum)
 
-    def _mean(self, ratio: Callable[..., KerasTensor], by_class: list[KerasTensor]) -> KerasTensor:
-        """Return the mean of a score over the foreground classes that the masks contain; 0 if they contain none."""
-        return _mean_of_contained(*map(self._foreground, (ratio(*by_class), _contained(by_class))))
-
     def _accuracy(self, by_class: list[KerasTensor]) -> KerasTensor:
         """Return the share of the pixels that are right; by sigmoid, of the pixels of all channels."""
         tp, fp, fn, tn = by_class
@@ -189,7 +186,7 @@ def _one_against_all(matrix: Any, diagonal: Any, total: Callable[..., Any]) -> l
     return [tp, fp, fn, total(matrix) - tp - fp - fn]
 
 
-def _contained(by_class: list[KerasTensor]) -> KerasTensor:
+def _contained(by_class: Sequence[KerasTensor]) -> KerasTensor:
     """Return which classes the masks contain, bool `(C,)`, from tp, fp, fn, tn."""
     tp, _, fn, _ = by_class
     return ops.greater(tp + fn, 0.0)
@@ -198,6 +195,20 @@ def _contained(by_class: list[KerasTensor]) -> KerasTensor:
 def _score_classes(ratio: Callable[..., KerasTensor], by_class: list[KerasTensor]) -> KerasTensor:
     """Return the score of each class, `(C,)`; NaN for a class that no mask contains."""
     return ops.where(_contained(by_class), ratio(*by_class), float("nan"))
+
+
+_SCORES = {"f1": ratios.f1, "iou": ratios.iou, "precision": ratios.precision, "recall": ratios.recall}
+
+
+@one_program()
+def _mean_scores(*foreground: KerasTensor) -> list[KerasTensor]:
+    """Return the mean of each score over the classes that the masks contain; 0 if they contain none.
+
+    Args:
+        foreground: tp, fp, fn, tn of the foreground classes, each float32 `(C,)`.
+    """
+    contained = _contained(foreground)
+    return [_mean_of_contained(ratio(*foreground), contained) for ratio in _SCORES.values()]
 
 
 def _mean_of_contained(values: KerasTensor, contained: KerasTensor) -> KerasTensor:
@@ -254,14 +265,8 @@ class SegmentationMetrics(_PixelMetric):
 
     def result(self) -> dict[str, KerasTensor]:
         by_class = self._by_class()
-        results = {
-            "f1": self._mean(ratios.f1, by_class),
-            "iou": self._mean(ratios.iou, by_class),
-            "precision": self._mean(ratios.precision, by_class),
-            "recall": self._mean(ratios.recall, by_class),
-            "accuracy": self._accuracy(by_class),
-            **self._of_each_class(by_class),
-        }
+        means = dict(zip(_SCORES, _mean_scores(*map(self._foreground, by_class)), strict=True))
+        results = {**means, "accuracy": self._accuracy(by_class), **self._of_each_class(by_class)}
         return with_output(self.output_name, results)
 
     def _of_each_class(self, by_class: list[KerasTensor]) -> dict[str, KerasTensor]:
@@ -319,7 +324,8 @@ class _PixelRatio(_PixelMetric):
     def result(self) -> KerasTensor:
         ratio, by_class = type(self).ratio, self._by_class()
         if self.average == "macro":
-            return self._mean(ratio, by_class)
+            foreground = [self._foreground(total) for total in by_class]
+            return _mean_of_contained(ratio(*foreground), _contained(foreground))
         if self.average == "micro":
             return ratio(*(ops.sum(self._foreground(total)) for total in by_class))
         return _score_classes(ratio, by_class)
