@@ -223,7 +223,7 @@ def save_as_keras_layer(layer: type[_Layer]) -> type[_Layer]:
     return layer
 
 
-_FEWEST_DRAWN, _STEP = 4096, 16
+_LENGTHS = 2**12, 2**16, 2**20
 
 
 @contextlib.contextmanager
@@ -232,7 +232,7 @@ def quick_initializers() -> Iterator[None]:
 
     JAX compiles a program for each shape, which takes a second or so for the four axes of a kernel and a third of that
     for one axis; a U-Net has eleven shapes, an encoder a hundred. Its numbers depend on their place in the array alone,
-    so that a longer one begins with those of a shorter one.
+    so that a longer one begins with those of a shorter one. Above the largest length its multiples are drawn.
 
     Public way tried: an initializer of kseg's own would be in every saved file, which then opens only where kseg is
     imported.
@@ -245,9 +245,9 @@ def quick_initializers() -> Iterator[None]:
 
     def flat(draw: Callable[..., Any]) -> Callable[..., Any]:
         def draw_flat(shape: tuple[int, ...], *arguments: Any, **named: Any) -> Any:
-            number, length = math.prod(shape), _FEWEST_DRAWN
-            while length < number:
-                length *= _STEP
+            number = math.prod(shape)
+            length = next((length for length in _LENGTHS if length >= number), _LENGTHS[-1])
+            length *= math.ceil(number / length)
             with jax.ensure_compile_time_eval():
                 drawn = np.asarray(draw((length,), *arguments, **named))
             return jax.numpy.asarray(drawn[:number].reshape(shape))
