@@ -4,12 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from kseg import IGNORE
 from kseg.data.files.bands import to_rgb
+from kseg.reports.grid import save_grid
 from kseg.reports.predictions import FALSE_ALARM, HIT, IGNORED, MISSED
 from kseg.task import Task
 
@@ -82,9 +80,11 @@ def save_class_predictions(
         right, found, valid = task.layers(mask), task.layers(prediction), task.judged(mask)
         flat = np.where(valid.any(-1), flatten(right), IGNORE), flatten(found)
         shown |= {*np.unique(flat).tolist()} - {IGNORE}
-        rows.append((to_rgb(image), palette[flat[0]], palette[flat[1]], *judge(image, right, found, valid)))
+        verdict, score = judge(image, right, found, valid)
+        rows.append(((to_rgb(image), palette[flat[0]], palette[flat[1]], verdict), score))
     titles = ("background", *names)
-    _draw_rows(path, rows, [_patch(palette[index], titles[index]) for index in sorted(shown)])
+    classes = {titles[index]: palette[index].tolist() for index in sorted(shown)}
+    save_grid(path, ("image", "mask", "prediction", "verdict"), rows, _VERDICTS, classes)
 
 
 def flatten(layers: np.ndarray) -> np.ndarray:
@@ -97,30 +97,6 @@ def flatten(layers: np.ndarray) -> np.ndarray:
     for index in np.argsort(-layers.sum((0, 1)), kind="stable").tolist():
         flat[layers[..., index]] = index + 1
     return flat
-
-
-def _draw_rows(
-    path: Path, rows: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, str]], classes: list[Patch]
-) -> None:
-    """Draw rows of image, mask, prediction and verdict, with a score under it; above them the classes."""
-    figure = Figure(figsize=(8, 2 * len(rows) + 1.2), layout="compressed")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(len(rows), 4, squeeze=False)
-    for axes, title in zip(grid[0], ("image", "mask", "prediction", "verdict"), strict=True):
-        axes.set_title(title, fontsize=10)
-    for places, (*pictures, score) in zip(grid, rows, strict=True):
-        for axes, picture in zip(places, pictures, strict=True):
-            axes.imshow(picture)
-            axes.set(xticks=[], yticks=[])
-        places[3].set_xlabel(score, fontsize=9)
-    verdicts = [_patch(np.array(colour), name) for name, colour in _VERDICTS.items()]
-    figure.legend(handles=classes, loc="outside upper center", ncols=6, fontsize=8, frameon=False)
-    figure.legend(handles=verdicts, loc="outside lower center", ncols=5, fontsize=9, frameon=False)
-    figure.savefig(path, dpi=80)
-
-
-def _patch(colour: np.ndarray, label: str) -> Patch:
-    return Patch(facecolor=tuple(colour / 255), edgecolor="grey", linewidth=0.5, label=label)
 
 
 def judge(image: np.ndarray, right: np.ndarray, found: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, str]:

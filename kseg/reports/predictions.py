@@ -3,12 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib import colormaps
 
 from kseg import IGNORE
 from kseg.data.files.bands import to_rgb
+from kseg.reports.grid import save_grid
 
 # Colours that colour-blind people can tell apart (Okabe and Ito).
 HIT, FALSE_ALARM, MISSED, IGNORED = (0, 158, 115), (230, 97, 0), (86, 180, 233), (128, 128, 128)
@@ -32,23 +31,13 @@ def save_predictions(
         probabilities: float `(N, H, W, 1)` in [0, 1].
         threshold: a pixel is predicted foreground if its probability is higher.
     """
-    figure = Figure(figsize=(8, 2 * len(images) + 0.6), layout="compressed")
-    FigureCanvasAgg(figure)
-    grid = figure.subplots(len(images), 4, squeeze=False)
-    for axes, title in zip(grid[0], ("image", "mask", "probability", "verdict"), strict=True):
-        axes.set_title(title, fontsize=10)
-    for row, image, mask, probability in zip(grid, images, masks[..., 0], probabilities[..., 0], strict=True):
-        row[0].imshow(to_rgb(image))
-        row[1].imshow(np.where(mask == IGNORE, 0.5, mask), cmap="gray", vmin=0, vmax=1)
-        row[2].imshow(probability, cmap="magma", vmin=0, vmax=1)
+    rows = []
+    for image, mask, probability in zip(images, masks[..., 0], probabilities[..., 0], strict=True):
+        grey = np.where(mask == IGNORE, IGNORED[0], 255 * (mask == 1)).astype(np.uint8)
+        bright = colormaps["magma"](probability, bytes=True)[..., :3]
         verdict, score = _verdict(image, mask, probability > threshold)
-        row[3].imshow(verdict)
-        row[3].set_xlabel(score, fontsize=9)
-        for axes in row:
-            axes.set(xticks=[], yticks=[])
-    patches = [Patch(color=(r / 255, g / 255, b / 255), label=name) for name, (r, g, b) in _LEGEND.items()]
-    figure.legend(handles=patches, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
-    figure.savefig(path, dpi=80)
+        rows.append(((to_rgb(image), np.repeat(grey[..., None], 3, axis=-1), bright, verdict), score))
+    save_grid(path, ("image", "mask", "probability", "verdict"), rows, _LEGEND)
 
 
 def _verdict(image: np.ndarray, mask: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, str]:
