@@ -228,11 +228,11 @@ _LENGTHS = 2**12, 2**16, 2**20
 
 @contextlib.contextmanager
 def quick_initializers() -> Iterator[None]:
-    """Have random initializers on JAX draw the same numbers as ever, in a few lengths and without other axes.
+    """Have random initializers on JAX draw one row of numbers, which is then cut and shaped. The numbers stay the same.
 
-    JAX compiles a program for each shape, which takes a second or so for the four axes of a kernel and a third of that
-    for one axis; a U-Net has eleven shapes, an encoder a hundred. Its numbers depend on their place in the array alone,
-    so that a longer one begins with those of a shorter one. Above the largest length its multiples are drawn.
+    JAX compiles a program for each shape: a second or so for the four axes of a kernel, a third of that for a row. A
+    U-Net has eleven shapes, an encoder a hundred; the rows have three lengths, and multiples of the largest. A number
+    depends on its place in the row alone, so a long row begins with the numbers of a short one.
 
     Public way tried: an initializer of kseg's own would be in every saved file, which then opens only where kseg is
     imported.

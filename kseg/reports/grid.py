@@ -41,7 +41,7 @@ def save_grid(
     """
     rows = [([_shrink(picture) for picture in pictures], said) for pictures, said in rows]
     height, width = rows[0][0][0].shape[:2]
-    inch = min(_LARGEST[0] / width, _LARGEST[1] / height)  # per pixel
+    inch = min(_LARGEST[0] / width, _LARGEST[1] / height)  # the side of a pixel
     gap, caption = round(_GAP / inch), round(_CAPTION / inch)
     cell = max(width, round(_NARROWEST / inch))
     sides = len(rows) * (height + caption), len(titles) * (cell + gap) - gap
