@@ -60,6 +60,6 @@ docs: .venv/test
 .venv-lowest/test: pyproject.toml
 	echo "== Installing kseg with each package at its lower bound, into .venv-lowest"
 	$(PYTHON) -m venv .venv-lowest
-	.venv-lowest/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"], sep="\n")' | sed 's/>=/==/' > .venv-lowest/lowest.txt
+	.venv-lowest/bin/python -c 'import tomllib; p = tomllib.load(open("pyproject.toml", "rb"))["project"]; print(*p["dependencies"], *p["optional-dependencies"]["tfds"], sep="\n")' | sed 's/>=/==/' > .venv-lowest/lowest.txt
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --constraint .venv-lowest/lowest.txt --editable '.[test]'
 	touch $@

@@ -2,7 +2,6 @@
 
 import contextlib
 import multiprocessing
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ import numpy as np
 from kseg.audit.entries import Entry, find_entries
 from kseg.audit.inspection import InspectedFile, InspectedPair, Reader, inspect_entry
 from kseg.audit.statistics import foreground_of, measure_image, measure_mask
-from kseg.data.bridge import call_python, explain_read_errors
 from kseg.data.files.images import find_bit_depth, find_channels
 from kseg.data.files.masks import MaskAnnotation, class_colours
 from kseg.data.sources.base import Source
@@ -22,6 +20,7 @@ from kseg.data.sources.file_source import check_colours
 from kseg.data.sources.huggingface import is_huggingface
 from kseg.data.sources.open import open_sources, refuse_splits
 from kseg.data.sources.tfds import is_prepared
+from kseg.data.threads import available_cores, map_in_threads
 from kseg.errors import KsegError
 from kseg.reports.outlines import draw_outline
 
@@ -77,7 +76,7 @@ def open_set(dataset: str, *, workers: int | None, **opening: Any) -> Iterator[A
     if not is_folder(dataset):
         yield SourceSet(dataset, open_sources(dataset, **opening))
         return
-    refuse_splits(dataset, opening.get("train_split"), opening.get("val_split"))
+    refuse_splits(f"the folder {dataset}", opening.get("train_split"), opening.get("val_split"))
     colours, bit_depth = opening.get("colours", "auto"), opening.get("bit_depth", "auto")
     entries, layout = find_entries(Path(dataset), multilabel=opening.get("multilabel", False))
     classes = layout.classes if layout else {}
@@ -103,20 +102,9 @@ def _as_file(mask: Path | MaskAnnotation) -> str | MaskAnnotation:
 
 
 def is_folder(dataset: str) -> bool:
-    """Return whether it is a folder of files; a bare name that TFDS or kseg knows is that data set, as in training."""
+    """Return whether it is a folder of files; a folder comes before a data set of that name, as in training."""
     path = Path(dataset)
-    if not path.is_dir() or is_prepared(path) or is_huggingface(path):
-        return False
-    if os.sep in dataset or dataset.startswith("."):
-        return True
-    from kseg.data.sources.tfds import is_tfds
-
-    return not is_tfds(dataset)
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return path.is_dir() and not is_prepared(path) and not is_huggingface(path)
 
 
 @dataclass(frozen=True)
@@ -201,16 +189,8 @@ class SourceSet:
 
 
 def _decode(source: Source, indices: set[int]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    import tensorflow as tf
-
-    keep = tf.constant(sorted(indices), tf.int64)
-    examples = source.examples().filter(lambda index, *content: tf.reduce_any(keep == index))
-    types = (tf.uint8, tf.uint16)
-    decoded = examples.map(
-        lambda *example: (example[0], *call_python(source.read, types, *example)), num_parallel_calls=tf.data.AUTOTUNE
-    )
-    with explain_read_errors(source.name):
-        yield from decoded.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+    chosen = (example for example in source.examples() if example[0] in indices)
+    return map_in_threads(lambda index, *content: (index, *source.read(index, *content)), chosen)
 
 
 def _map_here(function: Callable, *items: Sequence, chunksize: int = 1) -> Iterator:

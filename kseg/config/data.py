@@ -21,7 +21,10 @@ class SourceOptions(Settings):
         "built-in shapes, shapes/rare or shapes/classes; a TFDS name; or the .py file of a TFDS builder, which is run.",
     )
     data_dir: Path | None = Field(
-        None, json_schema_extra=PLACE, description="Where TFDS keeps its data sets; None: ~/tensorflow_datasets."
+        None,
+        json_schema_extra=PLACE,
+        description="Where TFDS keeps its data sets, and kseg the built-in shapes; None: ~/tensorflow_datasets "
+        "and ~/.cache/kseg.",
     )
     train_split: str | None = Field(
         None,

@@ -5,11 +5,12 @@
     batches = training_batches(train, foreground, image_size=(128, 128), batch_size=8, seed=0)
     model.fit(batches.dataset, steps_per_epoch=batches.steps, epochs=10)
 
-TensorFlow is imported when a function here is called, and keras never.
+TensorFlow is imported where a data set of TFDS is read or written, and Keras where `Batches.dataset` is asked for.
 """
 
 import contextlib
 import os
+import sys
 
 from kseg.data.classes import Classes
 from kseg.data.labels import Foreground, find_foreground
@@ -46,8 +47,9 @@ def quiet_tensorflow() -> None:
 
 
 def keep_tensorflow_off_gpu() -> None:
-    """Keep TensorFlow, which only reads data, off the GPU, unless it uses the GPU already."""
-    import tensorflow as tf
-
+    """Keep TensorFlow, if it is imported, off the GPU, unless it uses the GPU already: it only reads data here."""
+    tf = sys.modules.get("tensorflow")
+    if tf is None:
+        return
     with contextlib.suppress(RuntimeError):
         tf.config.set_visible_devices([], "GPU")

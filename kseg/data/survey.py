@@ -7,9 +7,9 @@ from itertools import islice
 import numpy as np
 
 from kseg import IGNORE
-from kseg.data.bridge import call_python, explain_read_errors
 from kseg.data.quality import find_two_ways_of_writing, foreground_share
 from kseg.data.sources.base import Source
+from kseg.data.threads import map_in_threads
 from kseg.errors import KsegError
 
 _MASKS_TO_READ = 1000
@@ -71,13 +71,7 @@ def stored_masks(source: Source) -> Iterator[np.ndarray]:
     Raises:
         KsegError: a mask cannot be read.
     """
-    import tensorflow as tf
-
-    masks = source.examples().map(
-        lambda *example: call_python(source.read_mask, tf.uint16, *example), num_parallel_calls=tf.data.AUTOTUNE
-    )
-    with explain_read_errors(source.name):
-        yield from masks.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+    return map_in_threads(source.read_mask, source.examples())
 
 
 def values_in(survey: Sequence[MaskValues]) -> list[int]:

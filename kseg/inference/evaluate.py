@@ -10,7 +10,6 @@ import numpy as np
 
 from kseg.config.evaluate import EvaluateConfig
 from kseg.data import open_sources, read_masks_of_splits
-from kseg.data.bridge import call_python, explain_read_errors
 from kseg.data.classes import Classes
 from kseg.data.files.rows import Rows
 from kseg.data.layouts.lists import table_columns
@@ -18,6 +17,7 @@ from kseg.data.mask_reading import Rule, mask_reader
 from kseg.data.multilabel import Labels, find_labels
 from kseg.data.sources.base import Source
 from kseg.data.sources.file_source import FileSource
+from kseg.data.threads import map_in_threads
 from kseg.errors import KsegError
 from kseg.inference.calibration import Calibration
 from kseg.inference.gallery import Gallery
@@ -158,15 +158,11 @@ def find_rule(metadata: Metadata, training: Source, validation: Source, config: 
 
 def examples(source: Source) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield name, image and stored mask of each example."""
-    import tensorflow as tf
 
-    examples = source.examples().map(
-        lambda index, *content: (index, *call_python(source.read, ("uint8", "uint16"), index, *content)),
-        num_parallel_calls=2,
-    )
-    with explain_read_errors(source.name):
-        for index, image, mask in examples.prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
-            yield _name(source, int(index)), image, mask
+    def read(index: int, *content: bytes) -> tuple[str, np.ndarray, np.ndarray]:
+        return _name(source, index), *source.read(index, *content)
+
+    return map_in_threads(read, source.examples(), threads=2)  # images may be large
 
 
 def _name(source: Source, index: int) -> str:

@@ -41,13 +41,15 @@ def check_data_files(paths: Sequence[Path], run_dir: Path, origin: Path | None) 
     first and the last MiB are compared.
 
     Args:
-        paths: the data files, in an order that does not change.
+        paths: the data files, in an order that does not change; none of a built-in data set, which nobody changes.
         run_dir: where the record is written.
         origin: the checkpoint from which the run resumes; the record is beside it. None: the run begins.
 
     Raises:
         KsegError: files changed; says how many and names some. Or one cannot be read.
     """
+    if not paths:
+        return
     before = _read(origin.parent / RECORD) if origin else {}
     top = Path(os.path.commonpath([path.parent for path in paths]))
     names = [path.relative_to(top).as_posix() for path in paths]

@@ -75,7 +75,7 @@ class LearningRateTest:
 
 def learning_rate_test(
     model: keras.Model,
-    batches: Iterable[tuple[np.ndarray, np.ndarray]],
+    batches: Iterable[tuple[np.ndarray, ...]],
     *,
     lowest: float = 1e-6,
     highest: float = 1.0,
@@ -146,4 +146,4 @@ def find_learning_rate(options: FitOptions, *, lowest: float, highest: float, st
     plain = OptimizerOptions.of(options).model_copy(update={"freeze": 0, "encoder_lr": 1.0, "ema": 0.0})
     optimizer = make_optimizer(plain, batches.steps, scale_loss=model_options.mixed_precision == "float16")
     model.compile(optimizer, loss=make_loss(model_options, data.masks.rule.shares))
-    return learning_rate_test(model, batches.dataset.as_numpy_iterator(), lowest=lowest, highest=highest, steps=steps)
+    return learning_rate_test(model, iter(batches), lowest=lowest, highest=highest, steps=steps)

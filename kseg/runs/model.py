@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -172,7 +173,7 @@ def start_at_prior(model: keras.Model, task: Task, options: ModelOptions, batche
     """Set the output bias to the share of each class, if that was asked for, or if there is little foreground."""
     if options.output_bias == "zero":
         return
-    masks = np.stack([mask for _, mask in batches.dataset.take(_BATCHES_FOR_PRIOR).as_numpy_iterator()])
+    masks = np.stack([mask for _, mask in islice(batches, _BATCHES_FOR_PRIOR)])
     counts = _count_values(masks, task)
     share = counts[..., 1:].sum() / max(counts.sum(), 1)
     if not 0 < share < (_RARE if options.output_bias == "auto" else 1):

@@ -15,11 +15,10 @@ from typing import Any
 from kseg.checkpoints import read_state
 from kseg.config.base import PLACE, is_marked
 from kseg.config.train import TrainConfig, is_own_model
+from kseg.data.sources.shapes import BUILT_IN
 from kseg.errors import KsegError
 
 _log = logging.getLogger("kseg")
-
-_BUILT_IN = ("shapes", "shapes/classes", "shapes/rare", "shapes/standard")
 
 
 def without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +77,7 @@ def recall_places(run_dir: Path, settings: Mapping[str, Any], source: Path) -> d
         return {"dataset": str(places["dataset"]), "data_dir": places["data_dir"]}
     except (OSError, ValueError, LookupError, TypeError):
         named, data_dir = settings.get("dataset", "shapes"), settings.get("data_dir")
-    if named in _BUILT_IN and not Path(named).exists():
+    if named in BUILT_IN and not Path(named).exists():
         return {"dataset": named, "data_dir": None}
     more = f" --data-dir {data_dir}" if data_dir else ""
     raise KsegError(

@@ -19,7 +19,6 @@ from kseg.checkpoints import checkpoints_in
 from kseg.checks.preflight import preflight
 from kseg.config.train import DataOptions, ModelOptions, OptimizerOptions, RunOptions, TrainConfig
 from kseg.data import Batches, keep_tensorflow_off_gpu
-from kseg.data.bridge import explain_read_errors
 from kseg.data.files.masks import class_colours
 from kseg.distribution import check_batch, find_devices, over_devices
 from kseg.errors import KsegError
@@ -132,12 +131,12 @@ def train(
         _log.info(f"{model.count_params():,} parameters, {batches.steps} steps an epoch, {config.epochs} epochs")
         if keras.config.backend() == "jax":
             _log.info("The first step is compiled, which takes some seconds")
-        with explain_read_errors(config.dataset), _way_to_resume(run):
+        with _way_to_resume(run):
             if saved.found:
                 log_resumed(saved, changes, optimizer_options, batches.steps)
             else:
                 _log.info("Checking the first batches and one gradient")
-                preflight(model, batches.dataset)
+                preflight(model, batches)
             detector = CollapseDetector(
                 run_options.collapse_every,
                 run_options.on_collapse,
@@ -229,7 +228,7 @@ def _way_to_resume(run: RunDirectory) -> Iterator[None]:
 
 def _predicted(model: keras.Model, batches: Batches) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """Yield each image with its mask and logits, without the blanks that fill up the last batch."""
-    for images, masks, *weights in batches.dataset.as_numpy_iterator():
+    for images, masks, *weights in batches:
         # One compiled program; a model that is called runs a hundred small ones.
         logits = model.predict_on_batch(images)
         for index, example in enumerate(zip(images, masks, logits, strict=True)):

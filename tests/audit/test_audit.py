@@ -7,6 +7,7 @@ from PIL import Image
 
 from kseg.audit import audit
 from kseg.audit.page import page
+from kseg.data.conversion.convert import convert
 from kseg.errors import KsegError
 from tests.audit.conftest import scene
 
@@ -245,9 +246,13 @@ def test_the_built_in_data_set(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_split_of_tfds_is_audited_alone(tmp_path):
-    settings = {"data_dir": tmp_path, "train_split": "train[:3]", "val_split": "validation[:2]"}
-    assert audit("shapes", **settings).facts()["pairs"] == "5 (train 3, val 2)"
+def test_a_split_of_tfds_is_audited_alone(scenes, write, tmp_path):
+    write(scenes(8))
+    convert(str(write(scenes(4, "other"), "val")), tmp_path / "cells/1.0.0")
+    settings = {"train_split": "train[:3]", "val_split": "validation[:2]"}
+    assert audit(str(tmp_path / "cells/1.0.0"), **settings).facts()["pairs"] == "5 (train 3, val 2)"
+    with pytest.raises(KsegError, match="train_split None and val_split val are not allowed for the built-in shapes"):
+        audit("shapes", val_split="val")
 
 
 def test_a_folder_of_files_has_no_splits_to_audit(scenes, write):

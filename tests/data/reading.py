@@ -3,10 +3,9 @@
 
 def decoded(source, key=None):
     """Tuples of index, image and mask, in the source's order or in that of a key."""
-    examples = source.examples(key).as_numpy_iterator()
-    return [(int(index), *source.read(index, *content)) for index, *content in examples]
+    return [(index, *source.read(index, *content)) for index, *content in source.examples(key)]
 
 
 def indices(source, key=None):
     """The order of a source, or of a key."""
-    return [int(index) for (index,) in source.indices(key)]
+    return [index for (index,) in source.indices(key)]

@@ -191,6 +191,6 @@ def test_batches_hold_the_indices(sources):
     training, validation = sources([(0, 7, 9), (0, 9)], [(0, 7)])
     rule = read_masks_of_splits(training, validation).rule
     batches = training_batches(training, rule, image_size=(8, 8), batch_size=2, seed=0, augment="none")
-    _, masks = next(batches.dataset.as_numpy_iterator())
+    _, masks = next(iter(batches))
     assert masks.dtype == np.uint8
     assert np.unique(masks).tolist() == [0, 1, 2]

@@ -43,7 +43,7 @@ def test_the_audit_finds_what_is_true_of_them(audited):
 def test_resizing_keeps_the_share_of_foreground(audited):
     _, validation = open_sources(str(NUCLEI))
     batches = validation_batches(validation, find_foreground(validation), image_size=(128, 128), batch_size=8)
-    masks = np.concatenate([masks[weights > 0] for _, masks, weights in batches.dataset.as_numpy_iterator()])
+    masks = np.concatenate([masks[weights > 0] for _, masks, weights in batches])
     shares = [share for index, share in audited.shares.items() if audited.pairs[index].split == "val"]
     assert len(masks) == 82
     np.testing.assert_allclose(masks.mean(axis=(1, 2, 3)), shares, atol=0.01)

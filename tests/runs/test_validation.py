@@ -14,7 +14,7 @@ def test_the_loss_and_the_metrics_of_validation_are_those_of_one_whole_batch(fol
     model.compile(loss=CombinedSegmentationLoss(), metrics=[SegmentationMetrics(), ImageF1(), FalseAlarmRate()])
     source = open_sources(str(folder), val_fraction=0.25)[0]
     rule = find_foreground(source)
-    (batch,) = validation_batches(source, rule, image_size=(16, 16), batch_size=9).dataset.as_numpy_iterator()
+    (batch,) = validation_batches(source, rule, image_size=(16, 16), batch_size=9)
     expected = model.evaluate(*batch, batch_size=9, verbose=0, return_dict=True)
     batches = validation_batches(source, rule, image_size=(16, 16), batch_size=batch_size)
     found = model.evaluate(batches.dataset, verbose=0, return_dict=True)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from kseg.data.bridge import call_python, explain_read_errors
 from kseg.data.conversion.plan import TEMPORARY_FILE, Plan, Shard, name_and_version
 from kseg.data.sources.base import Source
+from kseg.data.threads import map_in_threads
 from kseg.progress import progress
 from kseg.storage.atomic import explain_write_errors, write_atomically
 
@@ -89,13 +89,7 @@ def pack_examples(source: Source, first: int, plan: Plan) -> Iterator[bytes]:
         example.features.feature["mask"].bytes_list.value.append(tf.io.encode_png(mask.astype(plan.mask_dtype)).numpy())
         return example.SerializeToString(deterministic=True)
 
-    packed = (
-        source.examples()
-        .skip(first)
-        .map(lambda *example: call_python(pack, tf.string, *example), num_parallel_calls=tf.data.AUTOTUNE)
-    )
-    with explain_read_errors(source.name):
-        yield from packed.prefetch(tf.data.AUTOTUNE).as_numpy_iterator()
+    return map_in_threads(pack, source.examples(start=first))
 
 
 def _decodes_to(file: bytes, image: np.ndarray, feature: "tfds.features.Image") -> bool:

@@ -3,24 +3,27 @@
     indices, ordered by (seed, epoch), a batch at a time -> read, decode, resize (or take from the cache)
       -> augment (by seed, epoch, index) -> mosaics (by seed, epoch, batch) -> prefetch
 
-tf.data orders the examples and makes several batches at once; NumPy and OpenCV make a batch. Randomness is addressed,
-not drawn: (seed, epoch) decides the order of an epoch, (seed, epoch, index) an augmentation, (seed, epoch, batch) a
-mosaic, and the position in the batch whether an augmentation crops around foreground. Nothing depends on the number of
-threads, on the cache, or on where training started. Examples that a resumed run has done are skipped before decoding.
+Threads make several batches at once. Randomness is addressed, not drawn: (seed, epoch) decides the order of an epoch,
+(seed, epoch, index) an augmentation, (seed, epoch, batch) a mosaic, and the position in the batch whether an
+augmentation crops around foreground. Nothing depends on the number of threads, on the cache, or on where training
+started. Examples that a resumed run has done are skipped before decoding.
 """
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kseg import IGNORE
-from kseg.data.bridge import call_python, explain_read_errors
 from kseg.data.mask_reading import Rule, mask_reader
 from kseg.data.pipeline.cache import Cache, CacheSetting, open_cache
 from kseg.data.sources.base import Source
+from kseg.data.sources.order import Key
+from kseg.data.threads import map_in_threads
 from kseg.data.transforms.augment import augment_batch, augment_example
 from kseg.data.transforms.resize import Resize, pad_or_crop, scale
 from kseg.data.transforms.strengths import Augmentation, Preset, find_augmentation
@@ -28,67 +31,82 @@ from kseg.errors import KsegError
 from kseg.progress import progress
 
 if TYPE_CHECKING:
-    import tensorflow as tf
+    import keras
 
 Arrays = tuple[np.ndarray, np.ndarray]
 Reader = Callable[..., Arrays]
-"""From an element of `Source.examples` to an image, uint8 `(H, W, C)`, and a mask, uint8 `(H, W, M)`."""
+"""From the arguments that `Source.examples` gives to an image, uint8 `(H, W, C)`, and a mask, uint8 `(H, W, M)`."""
 
 
 @dataclass(frozen=True)
 class Batches:
-    """Batches for `model.fit` or `model.evaluate`.
+    """Batches for `model.fit` or `model.evaluate`; as an iterable, NumPy arrays for a loop of your own.
+
+    A batch is a pair of images, uint8 `(B, H, W, C)`, and masks, uint8 `(B, H, W, 1)`: 0 and 1, or class indices, and
+    255. Of several labels masks are `(B, H, W, K)`: 0, 1 and 255 of each. Validation batches may have a third part, see
+    `validation_batches`.
 
     Example::
 
         batches = training_batches(train, foreground, image_size=(128, 128), batch_size=8, seed=0)
         model.fit(batches.dataset, steps_per_epoch=batches.steps, epochs=10)
+        for images, masks in itertools.islice(batches, batches.steps):  # an epoch; training batches are endless
+            ...
     """
 
-    dataset: "tf.data.Dataset"
-    """Pairs of images, uint8 `(B, H, W, C)`, and masks, uint8 `(B, H, W, 1)`: 0 and 1, or class indices, and 255.
-
-    Of several labels masks are `(B, H, W, K)`: 0, 1 and 255 of each. Validation batches may have a third part, see
-    `validation_batches`.
-    """
+    read_from: Callable[[int], Iterator[tuple[np.ndarray, ...]]]
+    """From the number of a batch to that batch and all after it."""
     steps: int
     """Batches an epoch."""
+    endless: bool
+    """Whether epoch follows epoch, as in training."""
     cache_note: str
     """Where decoded images are kept, for the log."""
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
+        return self.read_from(0)
+
+    @cached_property
+    def dataset(self) -> "keras.utils.PyDataset":
+        """The batches for `fit`, `evaluate` and `predict`; imports Keras."""
+        from kseg.data.pipeline.keras_dataset import BatchDataset
+
+        return BatchDataset(self.read_from, None if self.endless else self.steps)
 
 
 @dataclass(frozen=True)
 class _Examples:
     """Examples resized to the size of a batch, each read when it is needed."""
 
-    order: Callable[..., "tf.data.Dataset"]
-    """From a key, (seed, epoch) or None, to the arguments of `read` for each example."""
+    order: Callable[[Key | None, int], Iterator[tuple[Any, ...]]]
+    """From a key and the position to begin at to the arguments of `read` for each example."""
     read: Reader
     image_shape: tuple[int, int, int]
     mask_shape: tuple[int, int, int]
     cache_note: str
 
+    def blanks(self, batch_size: int) -> Arrays:
+        """Return a batch of black images with all pixels ignored."""
+        masks = np.full((batch_size, *self.mask_shape), IGNORE, np.uint8)
+        return np.zeros((batch_size, *self.image_shape), np.uint8), masks
+
     def load(
         self,
-        indices: np.ndarray,
-        *content: np.ndarray,
+        chosen: Sequence[tuple[Any, ...]],
+        batch_size: int,
         change: Callable[[int, int, np.ndarray, np.ndarray], Arrays] | None = None,
     ) -> Arrays:
-        """Return a batch of examples; `change` takes index, position in the batch, image and mask of each."""
-        images = np.empty((len(indices), *self.image_shape), np.uint8)
-        masks = np.empty((len(indices), *self.mask_shape), np.uint8)
-        for position, (index, *rest) in enumerate(zip(indices, *content, strict=True)):
-            image, mask = self.read(index, *rest)
-            images[position], masks[position] = change(index, position, image, mask) if change else (image, mask)
-        return images, masks
+        """Return a batch of examples, filled up with blanks.
 
-    def tensors(
-        self, load: Callable[..., Arrays], batch_size: int, *arguments: "tf.Tensor"
-    ) -> tuple["tf.Tensor", "tf.Tensor"]:
-        """Return a batch from `load` as tensors of known shapes."""
-        images, masks = call_python(load, ("uint8", "uint8"), *arguments)
-        images.set_shape((batch_size, *self.image_shape))
-        masks.set_shape((batch_size, *self.mask_shape))
+        Args:
+            chosen: the arguments of `read` for each example.
+            batch_size: images a batch.
+            change: takes index, position in the batch, image and mask of each.
+        """
+        images, masks = self.blanks(batch_size)
+        for position, (index, *content) in enumerate(chosen):
+            image, mask = self.read(index, *content)
+            images[position], masks[position] = change(index, position, image, mask) if change else (image, mask)
         return images, masks
 
 
@@ -136,8 +154,6 @@ def training_batches(
         KsegError: the source is empty or cannot be read, or has fewer batches than `steps_per_execution`; there is no
             such preset; the seed is negative; `foreground_crops` is not a share, or rounds to no image of a batch.
     """
-    import tensorflow as tf
-
     if seed < 0:
         raise KsegError(f"seed: {seed} is not allowed; expected 0 or more.")
     how = find_augmentation(augment)
@@ -146,29 +162,27 @@ def training_batches(
     steps = _count_steps(source, batch_size, steps_per_execution)
     examples = _examples(source, foreground, image_size, resize, cache)
 
-    def load(epoch: int, batch: int, indices: np.ndarray, *content: np.ndarray) -> Arrays:
+    def load(epoch: int, batch: int, chosen: Sequence[tuple[Any, ...]]) -> Arrays:
         def change(index: int, position: int, image: np.ndarray, mask: np.ndarray) -> Arrays:
             return augment_example(image, mask, how, (seed, epoch, index), around_foreground=position < cropped)
 
-        images, masks = examples.load(indices, *content, change=change)
+        images, masks = examples.load(chosen, batch_size, change)
         return augment_batch(images, masks, how, (seed, epoch, batch), cropped) if how.mosaic else (images, masks)
 
-    def epoch(number: tf.Tensor) -> tf.data.Dataset:
-        done = tf.where(number == start[0], tf.constant(start[1], tf.int64), 0)
-        ordered = examples.order(tf.stack([tf.constant(seed, tf.int64), number])).skip(done * batch_size)
-        batches = ordered.batch(batch_size, drop_remainder=True).take(steps - done)
-        return tf.data.Dataset.zip(tf.data.Dataset.from_tensors(number).repeat(), batches.enumerate(done))
+    def addresses(epoch: int, batch: int) -> Iterator[tuple[int, int, list[tuple[Any, ...]]]]:
+        while True:
+            ordered = examples.order((seed, epoch), batch * batch_size)
+            for number in range(batch, steps):
+                yield epoch, number, list(itertools.islice(ordered, batch_size))
+            epoch, batch = epoch + 1, 0
 
-    # Epochs are joined before anything is read, so that the first batch of an epoch is read while the last batch of the
-    # epoch before is.
-    dataset = tf.data.Dataset.counter(start[0]).flat_map(epoch)
-    dataset = dataset.map(
-        lambda number, batch: examples.tensors(load, batch_size, number, batch[0], *batch[1]),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
-    if start[1]:
-        dataset = _blanks(dataset).repeat(start[1]).concatenate(dataset)
-    return Batches(dataset.prefetch(tf.data.AUTOTUNE), steps, examples.cache_note)
+    def read_from(number: int) -> Iterator[Arrays]:
+        done = max(start[1] - number, 0)
+        yield from itertools.repeat(examples.blanks(batch_size), done)
+        epoch, batch = divmod(number + done, steps)
+        yield from map_in_threads(load, addresses(start[0] + epoch, batch))
+
+    return Batches(read_from, steps, True, examples.cache_note)
 
 
 def _count_steps(source: Source, batch_size: int, steps_per_execution: int) -> int:
@@ -196,16 +210,6 @@ def _count_crops(foreground_crops: float, batch_size: int) -> int:
     return cropped
 
 
-def _blanks(like: "tf.data.Dataset") -> "tf.data.Dataset":
-    """Return one batch of the same shapes, with all pixels ignored."""
-    import tensorflow as tf
-
-    images, masks = like.element_spec
-    return tf.data.Dataset.from_tensors(
-        (tf.zeros(images.shape, tf.uint8), tf.fill(masks.shape, tf.constant(IGNORE, tf.uint8)))
-    )
-
-
 def validation_batches(
     source: Source,
     foreground: Rule,
@@ -223,28 +227,20 @@ def validation_batches(
 
     Arguments and errors as in `training_batches`.
     """
-    import tensorflow as tf
-
     examples = _examples(source, foreground, image_size, resize, cache)
     steps = math.ceil(len(source) / batch_size)
     weight = steps * batch_size / len(source)
 
-    def load(indices: np.ndarray, *content: np.ndarray) -> Arrays:
-        images, masks = examples.load(indices, *content)
-        if len(images) == batch_size:
-            return images, masks
-        blanks = ((0, batch_size - len(images)), (0, 0), (0, 0), (0, 0))
-        return np.pad(images, blanks), np.pad(masks, blanks, constant_values=IGNORE)
+    def load(chosen: Sequence[tuple[Any, ...]]) -> tuple[np.ndarray, ...]:
+        pair = examples.load(chosen, batch_size)
+        weights = np.where(np.arange(batch_size) < len(chosen), weight, 0).astype(np.float32)
+        return pair if weight == 1 else (*pair, weights)
 
-    def batch(indices: "tf.Tensor", *content: "tf.Tensor") -> tuple["tf.Tensor", ...]:
-        pair = examples.tensors(load, batch_size, indices, *content)
-        if weight == 1:
-            return pair
-        return *pair, tf.where(tf.range(batch_size) < tf.shape(indices)[0], tf.constant(weight, tf.float32), 0.0)
+    def chosen(number: int) -> Iterator[tuple[list[tuple[Any, ...]]]]:
+        ordered = examples.order(None, number * batch_size)
+        return ((list(itertools.islice(ordered, batch_size)),) for _ in range(number, steps))
 
-    batches = examples.order(None).batch(batch_size)
-    dataset = batches.map(batch, num_parallel_calls=tf.data.AUTOTUNE)
-    return Batches(dataset.prefetch(tf.data.AUTOTUNE), steps, examples.cache_note)
+    return Batches(lambda number: map_in_threads(load, chosen(number)), steps, False, examples.cache_note)
 
 
 def _examples(
@@ -276,16 +272,10 @@ def _reader(source: Source, foreground: Rule, image_size: tuple[int, int], how: 
 
 def _fill(cache: Cache, source: Source, read: Reader) -> None:
     """Read all examples into the cache, behind a progress bar."""
-    import tensorflow as tf
 
-    def store(index: int, *content: bytes) -> int:
+    def store(index: int, *content: bytes) -> None:
         cache.write(index, *read(index, *content))
-        return index
 
-    done = source.examples().map(
-        lambda *example: call_python(store, "int64", *example), num_parallel_calls=tf.data.AUTOTUNE
-    )
-    bar = progress(description=f"Reading {source.name}", total=len(source), unit="images")
-    with explain_read_errors(source.name), bar:
-        for _ in done.prefetch(tf.data.AUTOTUNE):
-            bar.update()
+    stored = map_in_threads(store, source.examples())
+    for _ in progress(stored, f"Reading {source.name}", len(source), unit="images"):
+        pass

@@ -2,14 +2,13 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
-if TYPE_CHECKING:
-    import tensorflow as tf
+from kseg.data.sources.order import Key
 
 
 class Source(Protocol):
@@ -80,19 +79,17 @@ class Source(Protocol):
         """Read all examples; return those that can be read, and a message for each of the others."""
         ...
 
-    def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
-        """Return the arguments of `read` for each example.
+    def examples(self, key: Key | None = None, start: int = 0) -> Iterator[tuple[Any, ...]]:
+        """Yield the arguments of `read` for each example: its index, and the undecoded example if `read` needs it.
 
         Args:
-            key: int64 `(2,)`, seed and epoch: decides the order. None: the source's own order.
-
-        Returns:
-            Tuples of the index, int64 `()`, and what else `read` needs: an undecoded example, a string, or nothing.
+            key: seed and epoch: decides the order. None: the source's own order.
+            start: begin at this position of the order.
         """
         ...
 
-    def indices(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
-        """Return the same as `examples`, but the index alone; reads nothing."""
+    def indices(self, key: Key | None = None, start: int = 0) -> Iterator[tuple[int]]:
+        """Yield the same as `examples`, but tuples of the index alone; reads nothing."""
         ...
 
     def read(self, index: int, *content: bytes) -> tuple[np.ndarray, np.ndarray]:

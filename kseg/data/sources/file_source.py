@@ -3,10 +3,8 @@
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 
@@ -15,14 +13,11 @@ from kseg.data.files.images import find_bit_depth, find_channels
 from kseg.data.files.masks import MaskAnnotation, class_colours, read_mask, refuse_colours
 from kseg.data.files.pair import check_headers, read_pair
 from kseg.data.files.turned import find_turn, fits_stored_pixels
-from kseg.data.sources.order import index_dataset
+from kseg.data.sources.order import Key, index_order
+from kseg.data.threads import map_in_threads
 from kseg.errors import KsegError
 from kseg.progress import progress
 
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-_PAIRS_AT_ONCE = 1000
 _MOST_TO_TURN = 1000  # images of which the EXIF tag is read before training
 
 T = TypeVar("T")
@@ -100,13 +95,9 @@ class FileSource(PairReader):
         return self.subset(good), [message for message in faults if message is not None]
 
     def _for_each(self, check: Callable[[int], T]) -> Iterator[T]:
-        """Call a function for every index, in threads (Pillow releases the GIL), and show a progress bar."""
-
-        # Only part of the indices wait for a thread at a time: a call that waits takes memory.
-        ranges = (range(first, min(first + _PAIRS_AT_ONCE, len(self))) for first in range(0, len(self), _PAIRS_AT_ONCE))
-        with ThreadPoolExecutor() as threads:
-            results = chain.from_iterable(threads.map(check, indices) for indices in ranges)
-            yield from progress(results, f"Checking {self.name}", len(self), unit="images")
+        """Call a function for every index, in threads, and show a progress bar."""
+        results = map_in_threads(check, index_order(len(self), None))
+        yield from progress(results, f"Checking {self.name}", len(self), unit="images")
 
     def count_masks_of_stored_pixels(self) -> tuple[int, int]:
         """Return how many of the first images an EXIF tag turns, but not their masks, and whose sizes do not tell
@@ -122,9 +113,9 @@ class FileSource(PairReader):
                     found.append(fits_stored_pixels(*self.read(index), turn))
         return len(found) - found.count(None), found.count(True)
 
-    def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
+    def examples(self, key: Key | None = None, start: int = 0) -> Iterator[tuple[int]]:
         """See `kseg.data.Source`."""
-        return index_dataset(len(self), key)
+        return index_order(len(self), key, start)
 
     indices = examples
 

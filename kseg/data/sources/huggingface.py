@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kseg.data.files.formats import EXTENSIONS, EmbeddedFile
 from kseg.data.sources.base import MASK_NAME, summarise
@@ -13,7 +13,6 @@ from kseg.errors import KsegError
 
 if TYPE_CHECKING:
     import datasets
-    import tensorflow_datasets as tfds
 
 _SAVED = ("state.json", "dataset_dict.json")
 """Files that `save_to_disk` writes for a data set, and for a data set with splits."""
@@ -98,7 +97,10 @@ def open_huggingface(
     """
     tables = _tables(path, data_dir)
     columns = find_columns(str(path), next(iter(tables.values())).features)
-    training, validation = find_slices(str(path), _splits(tables), train_split, val_split)
+    sizes = {split: len(table) for split, table in tables.items()}
+    training, validation = find_slices(
+        str(path), sizes, train_split, val_split, lambda text: _instructions(sizes, text)
+    )
     tables = {split: _undecoded(table, columns) for split, table in tables.items()}
 
     def source(slices: Sequence[SplitSlice]) -> HuggingFaceSource:
@@ -176,14 +178,10 @@ def _refuse_outside(folder: Path, loaded: "datasets.Dataset | datasets.DatasetDi
             )
 
 
-def _splits(tables: Mapping[str, "datasets.Dataset"]) -> dict[str, "tfds.core.SplitInfo"]:
-    """Return the splits as TFDS describes them."""
-    import tensorflow_datasets as tfds
+def _instructions(sizes: dict[str, int], text: str) -> Sequence[Any]:
+    import datasets
 
-    return {
-        split: tfds.core.SplitInfo(name=split, shard_lengths=[len(table)], num_bytes=0)
-        for split, table in tables.items()
-    }
+    return datasets.ReadInstruction.from_spec(text).to_absolute(sizes)
 
 
 def _undecoded(table: "datasets.Dataset", columns: tuple[str, str]) -> "datasets.Dataset":

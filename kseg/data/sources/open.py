@@ -31,10 +31,10 @@ def open_sources(
             - a folder that TFDS prepared, or that Hugging Face's `datasets` saved (`save_to_disk`, or parquet),
             - a parquet file,
             - the Python file of a TFDS builder, which is run,
-            - the built-in `shapes`, `shapes/rare` or `shapes/classes`, or the name of another TFDS data set. If there
-              is a folder of the same name, the folder is meant.
+            - the built-in `shapes`, `shapes/rare` or `shapes/classes`, or the name of a TFDS data set. If there is a
+              folder of the same name, the folder is meant.
         data_dir: where TFDS keeps its data sets; None: `~/tensorflow_datasets`. For parquet: where `datasets` keeps its
-            cache.
+            cache. For the built-in data sets: where their files are drawn; None: `~/.cache/kseg`.
         train_split: training split or slice of a TFDS or Hugging Face data set, as TFDS writes them: `train[:10%]`,
             `train+test`. None: `train`.
         val_split: validation split or slice; must not overlap `train_split`. None: the first of validation, val, valid
@@ -60,17 +60,24 @@ def open_sources(
     """
     from kseg.data.sources.folder import open_folder
     from kseg.data.sources.huggingface import is_huggingface, open_huggingface
+    from kseg.data.sources.shapes import BUILT_IN, open_shapes
     from kseg.data.sources.tfds import find_builder, is_prepared, is_tfds, is_unfinished, open_tfds
 
     path = Path(dataset)
+    built_in = dataset in BUILT_IN and not path.is_dir()
     if is_unfinished(path):
         raise KsegError(f"{dataset} is a conversion that was not finished. Give kseg convert the same command again.")
-    is_record_set = is_prepared(path) or (not path.is_dir() and is_tfds(dataset))
-    if multilabel and (is_record_set or is_huggingface(path)):
+    is_record_set = is_prepared(path) or (not path.is_dir() and not built_in and is_tfds(dataset))
+    if multilabel and (built_in or is_record_set or is_huggingface(path)):
         raise KsegError(
-            f"task: multilabel is not allowed for {dataset}: masks of TFDS and Hugging Face have one channel. "
-            "Expected a folder with a mask file for each label, masks of several channels, or annotations."
+            f"task: multilabel is not allowed for {dataset}: its masks have one channel, as all of TFDS, of Hugging "
+            "Face, and built in. Expected a folder with a mask file for each label, masks of several channels, or "
+            "annotations."
         )
+    if built_in:
+        refuse_splits(f"the built-in {dataset}", train_split, val_split)
+        _refuse_file_rules(dataset, bit_depth, colours)
+        return open_shapes(dataset, data_dir=data_dir, take=take)
     if is_record_set:
         _refuse_file_rules(dataset, bit_depth, colours)
         training, validation = open_tfds(
@@ -91,7 +98,7 @@ def open_sources(
         )
     if not path.is_dir():
         raise _no_such_data_set(dataset)
-    refuse_splits(dataset, train_split, val_split)
+    refuse_splits(f"the folder {dataset}", train_split, val_split)
     try:
         return open_folder(
             path,
@@ -109,35 +116,43 @@ def open_sources(
 
 
 def refuse_splits(dataset: str, train_split: str | None, val_split: str | None) -> None:
-    """Refuse splits for a folder of files, which has none.
+    """Refuse splits for a data set that is not of TFDS or Hugging Face.
+
+    Args:
+        dataset: what it is, for the message.
+        train_split: as in `open_sources`.
+        val_split: as in `open_sources`.
 
     Raises:
         KsegError: a split is given.
     """
     if train_split or val_split:
         raise KsegError(
-            f"train_split {train_split} and val_split {val_split} are not allowed for the folder {dataset}; they are "
-            "for data sets of TFDS and Hugging Face. Put the images in train/ and val/, or in a list."
+            f"train_split {train_split} and val_split {val_split} are not allowed for {dataset}; they are for data "
+            "sets of TFDS and Hugging Face. In a folder put the images in train/ and val/, or in a list."
         )
 
 
 def _refuse_file_rules(dataset: str, bit_depth: int | Literal["auto"], colours: Sequence[str] | str) -> None:
     if bit_depth not in ("auto", 8) or colours != "auto":
         raise KsegError(
-            f"bit_depth {bit_depth} and colours {colours} are not allowed for {dataset}: images of TFDS have 8 "
-            "bits, and masks hold values. Expected auto for both."
+            f"bit_depth {bit_depth} and colours {colours} are not allowed for {dataset}: its images have 8 bits, "
+            "as all of TFDS and built in, and its masks hold values. Expected auto for both."
         )
 
 
 def _no_such_data_set(dataset: str) -> KsegError:
+    from kseg.data.sources.tfds import has_tfds
+
     if os.sep in dataset or dataset.startswith((".", "~")):
         return KsegError(
             f"There is no folder {dataset}. Expected one with images/ and masks/ in it, or another layout "
             "that kseg reads: split folders, lists, VOC, Cityscapes, COCO, LabelMe, YOLO."
         )
     slices = " Slices are given as --train-split and --val-split." if "[" in dataset else ""
+    tfds = "TFDS has none" if has_tfds() else "TFDS, which knows others by name, is not installed (kseg[tfds])"
     return KsegError(
-        f"There is no data set {dataset!r}: no folder of that name here, and TFDS has none. Expected a "
-        "folder with images/ and masks/ in it, 'shapes', 'shapes/rare', 'shapes/classes', or a TFDS name such as "
-        "'oxford_iiit_pet'." + slices
+        f"There is no data set {dataset!r}: no folder of that name here, and {tfds}. Expected a folder with images/ "
+        "and masks/ in it, 'shapes', 'shapes/rare', 'shapes/classes', or a TFDS name such as 'oxford_iiit_pet'."
+        + slices
     )

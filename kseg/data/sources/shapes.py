@@ -5,17 +5,26 @@ configuration `classes` these kinds are the classes, and stars take the place of
 Background: texture, light spots, and thin rings and bars in colours like those of the shapes.
 """
 
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow_datasets as tfds
 from PIL import Image, ImageFilter
+
+from kseg.data.sources.base import summarise
+from kseg.data.sources.folder import FolderSource
+from kseg.data.threads import map_in_threads
+from kseg.progress import progress
+from kseg.storage.atomic import explain_write_errors
 
 SIZE = 128
 """Height and width of an image, in pixels."""
 
 _EXAMPLES = {"train": 500, "validation": 100}
+_VERSION = 1  # of the drawing; another one is another data set
 
 
 class Difficulty(NamedTuple):
@@ -44,44 +53,77 @@ _DIFFICULTIES = {
 }
 
 
-class Shapes(tfds.core.GeneratorBasedBuilder):
-    """Shapes on a textured background: 500 training and 100 validation images of 128 x 128.
+BUILT_IN = {"shapes": "standard"} | {f"shapes/{config}": config for config in _DIFFICULTIES}
+"""The configuration of each name."""
 
-    `shapes` (or `shapes/standard`) has about 9% foreground and 20% empty masks; `shapes/rare` about 1%
-    foreground and 50% empty masks; `shapes/classes` has three kinds of shapes as classes, on about 11% of the pixels.
-    Configuration, split and index decide an image.
+
+@dataclass(frozen=True)
+class ShapesSource(FolderSource):
+    """The files of a split, drawn on this machine."""
+
+    def summary(self) -> str:
+        """See `kseg.data.Source`; the digest is of the names alone, because kseg decides what they hold."""
+        return summarise(len(self), (self.name, _VERSION, *(path.name for path in self.images)))
+
+    def data_files(self) -> list[Path]:
+        """Return nothing: no file is the user's."""
+        return []
+
+
+def open_shapes(name: str, *, data_dir: str | Path | None, take: int | None) -> tuple[ShapesSource, ShapesSource]:
+    """Return the training and the validation source of a built-in data set; the first time it is drawn.
+
+    `shapes` (or `shapes/standard`) has about 9% foreground and 20% empty masks; `shapes/rare` about 1% foreground and
+    50% empty masks; `shapes/classes` has three kinds of shapes as classes, on about 11% of the pixels. Configuration,
+    split and index decide an image.
+
+    Args:
+        name: one of `BUILT_IN`.
+        data_dir: where its files are kept, 20 MB; None: `~/.cache/kseg`.
+        take: as in `kseg.data.open_sources`.
+
+    Raises:
+        KsegError: they cannot be written.
     """
+    config = BUILT_IN[name]
+    folder = Path(data_dir or "~/.cache/kseg").expanduser() / f"shapes-{config}-{_VERSION}"
+    if not folder.is_dir():
+        with explain_write_errors(folder):
+            _draw_files(config, folder)
+    classes = dict(enumerate(CLASSES[1:], start=1)) if _DIFFICULTIES[config].classes else {}
 
-    VERSION = tfds.core.Version("1.0.0")
-    BUILDER_CONFIGS = [  # noqa: RUF012  (TFDS's own form)
-        tfds.core.BuilderConfig(name="standard", description="About 9% foreground, 20% empty masks."),
-        tfds.core.BuilderConfig(name="rare", description="About 1% foreground, 50% empty masks."),
-        tfds.core.BuilderConfig(name="classes", description="Ellipses, rectangles and stars as classes."),
-    ]
+    def source(split: str) -> ShapesSource:
+        numbers = range(_EXAMPLES[split] if take is None else min(take, _EXAMPLES[split]))
+        pairs = [_paths(folder, split, number) for number in numbers]
+        return ShapesSource(f"shapes/{config} {split}", pairs, "drawn by kseg", classes=classes)
 
-    def _info(self) -> tfds.core.DatasetInfo:
-        size = (SIZE, SIZE, 1)
-        several = _DIFFICULTIES[self.builder_config.name].classes
-        return tfds.core.DatasetInfo(
-            builder=self,
-            description=self.__doc__,
-            features=tfds.features.FeaturesDict(
-                {
-                    "image": tfds.features.Image(shape=(SIZE, SIZE, 3)),
-                    "mask": tfds.features.LabeledImage(labels=list(CLASSES), shape=size)
-                    if several
-                    else tfds.features.Image(shape=size),
-                }
-            ),
-        )
+    return source("train"), source("validation")
 
-    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
-        return {split: self._generate_examples(split) for split in _EXAMPLES}
 
-    def _generate_examples(self, split: str) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
-        for index in range(_EXAMPLES[split]):
-            image, mask = draw(self.builder_config.name, split, index)
-            yield index, {"image": image, "mask": mask}
+def _paths(folder: Path, split: str, number: int) -> tuple[Path, Path]:
+    return folder / split / "images" / f"{number:03}.png", folder / split / "masks" / f"{number:03}.png"
+
+
+def _draw_files(config: str, folder: Path) -> None:
+    """Draw both splits into a folder, which is there once all of it is."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{folder.name}.part-", dir=folder.parent) as part:
+        drawn = Path(part) / "drawn"
+
+        def write(split: str, number: int) -> None:
+            image, mask = draw(config, split, number)
+            for path, pixels in zip(_paths(drawn, split, number), (image, mask[..., 0]), strict=True):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path)
+
+        addresses = [(split, number) for split, count in _EXAMPLES.items() for number in range(count)]
+        for _ in progress(map_in_threads(write, addresses), f"Drawing shapes/{config}", len(addresses), unit="images"):
+            pass
+        try:
+            drawn.rename(folder)
+        except OSError:
+            if not folder.is_dir():  # else another process was faster
+                raise
 
 
 def draw(config: str, split: str, index: int) -> tuple[np.ndarray, np.ndarray]:

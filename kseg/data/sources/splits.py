@@ -1,13 +1,10 @@
 """The slices of a data set's splits to train on and to validate on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from kseg.errors import KsegError
-
-if TYPE_CHECKING:
-    import tensorflow_datasets as tfds
 
 _VALIDATION_NAMES = ("validation", "val", "valid", "test")
 
@@ -27,17 +24,22 @@ class SplitSlice:
         return f"{self.split}[{self.start}:{self.stop}]"
 
 
+Instructions = Callable[[str], Sequence[Any]]
+"""From the text of a slice to the instructions of TFDS or Hugging Face, with `splitname`, `from_` and `to`, or None."""
+
+
 def find_slices(
-    name: str, splits: "Mapping[str, tfds.core.SplitInfo]", train_split: str | None, val_split: str | None
+    name: str, sizes: Mapping[str, int], train_split: str | None, val_split: str | None, instructions: Instructions
 ) -> tuple[list[SplitSlice], list[SplitSlice] | None]:
     """Return the slices to train on, and those to validate on.
 
     Args:
         name: the name of the data set.
-        splits: its splits.
+        sizes: the number of examples of each of its splits.
         train_split: a split or slice as TFDS writes them, such as `train[:10%]`; None: `train`.
         val_split: validation split or slice; must not overlap `train_split`. None: the first of validation, val, valid
             and test that exists and is not trained on.
+        instructions: reads the text of a slice; raises ValueError where it cannot.
 
     Returns:
         The training slices and the validation slices; None for the second if there is no validation split.
@@ -45,13 +47,13 @@ def find_slices(
     Raises:
         KsegError: there is no such split, a slice has no examples, or training and validation overlap.
     """
-    training = _read(name, splits, "train_split", train_split or "train")
+    training = _read(name, sizes, "train_split", train_split or "train", instructions)
     if not val_split:
-        unused = set(splits) - {part.split for part in training}
+        unused = set(sizes) - {part.split for part in training}
         val_split = next((split for split in _VALIDATION_NAMES if split in unused), None)
         if not val_split:
             return training, None
-    validation = _read(name, splits, "val_split", val_split)
+    validation = _read(name, sizes, "val_split", val_split, instructions)
     _refuse_overlap(name, training, validation)
     return training, validation
 
@@ -71,21 +73,16 @@ def select_range(slices: Sequence[SplitSlice], start: int, stop: int) -> list[Sp
     return selected
 
 
-def _read(name: str, splits: "Mapping[str, tfds.core.SplitInfo]", setting: str, text: str) -> list[SplitSlice]:
-    import tensorflow_datasets as tfds
-
+def _read(name: str, sizes: Mapping[str, int], setting: str, text: str, instructions: Instructions) -> list[SplitSlice]:
     try:
-        instructions = tfds.core.ReadInstruction.from_spec(text).to_absolute(dict(splits))
+        ranges = [(one.splitname, one.from_ or 0, one.to) for one in instructions(text)]
     except (ValueError, NotImplementedError) as error:
-        sizes = ", ".join(f"{split} ({info.num_examples})" for split, info in splits.items())
+        known = ", ".join(f"{split} ({size})" for split, size in sizes.items())
         raise KsegError(
-            f"{setting}: {text!r} is not in {name}, whose splits (with their sizes) are {sizes}; expected one of them, "
+            f"{setting}: {text!r} is not in {name}, whose splits (with their sizes) are {known}; expected one of them, "
             "or a slice such as 'train[:10%]', 'train[100:]' or 'train+test'."
         ) from error
-    ranges = [(one.splitname, one.from_ or 0, one.to) for one in instructions]
-    slices = [
-        SplitSlice(split, start, splits[split].num_examples if stop is None else stop) for split, start, stop in ranges
-    ]
+    slices = [SplitSlice(split, start, sizes[split] if stop is None else stop) for split, start, stop in ranges]
     if any(part.stop <= part.start for part in slices):
         raise KsegError(f"{setting}: {text!r} of {name} has no examples; expected at least one. Make it larger.")
     return slices

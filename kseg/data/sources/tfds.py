@@ -4,9 +4,11 @@ TFRecord shards can only be read from the beginning: the seed decides the order 
 within a buffer. ArrayRecord shards are read in any order, as files are.
 """
 
+import contextlib
+import importlib.util
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +20,7 @@ from kseg import IGNORE
 from kseg.data.files.formats import EmbeddedFile
 from kseg.data.sources.base import MASK_NAME, summarise
 from kseg.data.sources.file_source import PairReader
-from kseg.data.sources.order import index_dataset, permute
+from kseg.data.sources.order import Key, index_order
 from kseg.data.sources.splits import SplitSlice, find_slices, select_range
 from kseg.errors import KsegError
 
@@ -46,11 +48,11 @@ class TFDSSource(PairReader):
     colours: tuple[str, ...] = field(default=(), init=False)
 
     @abstractmethod
-    def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
+    def examples(self, key: Key | None = None, start: int = 0) -> Iterator[tuple[Any, ...]]:
         """See `kseg.data.Source`."""
 
     @abstractmethod
-    def indices(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
+    def indices(self, key: Key | None = None, start: int = 0) -> Iterator[tuple[int]]:
         """See `kseg.data.Source`."""
 
     @abstractmethod
@@ -129,7 +131,7 @@ class TFDSSource(PairReader):
 class TFRecordSource(TFDSSource):
     """TFRecord shards, which can only be read from the beginning."""
 
-    def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
+    def examples(self, key: Key | None = None, start: int = 0) -> Iterator[tuple[int, bytes]]:
         """See `kseg.data.Source`."""
         import tensorflow as tf
 
@@ -140,22 +142,35 @@ class TFRecordSource(TFDSSource):
         def read(shard: tf.Tensor, first: tf.Tensor, count: tf.Tensor) -> tf.data.Dataset:
             return tf.data.TFRecordDataset(files[shard]).skip(skips[shard]).take(count).enumerate(first)
 
-        return self._shuffle(key, read)
+        with self._read_errors():
+            for index, example in self._shuffle(key, read).skip(start).prefetch(tf.data.AUTOTUNE).as_numpy_iterator():
+                yield int(index), example
 
-    def indices(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
+    def indices(self, key: Key | None = None, start: int = 0) -> Iterator[tuple[int]]:
         """See `kseg.data.Source`."""
         import tensorflow as tf
 
         def count(shard: tf.Tensor, first: tf.Tensor, size: tf.Tensor) -> tf.data.Dataset:
             return tf.data.Dataset.range(first, first + size).map(lambda index: (index,))
 
-        return self._shuffle(key, count)
+        for (index,) in self._shuffle(key, count).skip(start).as_numpy_iterator():
+            yield (int(index),)
 
-    def _shuffle(self, key: "tf.Tensor | None", read: Callable[..., "tf.data.Dataset"]) -> "tf.data.Dataset":
+    @contextlib.contextmanager
+    def _read_errors(self) -> Iterator[None]:
+        """Turn an error of TensorFlow into a `KsegError`."""
+        import tensorflow as tf
+
+        try:
+            yield
+        except tf.errors.OpError as error:
+            raise KsegError(f"{self.name} cannot be read: {error.message}") from error
+
+    def _shuffle(self, key: Key | None, read: Callable[..., "tf.data.Dataset"]) -> "tf.data.Dataset":
         """Return the examples of all shards in the order of a key.
 
         Args:
-            key: int64 `(2,)`, seed and epoch; None: the stored order.
+            key: seed and epoch; None: the stored order.
             read: from the number of a shard, the index of its first example and its size to a data set of examples,
                 tuples that begin with the index.
         """
@@ -167,9 +182,13 @@ class TFRecordSource(TFDSSource):
         def read_shard(shard: "tf.Tensor") -> "tf.data.Dataset":  # quoted: AutoGraph does not find the name tf here
             return read(shard, firsts[shard], counts[shard])
 
+        def permute(position: "tf.Tensor", key: "tf.Tensor", size: "tf.Tensor") -> "tf.Tensor":
+            return tf.random.experimental.index_shuffle(position, tf.cast(key, tf.uint32), size - 1)
+
         def mix(indices: tf.Tensor, *content: tf.Tensor) -> tf.data.Dataset:
-            # Dataset.shuffle takes no tensor as its seed, so we permute one whole buffer at a time.
-            size, own_key = tf.size(indices, tf.int64), tf.random.experimental.stateless_fold_in(key, indices[0])
+            # We permute one whole buffer at a time, so that an order can be had again from its key alone.
+            own_key = tf.random.experimental.stateless_fold_in(tf.constant(key, tf.int64), indices[0])
+            size = tf.size(indices, tf.int64)
             order = tf.data.Dataset.range(size).map(lambda position: permute(position, own_key, size))
             return order.map(lambda position: (indices[position], *(part[position] for part in content)))
 
@@ -197,9 +216,9 @@ class ArrayRecordSource(TFDSSource):
 
         return ArrayRecordDataSource(self._shards)
 
-    def examples(self, key: "tf.Tensor | None" = None) -> "tf.data.Dataset":
+    def examples(self, key: Key | None = None, start: int = 0) -> Iterator[tuple[int]]:
         """See `kseg.data.Source`."""
-        return index_dataset(len(self), key)
+        return index_order(len(self), key, start)
 
     indices = examples
 
@@ -223,13 +242,18 @@ def find_builder(folder: Path) -> Path | None:
     return next((script for script in scripts if script.is_file()), None)
 
 
+def has_tfds() -> bool:
+    """Return whether the packages of `kseg[tfds]` are installed."""
+    return all(importlib.util.find_spec(package) for package in ("tensorflow", "tensorflow_datasets"))
+
+
 def is_tfds(dataset: str) -> bool:
-    """Return whether this is a TFDS data set: a prepared folder, a Python file, or a name that TFDS or kseg knows."""
+    """Return whether this is a TFDS data set: a prepared folder, a Python file, or a name that TFDS knows."""
     if is_prepared(Path(dataset)) or dataset.endswith(".py"):
         return True
+    if not has_tfds():
+        return False
     import tensorflow_datasets as tfds
-
-    import kseg.data.sources.shapes  # noqa: F401  (registers itself with TFDS)
 
     try:
         tfds.builder_cls(re.split("[/:]", dataset)[0])
@@ -252,12 +276,17 @@ def open_tfds(
 
     Raises:
         KsegError: it cannot be prepared or read; there is no such split; the features are unclear, as from
-            `find_features`.
+            `find_features`; TFDS is not installed.
     """
+    if not has_tfds():
+        raise KsegError(f"{dataset} is read by TensorFlow Datasets, which is not installed. Install kseg[tfds].")
     builder = _prepare(dataset, data_dir)
     source = _source_class(builder)
     features = find_features(builder.info.full_name, builder.info.features)
-    training, validation = find_slices(builder.info.full_name, builder.info.splits, train_split, val_split)
+    sizes = {name: split.num_examples for name, split in builder.info.splits.items()}
+    training, validation = find_slices(
+        builder.info.full_name, sizes, train_split, val_split, lambda text: _instructions(builder, text)
+    )
     if validation is None:
         count = sum(map(len, training))
         if count < 2:
@@ -265,6 +294,12 @@ def open_tfds(
         first = count - min(max(round(count * val_fraction), 1), count - 1)
         training, validation = select_range(training, 0, first), select_range(training, first, count)
     return source(builder, training, *features), source(builder, validation, *features)
+
+
+def _instructions(builder: "tfds.core.DatasetBuilder", text: str) -> Sequence[Any]:
+    import tensorflow_datasets as tfds
+
+    return tfds.core.ReadInstruction.from_spec(text).to_absolute(dict(builder.info.splits))
 
 
 def _prepare(dataset: str, data_dir: str | Path | None) -> "tfds.core.DatasetBuilder":

@@ -123,7 +123,7 @@ def test_a_row_that_cannot_be_read_is_named_and_left_out(files, tmp_path):
         assert text in fault
     assert validation.drop_unreadable() == (validation, [])
     with pytest.raises(KsegError, match=r"train, row 2, image cannot be read: .*Expected a whole image file"):
-        list(validation_batches(training, find_foreground(training, (255,)), image_size=(8, 8), batch_size=4).dataset)
+        list(validation_batches(training, find_foreground(training, (255,)), image_size=(8, 8), batch_size=4))
 
 
 def test_a_row_with_a_path_and_no_bytes_is_not_followed(files, pairs, make_folder):

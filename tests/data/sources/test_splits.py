@@ -11,11 +11,17 @@ def splits(**lengths):
     return {name: tfds.core.SplitInfo(name=name, shard_lengths=shards, num_bytes=0) for name, shards in lengths.items()}
 
 
+def slices(of, train_split, val_split):
+    sizes = {name: split.num_examples for name, split in of.items()}
+    read = tfds.core.ReadInstruction.from_spec
+    return find_slices("pets", sizes, train_split, val_split, lambda text: read(text).to_absolute(of))
+
+
 PETS = splits(train=[30, 20, 50], test=[40])
 
 
 def parts(train_split=None, val_split=None, of=PETS):
-    training, validation = find_slices("pets", of, train_split, val_split)
+    training, validation = slices(of, train_split, val_split)
     return [" ".join(map(str, some)) if some else None for some in (training, validation)]
 
 
@@ -64,7 +70,7 @@ def test_a_slice_without_examples_is_refused():
 
 
 def test_a_range_is_that_of_a_list():
-    chosen = find_slices("pets", PETS, "test[30:]+train[:4]+train[90:]", None)[0]
+    chosen = slices(PETS, "test[30:]+train[:4]+train[90:]", None)[0]
     whole = [(part.split, row) for part in chosen for row in range(part.start, part.stop)]
     for start in range(len(whole) + 1):
         for stop in range(start, len(whole) + 1):
