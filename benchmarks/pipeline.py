@@ -14,7 +14,7 @@ Then ratios of the largest resident size: a process that reads 20,000 generated 
 process that reads 1,000 images ten times over one that reads them once.
 """
 
-import kseg  # isort: skip  (before keras: makes JAX the default)
+import kseg  # noqa: F401  isort: skip  (before keras: makes JAX the default)
 
 import multiprocessing
 import os
@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,6 @@ def main(dataset: Path, size: int = 256, batch_size: int = 4, turns: int = 5) ->
         batch_size: Images per batch.
         turns: Measurements of each, after one turn to warm up.
     """
-    kseg.data.quiet_tensorflow()
     source, _ = open_sources(str(dataset))
     foreground = find_foreground(source)
     caches = {"streamed": "none", "from memory": "memory", "from disk": "disk"}
@@ -54,7 +54,7 @@ def main(dataset: Path, size: int = 256, batch_size: int = 4, turns: int = 5) ->
     epochs: dict[str, Callable[[], Iterable[Any]]] = {
         "decoding": lambda: _decode(source),
         # A new iterator in each turn: an open one would fill its buffers while the others are measured.
-        **{name: lambda data=data: data.dataset.take(data.steps).as_numpy_iterator() for name, data in batches.items()},
+        **{name: lambda data=data: islice(data, data.steps) for name, data in batches.items()},
     }
     loader = _albumentations(source, size, batch_size)
     if loader is None:
@@ -141,7 +141,7 @@ def _wait(source: FolderSource, foreground: Foreground, size: int, batch_size: i
     model = unet()
     model.compile(keras.optimizers.AdamW(1e-3), CombinedSegmentationLoss())
     for name, cache in (("streamed", "none"), ("from memory", "memory"), ("from disk", "disk")):
-        batches = _batches(source, foreground, size, batch_size, cache).dataset.as_numpy_iterator()
+        batches = iter(_batches(source, foreground, size, batch_size, cache))
         waits: list[float] = []
 
         def measure_waits(batches: Iterator[Any] = batches, waits: list[float] = waits) -> Iterator[Any]:
@@ -192,7 +192,7 @@ def _peak(folder: str, count: int, epochs: int, cache: CacheSetting) -> float:
     """Read so many images for so many epochs; return the largest resident size of this process in MiB."""
     source, _ = open_sources(folder, val_fraction=1e-4, take=count)
     batches = _batches(source, Foreground((1,)), 64, 4, cache)
-    for _ in batches.dataset.take(epochs * batches.steps):
+    for _ in islice(batches, epochs * batches.steps):
         pass
     # Not ru_maxrss: it starts at the size of the parent process.
     peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))

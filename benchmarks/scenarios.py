@@ -97,7 +97,7 @@ def nuclei(seed: int = 0) -> Data:
     foreground = find_foreground(source)
     part = source.subset(np.random.default_rng(seed).permutation(len(source))[: TRAINING + VALIDATION])
     batches = validation_batches(part, foreground, image_size=(SIZE, SIZE), batch_size=len(part))
-    images, masks = next(iter(batches.dataset.as_numpy_iterator()))
+    images, masks = next(iter(batches))
     return Data(images[:TRAINING], masks[:TRAINING], images[TRAINING:], masks[TRAINING:])
 
 

@@ -34,20 +34,21 @@ class Tracker(keras.callbacks.Callback, ABC):
         files: files to send when the run ends, as far as they are there then.
 
     Raises:
-        KsegError: its package is not installed.
+        KsegError: a package that it needs is not installed.
     """
 
     async_safe = True  # it needs no values at a batch's end
-    package = ""
+    packages: tuple[str, ...] = ()
     """What has to be installed."""
 
     def __init__(
         self, folder: str | Path, settings: Mapping[str, Any] | None = None, files: Mapping[str, Path] | None = None
     ) -> None:
         super().__init__()
-        if importlib.util.find_spec(self.package) is None:
+        if missing := [name for name in self.packages if importlib.util.find_spec(name) is None]:
+            names = ", ".join(missing)
             raise KsegError(
-                f"{type(self).__name__} needs {self.package}, which is not installed: pip install {self.package}"
+                f"{type(self).__name__} needs {names}, which is not installed: pip install 'kseg[trackers]'"
             )
         self.folder = Path(folder)
         self._settings, self._files = dict(settings or {}), dict(files or {})
@@ -113,7 +114,7 @@ class TensorBoardTracker(Tracker):
         model.fit(…, callbacks=[kseg.callbacks.TensorBoardTracker("runs/mine/tensorboard")])
     """
 
-    package = "tensorboard"
+    packages = ("tensorboard", "tensorflow")
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """See `Tracker`."""
@@ -156,7 +157,7 @@ class MLflowTracker(Tracker):
         experiment: the name of the experiment.
     """
 
-    package = "mlflow"
+    packages = ("mlflow",)
 
     def __init__(
         self,
@@ -207,7 +208,7 @@ class WandbTracker(Tracker):
         project: the name of the project.
     """
 
-    package = "wandb"
+    packages = ("wandb",)
 
     def __init__(
         self,

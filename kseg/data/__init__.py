@@ -8,9 +8,7 @@
 TensorFlow is imported where a data set of TFDS is read or written, and Keras where `Batches.dataset` is asked for.
 """
 
-import contextlib
 import os
-import sys
 
 from kseg.data.classes import Classes
 from kseg.data.labels import Foreground, find_foreground
@@ -30,7 +28,6 @@ __all__ = [
     "Labels",
     "Source",
     "find_foreground",
-    "keep_tensorflow_off_gpu",
     "open_sources",
     "quiet_tensorflow",
     "read_masks_of_splits",
@@ -44,12 +41,3 @@ def quiet_tensorflow() -> None:
     """Switch off TensorFlow's start-up messages; for a command, before anything imports TensorFlow."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # a data pipeline does not need oneDNN, which prints a line
-
-
-def keep_tensorflow_off_gpu() -> None:
-    """Keep TensorFlow, if it is imported, off the GPU, unless it uses the GPU already: it only reads data here."""
-    tf = sys.modules.get("tensorflow")
-    if tf is None:
-        return
-    with contextlib.suppress(RuntimeError):
-        tf.config.set_visible_devices([], "GPU")

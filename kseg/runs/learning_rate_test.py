@@ -11,7 +11,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from kseg.config.train import DataOptions, FitOptions, ModelOptions, OptimizerOptions
-from kseg.data import keep_tensorflow_off_gpu
 from kseg.errors import KsegError
 from kseg.progress import progress
 from kseg.runs.data import make_batches, open_data
@@ -136,7 +135,6 @@ def find_learning_rate(options: FitOptions, *, lowest: float, highest: float, st
         KsegError: the settings do not fit each other or the data, as in a run; as from `learning_rate_test`.
     """
     model_options, data_options = ModelOptions.of(options), DataOptions.of(options)
-    keep_tensorflow_off_gpu()
     check_memory(model_options, data_options)
     data = open_data(data_options)
     check_task(data.task, model_options)

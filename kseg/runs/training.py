@@ -18,7 +18,7 @@ from kseg.callbacks.summary import Detail
 from kseg.checkpoints import checkpoints_in
 from kseg.checks.preflight import preflight
 from kseg.config.train import DataOptions, ModelOptions, OptimizerOptions, RunOptions, TrainConfig
-from kseg.data import Batches, keep_tensorflow_off_gpu
+from kseg.data import Batches
 from kseg.data.files.masks import class_colours
 from kseg.distribution import check_batch, find_devices, over_devices
 from kseg.errors import KsegError
@@ -72,7 +72,6 @@ def train(
     data_options, model_options = DataOptions.of(config), ModelOptions.of(config)
     optimizer_options, run_options = OptimizerOptions.of(config), RunOptions.of(config)
     _check_backend(data_options)
-    keep_tensorflow_off_gpu()
     check_memory(model_options, data_options)
     make_loss(model_options)  # before any file is read: it may be impossible
     data = open_data(data_options)

@@ -101,11 +101,13 @@ def test_an_error_is_said_once_and_the_run_goes_on(tmp_path, caplog):
     assert messages == ["⚠️  Broken failed and is left out from now on; the run goes on: the disk is full"]
 
 
-@pytest.mark.parametrize("name", trackers.TRACKERS)
-def test_a_missing_package_is_named(name, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "missing"), [*((name, name) for name in trackers.TRACKERS), ("tensorboard", "tensorflow")]
+)
+def test_a_missing_package_is_named(name, missing, tmp_path, monkeypatch):
     kind = trackers.TRACKERS[name]
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda module: None if module == name else find(module))
-    message = f"{kind.__name__} needs {name}, which is not installed: pip install {name}"
+    monkeypatch.setattr(importlib.util, "find_spec", lambda module: None if module == missing else find(module))
+    message = rf"{kind.__name__} needs {missing}, which is not installed: pip install 'kseg\[trackers\]'"
     with pytest.raises(KsegError, match=message):
         kind(Path(tmp_path))

@@ -17,7 +17,7 @@ from kseg.data.conversion.plan import TEMPORARY_FILE, Conversion, Plan, ShardFor
 from kseg.data.conversion.shards import mean_example_size, plan_shards, write_metadata, write_shards
 from kseg.data.sources.base import Source
 from kseg.data.sources.open import open_sources
-from kseg.data.sources.tfds import PLAN_FILE
+from kseg.data.sources.tfds import PLAN_FILE, has_tfds
 from kseg.data.survey import stored_masks
 from kseg.errors import KsegError
 from kseg.progress import progress
@@ -53,13 +53,15 @@ def convert(
         The shards of each split, and a message for each example that was left out.
 
     Raises:
-        KsegError: the data set cannot be read, or has changed since the conversion began; the destination cannot be
-            written, holds something else, or is being written by another process.
+        KsegError: TFDS is not installed; the data set cannot be read, or has changed since the conversion began; the
+            destination cannot be written, holds something else, or is being written by another process.
 
     Example::
 
         convert("path/to/folder", Path("packed/cells"))
     """
+    if not has_tfds():
+        raise KsegError("kseg convert writes with TensorFlow Datasets, which is not installed. Install kseg[tfds].")
     _check_destination(dataset, destination)
     training, validation = open_sources(dataset, **opening)
     settings = {"colours": opening.get("colours", "auto"), "on_bad_example": on_bad_example, "format": shard_format}

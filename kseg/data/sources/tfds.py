@@ -159,11 +159,11 @@ class TFRecordSource(TFDSSource):
     @contextlib.contextmanager
     def _read_errors(self) -> Iterator[None]:
         """Turn an error of TensorFlow into a `KsegError`."""
-        import tensorflow as tf
+        from tensorflow.errors import OpError  # now: when Python ends, modules may be gone
 
         try:
             yield
-        except tf.errors.OpError as error:
+        except OpError as error:
             raise KsegError(f"{self.name} cannot be read: {error.message}") from error
 
     def _shuffle(self, key: Key | None, read: Callable[..., "tf.data.Dataset"]) -> "tf.data.Dataset":
@@ -280,6 +280,7 @@ def open_tfds(
     """
     if not has_tfds():
         raise KsegError(f"{dataset} is read by TensorFlow Datasets, which is not installed. Install kseg[tfds].")
+    _keep_tensorflow_off_gpu()
     builder = _prepare(dataset, data_dir)
     source = _source_class(builder)
     features = find_features(builder.info.full_name, builder.info.features)
@@ -294,6 +295,17 @@ def open_tfds(
         first = count - min(max(round(count * val_fraction), 1), count - 1)
         training, validation = select_range(training, 0, first), select_range(training, first, count)
     return source(builder, training, *features), source(builder, validation, *features)
+
+
+def _keep_tensorflow_off_gpu() -> None:
+    """Keep TensorFlow, which only reads data here, off the GPU, unless it uses the GPU already.
+
+    It would take all memory of the GPU, and leave none for training.
+    """
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):
+        tf.config.set_visible_devices([], "GPU")
 
 
 def _instructions(builder: "tfds.core.DatasetBuilder", text: str) -> Sequence[Any]:
