@@ -3,7 +3,7 @@
     train, validation = open_sources("path/to/folder")
     foreground = find_foreground(train)
     batches = training_batches(train, foreground, image_size=(128, 128), batch_size=8, seed=0)
-    model.fit(batches.dataset, steps_per_epoch=batches.steps, epochs=10)
+    model.fit(batches.dataset, steps_per_epoch=batches.steps, epochs=10, shuffle=False)
 
 TensorFlow is imported where a data set of TFDS is read or written, and Keras where `Batches.dataset` is asked for.
 """

@@ -49,7 +49,7 @@ class Batches:
     Example::
 
         batches = training_batches(train, foreground, image_size=(128, 128), batch_size=8, seed=0)
-        model.fit(batches.dataset, steps_per_epoch=batches.steps, epochs=10)
+        model.fit(batches.dataset, steps_per_epoch=batches.steps, epochs=10, shuffle=False)
         for images, masks in itertools.islice(batches, batches.steps):  # an epoch; training batches are endless
             ...
     """
