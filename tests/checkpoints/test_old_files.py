@@ -7,10 +7,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import tensorflow_datasets as tfds
 
 from kseg.callbacks import CollapseDetector, HistoryFile, RunCheckpoint
 from kseg.checkpoints import read_checkpoint, read_state
 from kseg.config import TrainConfig
+from kseg.data.sources.shapes import draw
+from kseg.errors import KsegError
 from kseg.losses import CombinedSegmentationLoss
 from kseg.metrics import ImageF1, ImageIoU, PredictionMonitor, SegmentationMetrics, ThresholdCurve
 from kseg.runs import train
@@ -95,12 +98,39 @@ def test_files_of_the_old_command_open_and_load_compiled(name):
     assert model(np.zeros((1, 32, 32, 3), np.uint8)).shape == (1, 32, 32, 1)
 
 
+class Shapes(tfds.core.GeneratorBasedBuilder):
+    """The built-in shapes, as the data set of TFDS that they were then."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    BUILDER_CONFIGS = (tfds.core.BuilderConfig(name="standard"),)
+
+    def _info(self):
+        features = {name: tfds.features.Image(shape=(128, 128, depth)) for name, depth in (("image", 3), ("mask", 1))}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, dl_manager):
+        return {
+            "train": self._generate_examples("train", 500),
+            "validation": self._generate_examples("validation", 100),
+        }
+
+    def _generate_examples(self, split, count):
+        for index in range(count):
+            image, mask = draw("standard", split, index)
+            yield index, {"image": image, "mask": mask}
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(keras.config.backend() != "jax", reason="another backend gives other numbers")
-def test_a_run_of_the_old_command_resumes_as_if_nothing_had_moved(tmp_path):
-    old = FILES / "command-jax"
-    shutil.copy(old / "last.keras", tmp_path)
-    settings = read_state(old / "last.keras").settings | {"run_dir": tmp_path}
-    result = train(TrainConfig(**settings), resume=True)
+def test_a_run_of_the_old_command_resumes_on_the_shapes_that_tfds_keeps(tmp_path):
+    old, run = FILES / "command-jax", tmp_path / "run"
+    run.mkdir()
+    shutil.copy(old / "last.keras", run)
+    settings = read_state(old / "last.keras").settings | {"run_dir": run}
+    with pytest.raises(KsegError, match="The data cannot be changed in mid-run"):
+        train(TrainConfig(**settings), resume=True)
+    shapes = Shapes(data_dir=tmp_path / "tfds")
+    shapes.download_and_prepare(file_format=tfds.core.FileFormat.TFRECORD)
+    result = train(TrainConfig(**settings | {"dataset": str(shapes.data_path)}), resume=True)
     assert result.state.epoch == 2
-    assert_same_history(tmp_path / "history.csv", old / "untouched.csv")
+    assert_same_history(run / "history.csv", old / "untouched.csv")
