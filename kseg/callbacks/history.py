@@ -1,6 +1,7 @@
 """The history of a run, and how long its epochs took, as CSV files."""
 
 import csv
+import io
 import os
 import time
 from pathlib import Path
@@ -30,7 +31,18 @@ class HistoryFile(keras.callbacks.Callback):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__()
         self.path = Path(path)
-        self.rows: list[Logs] = []  # `RunCheckpoint` remembers them
+        self.rows: list[Logs] = []
+        self._columns: dict[str, None] = {}
+        self._lines: list[str] = []
+
+    def get_state(self) -> dict[str, list[Logs]]:
+        """Return the rows so far, which `RunCheckpoint` remembers."""
+        return {"rows": list(self.rows)}
+
+    def set_state(self, state: dict[str, list[Logs]]) -> None:
+        """Go on after these rows."""
+        self.rows = list(state.get("rows", ()))  # older files have none before the first epoch's end
+        self._lines = []
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Add a row, and replace the file: a reader never sees half a line."""
@@ -40,12 +52,21 @@ class HistoryFile(keras.callbacks.Callback):
             write_atomically(self.path, self._write)
 
     def _write(self, path: Path) -> None:
-        rows = [row | ({"finding": cause_of(row["finding"])} if "finding" in row else {}) for row in self.rows]
-        columns = dict.fromkeys(column for row in self.rows for column in row)
+        # The lines are kept, so that the thousandth epoch takes no longer than the first.
+        if len(self._lines) != len(self.rows) - 1 or not self.rows[-1].keys() <= self._columns.keys():
+            self._columns = dict.fromkeys(column for row in self.rows for column in row)
+            self._lines = [self._line(row) for row in self.rows]
+        else:
+            self._lines.append(self._line(self.rows[-1]))
         with path.open("w", newline="") as file:
-            writer = csv.DictWriter(file, columns, restval="")
-            writer.writeheader()
-            writer.writerows(rows)
+            csv.writer(file).writerow(self._columns)
+            file.writelines(self._lines)
+
+    def _line(self, row: Logs) -> str:
+        text = io.StringIO(newline="")
+        finding = {"finding": cause_of(row["finding"])} if "finding" in row else {}
+        csv.DictWriter(text, self._columns, restval="").writerow(row | finding)
+        return text.getvalue()
 
 
 class EpochSeconds(keras.callbacks.Callback):

@@ -12,7 +12,7 @@ import re
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ def write_checkpoint(
     if extras is None:
         extras = read_extras(model)
     arrays: list[np.ndarray] = []
-    content = {"format": _FORMAT, "state": asdict(state), "extras": extras, "memories": list(memories)}
+    content = {"format": _FORMAT, "state": vars(state), "extras": extras, "memories": list(memories)}
     content = encode(content, arrays)
     try:
         model.save(path)

@@ -16,6 +16,7 @@ from kseg.keras_private import callback_attributes
 _log = logging.getLogger("kseg")
 
 _ARRAY = "__array__"
+_PLAIN = frozenset((type(None), bool, int, float, str))
 
 # Callbacks without a memory.
 _WITHOUT_MEMORY = (keras.callbacks.ProgbarLogger, keras.callbacks.History)
@@ -31,7 +32,9 @@ def encode(value: Any, arrays: list[np.ndarray]) -> Any:
     >>> encode({"best": np.float64(0.5), "weights": [np.zeros(3)]}, arrays), len(arrays)
     ({'best': 0.5, 'weights': [{'__array__': 0, 'dtype': 'float64'}]}, 1)
     """
-    if value is None or isinstance(value, bool | int | float | str):
+    if type(value) in _PLAIN:  # first, for the rows of a thousand epochs
+        return value
+    if isinstance(value, bool | int | float | str):
         return value.item() if isinstance(value, np.generic) else value
     if isinstance(value, np.ndarray) and value.dtype != object:
         arrays.append(value)

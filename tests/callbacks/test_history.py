@@ -1,4 +1,5 @@
 import csv
+import json
 
 import pytest
 
@@ -27,6 +28,24 @@ def test_each_epoch_has_a_row_and_a_history_continues(tmp_path):
     assert rows == [
         {"epoch": "1", "loss": "0.5", "val_f1": ""},
         {"epoch": "2", "loss": "0.25", "val_f1": "0.75"},
+    ]
+
+
+def test_a_row_is_written_once_unless_a_column_is_new(tmp_path, monkeypatch):
+    history, written = HistoryFile(tmp_path / "history.csv"), []
+    line = HistoryFile._line
+    monkeypatch.setattr(HistoryFile, "_line", lambda self, row: written.append(row["epoch"]) or line(self, row))
+    for epoch in range(3):
+        history.on_epoch_end(epoch, {"loss": 0.5 * epoch, "finding": 0.0})
+    assert written == [1, 2, 3]
+    resumed = HistoryFile(history.path)
+    resumed.set_state(json.loads(json.dumps(history.get_state())))
+    resumed.on_epoch_end(3, {"loss": 1.0, "finding": 0.0})
+    resumed.on_epoch_end(4, {"loss": 1.0, "finding": 0.0, "val_f1": 0.25})
+    assert written == [1, 2, 3, 1, 2, 3, 4, 1, 2, 3, 4, 5]
+    assert history.path.read_text().splitlines() == [
+        "epoch,loss,finding,val_f1",
+        *("1,0.0,,", "2,0.5,,", "3,1.0,,", "4,1.0,,", "5,1.0,,0.25"),
     ]
 
 
