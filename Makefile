@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Whoever is done first takes tests from the other: some train for minutes.
 PYTEST = $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: demo check style test lowest docs
+.PHONY: demo check style test lowest docs figures
 .SILENT:
 
 demo: .venv/demo
@@ -39,6 +39,10 @@ style: .venv/test
 docs: .venv/test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	echo "Open site/index.html"
+
+# What the scripts in benchmarks/ print, into benchmarks/results/: make figures NUCLEI=path/to/nuclei ONLY="startup losses".
+figures: .venv/test
+	$(BIN)/python benchmarks/figures.py $(if $(NUCLEI),--nuclei $(NUCLEI)) $(if $(ONLY),--only $(ONLY))
 
 .venv/bin/python:
 	echo "== Making a virtual environment in .venv"

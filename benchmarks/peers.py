@@ -18,7 +18,7 @@ import tyro
 
 from kseg import TrainConfig
 from kseg.commands.train import parse
-from kseg.config.data import DataOptions
+from kseg.config.train import DataOptions
 from kseg.data import Batches
 from kseg.metrics import SegmentationMetrics
 from kseg.runs.data import RunData, make_batches, open_data
