@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 import tyro
@@ -97,7 +98,7 @@ def _run(name: str, script: Script, backend: str, nuclei: Path | None) -> bool:
 
 def _describe_machine() -> str:
     """Return date, processor, cores, system, and the versions that compute."""
-    versions = ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
+    versions = ", ".join(f"{package} {version(package)}" for package in _PACKAGES if find_spec(package))
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {_processor()}, {os.cpu_count()} cores, {platform.system()}, "
         f"Python {platform.python_version()}, {versions}"

@@ -18,8 +18,9 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     compiled = tempfile.TemporaryDirectory(prefix="kseg-compiled-")
     os.environ |= {"JAX_COMPILATION_CACHE_DIR": compiled.name, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
 
-# The same examples in every run: what fails, fails for everybody. --hypothesis-profile default looks for others.
-hypothesis.settings.register_profile("steady", derandomize=True)
+# The same examples in every run, however busy the machine: what fails, fails for everybody.
+# --hypothesis-profile default looks for others.
+hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("steady")
 
 if os.environ.get("KERAS_BACKEND") == "torch":
