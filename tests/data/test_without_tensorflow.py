@@ -55,20 +55,21 @@ sys.exit(main())
 
 
 @pytest.mark.slow
-def test_a_run_and_what_follows_it_need_no_tensorflow(make_folder, tmp_path):
+def test_a_run_and_what_follows_it_need_no_tensorflow(make_folder, tmp_path_factory):
     pictures = {f"{number}": draw("standard", "train", number) for number in range(8)}
     folder = make_folder({name: (image, mask[..., 0]) for name, (image, mask) in pictures.items()})
-    run = tmp_path / "run"
+    out = tmp_path_factory.mktemp("out")  # not inside the data set
+    run = out / "run"
     settings = ["--model", "tests.runs.test_optimizers:own_model", "--epochs", "1", "--image-size", "32"]
     for arguments in (
         ["train", "--dataset", str(folder), "--run-dir", str(run), *settings],
-        ["evaluate", str(run / "best.keras"), "--dataset", str(folder), "--out", str(tmp_path / "scores")],
-        ["predict", str(run / "best.keras"), str(folder / "images"), "--out", str(tmp_path / "predicted")],
-        ["audit", str(folder)],
+        ["evaluate", str(run / "best.keras"), "--dataset", str(folder), "--out", str(out / "scores")],
+        ["predict", str(run / "best.keras"), str(folder / "images"), "--out", str(out / "predicted")],
+        ["audit", str(folder), "--output", str(out / "audit")],
     ):
         done = subprocess.run([sys.executable, "-c", COMMAND, *arguments], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
-    assert len(list((tmp_path / "predicted").glob("masks/*.png"))) == len(pictures)
+    assert len(list((out / "predicted").glob("masks/*.png"))) == len(pictures)
 
 
 @pytest.mark.backend_free

@@ -102,7 +102,11 @@ def open_shapes(name: str, *, data_dir: str | Path | None, take: int | None) -> 
 
 def _order(split: str) -> list[int]:
     """Return the numbers of a split in the order in which TFDS kept these data sets, so that the first are the same."""
-    return sorted(range(_EXAMPLES[split]), key=lambda number: hashlib.md5(f"{split}{number}".encode()).digest())
+
+    def digest(number: int) -> bytes:
+        return hashlib.md5(f"{split}{number}".encode(), usedforsecurity=False).digest()
+
+    return sorted(range(_EXAMPLES[split]), key=digest)
 
 
 def _paths(folder: Path, split: str, number: int) -> tuple[Path, Path]:
