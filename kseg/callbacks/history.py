@@ -94,6 +94,13 @@ class EpochSeconds(keras.callbacks.Callback):
         super().__init__()
         self.path = Path(path)
 
+    def get_state(self) -> dict[str, float]:
+        """Return nothing: no checkpoint holds the time, or that of a resumed run would be another."""
+        return {}
+
+    def set_state(self, state: dict[str, float]) -> None:
+        """Do nothing: the time begins anew."""
+
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Begin the time."""
         self._began = time.monotonic()

@@ -4,6 +4,7 @@ import json
 import pytest
 
 from kseg.callbacks import EpochSeconds, HistoryFile
+from kseg.checkpoints.memory import Memory
 from kseg.diagnosis.rules import code_of
 from kseg.errors import KsegError
 
@@ -69,3 +70,12 @@ def test_seconds_of_each_epoch_are_added_to_their_file(tmp_path, monkeypatch):
         seconds.on_epoch_begin(epoch)
         seconds.on_epoch_end(epoch)
     assert (tmp_path / "seconds.csv").read_text() == "epoch,seconds\n1,2.5\n2,0.2\n"
+
+
+def test_no_checkpoint_holds_the_time(tmp_path):
+    seconds = EpochSeconds(tmp_path / "seconds.csv")
+    memory = Memory([seconds])
+    seconds.on_epoch_begin(0)
+    assert memory.read() == [{"callback": "EpochSeconds", "memory": {}}]
+    memory.write([{"callback": "EpochSeconds", "memory": {"_began": 9.0}}])  # of an older file
+    assert seconds._began != 9.0
