@@ -42,7 +42,7 @@ SCRIPTS = {
     "overhead": Script(),
     "pipeline": Script(("--dataset", _NUCLEI), ("jax",)),
     "records": Script(("--dataset", _NUCLEI), ("jax",)),
-    "audit": Script(("--dataset", _NUCLEI), ("jax",)),
+    "audit": Script((_NUCLEI,), ("jax",)),
     "start": Script(("--nuclei", _NUCLEI)),
     "peers": Script(backends=("torch",)),
     "tiling": Script(),

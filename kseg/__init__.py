@@ -1,7 +1,7 @@
 """kseg: segmentation models that train without failing silently.
 
 `import kseg` is cheap: a part is imported when it is first used, so a data pipeline runs where
-no Keras backend is installed, and TensorFlow is imported only by the parts that read data.
+no Keras backend is installed, and TensorFlow is imported only by what needs it, such as data sets of TFDS.
 
 Importing kseg before keras makes JAX the backend when `KERAS_BACKEND` is unset. Keras writes
 "tensorflow" into its own configuration file unasked, so that file is not taken for a choice.

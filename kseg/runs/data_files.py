@@ -5,10 +5,10 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from kseg.data.threads import map_in_threads
 from kseg.errors import KsegError
 from kseg.progress import progress
 from kseg.storage.atomic import write_atomically
@@ -53,9 +53,10 @@ def check_data_files(paths: Sequence[Path], run_dir: Path, origin: Path | None) 
     before = _read(origin.parent / RECORD) if origin else {}
     top = Path(os.path.commonpath([path.parent for path in paths]))
     names = [path.relative_to(top).as_posix() for path in paths]
-    with ThreadPoolExecutor() as threads:
-        described = threads.map(lambda path, name: _describe(path, name, before.get(name)), paths, names)
-        now = list(progress(described, "Checking the content of the data", len(paths), unit="files"))
+    described = map_in_threads(
+        lambda path, name: _describe(path, name, before.get(name)), zip(paths, names, strict=True)
+    )
+    now = list(progress(described, "Checking the content of the data", len(paths), unit="files"))
     different = [file.name for file in now if file.name in before and before[file.name].digest != file.digest]
     if different:
         some = ", ".join(different[:5]) + (f" and {len(different) - 5} more" if len(different) > 5 else "")

@@ -182,7 +182,7 @@ def training_batches(
         epoch, batch = divmod(number + done, steps)
         yield from map_in_threads(load, addresses(start[0] + epoch, batch))
 
-    return Batches(read_from, steps, True, examples.cache_note)
+    return Batches(read_from, steps, endless=True, cache_note=examples.cache_note)
 
 
 def _count_steps(source: Source, batch_size: int, steps_per_execution: int) -> int:
@@ -240,7 +240,10 @@ def validation_batches(
         ordered = examples.order(None, number * batch_size)
         return ((list(itertools.islice(ordered, batch_size)),) for _ in range(number, steps))
 
-    return Batches(lambda number: map_in_threads(load, chosen(number)), steps, False, examples.cache_note)
+    def read_from(number: int) -> Iterator[tuple[np.ndarray, ...]]:
+        return map_in_threads(load, chosen(number))
+
+    return Batches(read_from, steps, endless=False, cache_note=examples.cache_note)
 
 
 def _examples(
