@@ -3,12 +3,13 @@
     python benchmarks/soak.py                          # on JAX
     KERAS_BACKEND=torch python benchmarks/soak.py      # on torch
 
-Two runs are soaked: `command`, which is `python -m kseg.train` restarted with one unchanged command, and `own`, a
-`model.fit` with Dropout, BatchNormalization, mixed precision, an exponential moving average of the weights that is
-swapped in for validation, and a learning rate that a callback lowers. For each it prints the kills survived, the
-batches that were done twice, how many bits of weights, optimizer, random state, callbacks' memories and history differ
-from those of the run that nobody touched (0 is the claim), the size of a checkpoint, how long it takes to write one,
-and for how long that holds training up.
+These runs are soaked: `command`, which is `python -m kseg.train` restarted with one unchanged command; `processes`, the
+same on two processes of two devices each, of which one or both are killed (JAX only); and `own`, a `model.fit` with
+Dropout, BatchNormalization, mixed precision, an exponential moving average of the weights that is swapped in for
+validation, and a learning rate that a callback lowers. For each it prints the kills survived, the batches that were
+done twice, how many bits of weights, optimizer, random state, callbacks' memories and history differ from those of the
+run that nobody touched (0 is the claim), the size of a checkpoint, how long it takes to write one, and for how long
+that holds training up.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -41,35 +43,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20, help="how often each run is killed")
     parser.add_argument("--seed", type=int, default=0, help="decides the moments")
-    parser.add_argument("--run", choices=tuple(RUNS), action="append", help="which to soak; both if not given")
-    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--run", choices=tuple(RUNS), action="append", help="which to soak; all if not given")
+    parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         child(*arguments.child)
         return
-    for name in arguments.run or RUNS:
+    on_torch = os.environ.get("KERAS_BACKEND") == "torch"
+    for name in arguments.run or [name for name in RUNS if not (on_torch and name in PROCESSES)]:
         soak(name, arguments.kills, random.Random(arguments.seed))
 
 
 def soak(name: str, kills: int, chance: random.Random) -> None:
     """Run it once untouched and once killed, and print how they compare."""
+    processes = PROCESSES.get(name, 1)
     with tempfile.TemporaryDirectory() as folder:
         untouched, killed = Path(folder, "untouched"), Path(folder, "killed")
-        start(name, untouched).wait()
+        wait(start(name, untouched))
         timings = json.loads(Path(f"{untouched}.timings").read_text())
         longest = timings["seconds"] / kills / 2  # so that it is not through before it was killed so often
         ends = [*FAULTS, *(str(chance.uniform(0, longest)) for _ in range(kills - len(FAULTS)))]
         chance.shuffle(ends)
         for number, end in enumerate(ends, 1):
-            kill_once(name, killed, end)
+            writes = end in FAULTS  # as the first process alone does
+            victims = {0} if writes or processes == 1 else chance.choice([{0}, {1}, {0, 1}])
+            kill_once(name, killed, end, victims)
             print(f"\r{name}: killed {number} times", end="", file=sys.stderr, flush=True)
         print(file=sys.stderr)
-        start(name, killed).wait()
+        wait(start(name, killed))
 
         done = Path(f"{killed}.batches").read_text().split()
         steps = len(set(Path(f"{untouched}.batches").read_text().split()))
         stall, write = np.mean(timings["stalls"]), np.mean(timings["writes"])
-        print(f"{name} on {os.environ.get('KERAS_BACKEND', 'jax')}: {EPOCHS} epochs, {steps} batches in all")
+        among = f" in {processes} processes" if processes > 1 else ""
+        print(f"{name} on {os.environ.get('KERAS_BACKEND', 'jax')}{among}: {EPOCHS} epochs, {steps} batches in all")
         print(f"  kills survived         {kills} ({', '.join(FAULTS)}, {kills - len(FAULTS)} at random moments)")
         print(f"  batches done twice     {len(done) - steps} (a checkpoint every {EVERY})")
         print(f"  bits that differ       {differing_bits(untouched, killed)}")
@@ -78,21 +85,36 @@ def soak(name: str, kills: int, chance: random.Random) -> None:
         print(f"  stall                  {stall:.3f} s each; at one a minute {stall / 60:.2%} of the time")
 
 
-def start(name: str, run_dir: Path, end: str = "") -> subprocess.Popen:
-    """A child that runs it, quietly, until the end that is told."""
-    command = [sys.executable, __file__, "--child", name, str(run_dir), end]
-    with Path(f"{run_dir}.output").open("a") as output:
-        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+def start(name: str, run_dir: Path, end: str = "", victims: set[int] = frozenset()) -> list[subprocess.Popen]:
+    """The children that run it, quietly; some until the end that is told."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    several = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"} if name in PROCESSES else {}
+    children = []
+    for process in range(PROCESSES.get(name, 1)):
+        told = [name, str(run_dir), end if process in victims else "", str(process), coordinator]
+        with Path(f"{run_dir}.output{process}").open("a") as output:
+            command = [sys.executable, __file__, "--child", *told]
+            children.append(subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | several))
+    return children
 
 
-def kill_once(name: str, run_dir: Path, end: str) -> None:
+def wait(children: list[subprocess.Popen]) -> list[int]:
+    """How each of them ended."""
+    return [child.wait() for child in children]
+
+
+def kill_once(name: str, run_dir: Path, end: str, victims: set[int]) -> None:
     """Let it run into its end: a fault, or so many seconds after its first new batch."""
-    status = start(name, run_dir, end).wait()
-    if status == 0:
+    ends = wait(start(name, run_dir, end, victims))
+    if 0 in ends:
         raise SystemExit(f"{name} was through before it was killed so often: give fewer --kills, on a quieter machine.")
-    if status != -signal.SIGKILL:
-        output = Path(f"{run_dir}.output").read_text()
-        raise SystemExit(f"{name} ended with {status} before it was killed:\n{output[-3000:]}")
+    for process, status in enumerate(ends):
+        # Those that lose another end with a message, or JAX ends them.
+        if status not in ({-signal.SIGKILL} if len(ends) == 1 else {-signal.SIGKILL, -signal.SIGABRT, 4}):
+            output = Path(f"{run_dir}.output{process}").read_text()
+            raise SystemExit(f"{name} ended with {status} before it was killed:\n{output[-3000:]}")
 
 
 def differing_bits(one: Path, two: Path) -> int:
@@ -125,7 +147,7 @@ def contents(path: Path) -> Iterator[np.ndarray]:
                 yield np.frombuffer(archive.read(name), np.uint8)
 
 
-def child(name: str, run_dir: str, end: str) -> None:
+def child(name: str, run_dir: str, end: str, process: str, coordinator: str) -> None:
     """Run it, telling which batches it does and how long its checkpoints take, and die where it is told to."""
     import kseg
     from kseg.callbacks import RunCheckpoint, run_checkpoint
@@ -135,7 +157,8 @@ def child(name: str, run_dir: str, end: str) -> None:
     stalls: list[float] = []
     begun: list[float] = []
     # Appended with each batch: what a killed process has written so far is in the file.
-    batches = os.open(f"{run_dir}.batches", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    told_by = "" if process == "0" else process
+    batches = os.open(f"{run_dir}.batches{told_by}", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     on_train_batch_begin, publish = RunCheckpoint.on_train_batch_begin, run_checkpoint.publish
 
     def told(self: RunCheckpoint, batch: int, logs: Any = None) -> None:
@@ -156,9 +179,12 @@ def child(name: str, run_dir: str, end: str) -> None:
     RunCheckpoint.on_train_batch_begin, run_checkpoint.publish = told, timed
     if end in FAULTS:
         die(end)
-    RUNS[name](run_dir, stalls)
+    flags = (
+        f"--coordinator {coordinator} --process {process} --processes {PROCESSES[name]}" if name in PROCESSES else ""
+    )
+    RUNS[name](run_dir, stalls, flags)
     timings = {"stalls": stalls, "writes": writes, "seconds": begun[-1] - begun[1] if begun[1:] else 0.0}
-    Path(f"{run_dir}.timings").write_text(json.dumps(timings))
+    Path(f"{run_dir}.timings{told_by}").write_text(json.dumps(timings))
 
 
 def die(fault: str) -> None:
@@ -179,7 +205,7 @@ def die(fault: str) -> None:
     setattr(target, method, fatal)
 
 
-def command(run_dir: str, stalls: list[float]) -> None:
+def command(run_dir: str, stalls: list[float], flags: str) -> None:
     """`python -m kseg.train`, with the line that a restart loop would have."""
     from kseg.callbacks import RunCheckpoint
     from kseg.commands import train
@@ -192,12 +218,12 @@ def command(run_dir: str, stalls: list[float]) -> None:
 
     RunCheckpoint.on_train_end = told
     line = f"--dev-mode --dev-samples {IMAGES} --epochs {EPOCHS} --image-size 64 --run-dir {run_dir} --resume"
-    status = train.main([*line.split(), "--checkpoint-every", EVERY])
+    status = train.main([*line.split(), *flags.split(), "--checkpoint-every", EVERY])
     if status:
         raise SystemExit(status)
 
 
-def own(run_dir: str, stalls: list[float]) -> None:
+def own(run_dir: str, stalls: list[float], flags: str) -> None:
     """A `model.fit` of somebody's own."""
     import keras
 
@@ -251,7 +277,8 @@ def own(run_dir: str, stalls: list[float]) -> None:
     stalls.extend(checkpoint.stalls)
 
 
-RUNS: dict[str, Callable[[str, list[float]], None]] = {"command": command, "own": own}
+RUNS: dict[str, Callable[[str, list[float], str], None]] = {"command": command, "processes": command, "own": own}
+PROCESSES = {"processes": 2}
 
 if __name__ == "__main__":
     main()

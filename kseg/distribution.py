@@ -1,4 +1,4 @@
-"""Train on several devices of this machine, each with a part of every batch: data parallelism, by Keras on JAX."""
+"""Train on several devices, each with a part of every batch: data parallelism, by Keras on JAX."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,16 +7,21 @@ from typing import Literal
 import keras
 
 from kseg.errors import KsegError
+from kseg.processes import find_cluster, is_first, join, process_count, process_index
+
+__all__ = ["is_first", "process_count", "process_index", "setup"]
 
 Devices = int | Literal["all"]
 
 
 def find_devices(devices: Devices) -> list[str]:
-    """Return the names of the devices to train on.
+    """Return the names of the devices to train on: with several processes, all devices of all of them.
 
     Raises:
-        KsegError: this machine has fewer, or the backend cannot train on several.
+        KsegError: there are fewer, or the backend cannot train on several.
     """
+    if process_count() > 1:
+        return _devices_of_processes(devices)
     if devices == 1:
         return []
     if keras.config.backend() != "jax":
@@ -29,6 +34,15 @@ def find_devices(devices: Devices) -> list[str]:
     if wanted > len(found):
         raise KsegError(f"devices: {wanted} is not allowed; this machine has {len(found)}: {', '.join(found)}.")
     return found[:wanted] if wanted > 1 else []
+
+
+def _devices_of_processes(devices: Devices) -> list[str]:
+    found = keras.distribution.list_devices()
+    if devices not in (1, "all", len(found)):
+        raise KsegError(
+            f"devices: {devices} is not allowed; {process_count()} processes train on all of their {len(found)}."
+        )
+    return found
 
 
 def check_batch(batch_size: int, devices: int) -> None:
@@ -53,24 +67,50 @@ def over_devices(devices: list[str]) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def by_this_process_alone() -> Iterator[None]:
+    """Within this context models and variables are made for this process, without a word to the others.
+
+    Keras makes a variable of all processes together, which would wait for the others for ever.
+    """
+    former = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(former)
+
+
 def _split_batches(devices: list[str]) -> keras.distribution.DataParallel:
     return keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
 
 
-def setup(devices: Devices = "all") -> int:
-    """Have Keras train on several devices of this machine; for your own script, before the model is made.
+def setup(
+    devices: Devices = "all",
+    *,
+    coordinator: str | None = None,
+    process: int | None = None,
+    processes: int | None = None,
+) -> int:
+    """Have Keras train on several devices, of one or of several processes; for your own script, before the model is
+    made.
 
     Weights are the same on all devices, and each batch is split: its size must divide by their number. BatchNorm takes
-    the statistics of the whole batch.
+    the statistics of the whole batch. Each process passes its own part of every batch to `fit`: see
+    `Batches.of_process`. `RunCheckpoint` writes in the first process alone; other callbacks that write files belong
+    into an `if kseg.distribution.is_first()`.
 
     Args:
-        devices: how many, or all.
+        devices: how many, or all; of several processes always all.
+        coordinator: host and port of the first process. Without it torchrun, Slurm, Kubernetes or Cloud TPU are asked.
+        process: the number of this process, from 0.
+        processes: how many there are; 1: this one is alone, whatever the environment says.
 
     Returns:
-        The number of devices.
+        The number of devices, of all processes together.
 
     Raises:
-        KsegError: this machine has fewer, or the backend cannot train on several.
+        KsegError: there are fewer, the other processes cannot be reached, or the backend cannot train on several.
 
     Example::
 
@@ -78,6 +118,8 @@ def setup(devices: Devices = "all") -> int:
         model = …
         model.fit(images, masks, batch_size=4 * number)
     """
+    if cluster := find_cluster(coordinator, process, processes):
+        join(cluster)
     names = find_devices(devices)
     if names:
         keras.distribution.set_distribution(_split_batches(names))

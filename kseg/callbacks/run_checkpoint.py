@@ -3,7 +3,9 @@
 import contextlib
 import importlib.metadata
 import logging
+import os
 import signal
+import tempfile
 import threading
 import time
 import weakref
@@ -34,6 +36,7 @@ from kseg.checkpoints import (
     wait_for_writes,
     write_checkpoint,
 )
+from kseg.distribution import by_this_process_alone
 from kseg.errors import KsegError
 from kseg.interval import Interval
 from kseg.keras_private import (
@@ -45,6 +48,7 @@ from kseg.keras_private import (
     set_initial_epoch,
 )
 from kseg.metadata import Metadata
+from kseg.processes import asked_to_stop, from_first, is_first, process_count
 from kseg.storage.atomic import explain_write_errors, make_anew, removed_on_error, temporary_path
 from kseg.storage.lock import lock, unlock
 
@@ -81,6 +85,9 @@ class RunCheckpoint(keras.callbacks.Callback):
     skipped. A pipeline with another shuffle (`Dataset.shuffle` counts its epochs from its own start; NumPy's global
     generator is not restored) continues with other batches: nothing is lost, but it is another run. A GPU needs a
     deterministic backend (`XLA_FLAGS=--xla_gpu_deterministic_ops=true`, `torch.use_deterministic_algorithms(True)`).
+
+    Of several processes (`kseg.distribution.setup`) the first one reads for all, and writes. SIGTERM or Ctrl-C in one
+    of them stops all at the same batch, with `SystemExit(143)`.
 
     It must be the last callback of the list.
 
@@ -140,7 +147,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         self.every = Interval.parse(every)
         self.keep = keep
         self.run_dir = Path(run_dir)
-        self.print_fn = print_fn
+        self.print_fn = print_fn if is_first() else lambda text: None
         self.stalls: list[float] = []
         """For how many seconds each checkpoint stopped training."""
         self._keeps_best = score is not None
@@ -150,8 +157,9 @@ class RunCheckpoint(keras.callbacks.Callback):
         self._done = 0  # batches of this epoch
         self._batches_since, self._epochs_since, self._at = 0, 0, 0.0  # the last checkpoint
         self._signal: int | None = None
+        self._looks = 0  # for a request to stop
         self._restorer: Restorer | None = None
-        lock(self.run_dir)
+        self._lock()
         _newest[self.run_dir.resolve()] = self
         wait_for_writes(self.run_dir)
         self._checkpoint = self._find(checkpoint)
@@ -171,7 +179,22 @@ class RunCheckpoint(keras.callbacks.Callback):
             made_with=made_with(),
         )
 
+    def _lock(self) -> None:
+        if is_first():
+            lock(self.run_dir)
+
     def _find(self, path: str | Path | None) -> Checkpoint | None:
+        """Return the checkpoint to resume from. The first process reads it for all."""
+        found = self._read(path) if is_first() else None
+        content = from_first(found.path.read_bytes() if found and process_count() > 1 else None)
+        if content is None or is_first():
+            return found
+        with tempfile.TemporaryDirectory(prefix="kseg-") as folder:
+            copy = Path(folder) / "last.keras"
+            copy.write_bytes(content)
+            return read_checkpoint(copy)
+
+    def _read(self, path: str | Path | None) -> Checkpoint | None:
         if path is not None:
             return read_checkpoint(Path(path))
         newest, faults = newest_checkpoint(self.run_dir)
@@ -190,7 +213,7 @@ class RunCheckpoint(keras.callbacks.Callback):
             raise ValueError("This RunCheckpoint was used in a fit; make another one, which resumes where that ended.")
         self._used = True
         self._refuse_if_replaced()
-        lock(self.run_dir)
+        self._lock()
         self._folder = _identity(self.run_dir)
         if self.found and self._keeps_best and self.state.score != self.found.score:
             raise KsegError(
@@ -219,7 +242,10 @@ class RunCheckpoint(keras.callbacks.Callback):
         if self.state.stopped:
             self.state = replace(self.state, stopped=not self._goes_on(callbacks))
         set_initial_epoch(self._fitted, self.params["epochs"] if self.state.stopped else self.state.epoch)
-        self._signals = Signals(self._asked_to_stop)
+        if process_count() == 1:
+            self._signals = Signals(self._asked_to_stop)
+        else:  # SIGTERM is JAX's, which tells the other processes
+            self._signals = Signals(self._ask_all_to_stop, [signal.SIGINT])
         self._at = time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -235,6 +261,7 @@ class RunCheckpoint(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Write a checkpoint, if it is time: `batch` batches are finished."""
+        self._look_for_request()
         self._count(batch)
         if self._skipping and batch >= self.state.batch:
             self._end_skipping()
@@ -257,12 +284,23 @@ class RunCheckpoint(keras.callbacks.Callback):
             self._save(self._validating())
             self._stop_if_asked()
         self._before_validation = read_extras(self._fitted), self._memory.read()
+        # Steps of a validation do not depend on each other. If JAX computes two at once on a CPU, each may wait for
+        # another process and hold the thread that the other step needs.
+        self._ahead = threading.Semaphore(1 if process_count() > 1 else _STEPS_AHEAD)
 
     def on_test_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Interrupt validation if a signal asked to stop."""
+        self._look_for_request()
         if self._signal and self._in_epoch:
             self._save(self._validating(), *self._before_validation)
             self._stop_if_asked()
+        if self._in_epoch:
+            self._ahead.acquire(timeout=_LONGEST_WAIT)
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Let another step begin."""
+        if self._in_epoch:
+            self._ahead.release()
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Write a checkpoint, if the epoch is the best or the last, or if it is time."""
@@ -373,6 +411,13 @@ class RunCheckpoint(keras.callbacks.Callback):
     ) -> None:
         # On JAX, `self.model` fetches its state from the device, and reading a value waits for the batch.
         keras.ops.convert_to_numpy(self.model.optimizer.iterations)
+        if is_first():
+            self._write(state, extras, memories, best=best)
+        self._batches_since, self._epochs_since, self._at = 0, 0, time.monotonic()
+
+    def _write(
+        self, state: TrainingState, extras: Extras | None, memories: list[dict[str, Any]] | None, *, best: bool
+    ) -> None:
         self._refuse_if_replaced()
         if _identity(self.run_dir) != self._folder:
             raise KsegError(
@@ -383,12 +428,12 @@ class RunCheckpoint(keras.callbacks.Callback):
         self._writer.wait()
         temporary = temporary_path(self.run_dir / "last.keras")
         memories = self._memory.read() if memories is None else memories
-        with explain_write_errors(self.run_dir), removed_on_error(temporary):
+        alone = by_this_process_alone() if process_count() > 1 else contextlib.nullcontext()
+        with explain_write_errors(self.run_dir), removed_on_error(temporary), alone:
             make_anew(temporary)
             write_checkpoint(self._fitted, temporary, state, extras, memories)
         self._writer.start(lambda: publish(temporary, self.keep, best), self.run_dir)
-        self._batches_since, self._epochs_since, self._at = 0, 0, time.monotonic()
-        self.stalls.append(self._at - began)
+        self.stalls.append(time.monotonic() - began)
 
     def _refuse_if_replaced(self) -> None:
         if _newest.get(self.run_dir.resolve()) is not self:
@@ -404,9 +449,23 @@ class RunCheckpoint(keras.callbacks.Callback):
             signal.raise_signal(number)
             return
         self._signal = number
-        self.print_fn(
-            f"\n{signal.Signals(number).name}: finishing the batch, then writing a checkpoint. Again: stop at once."
-        )
+        self._say_that_it_stops()
+
+    def _say_that_it_stops(self) -> None:
+        name = signal.Signals(self._signal or signal.SIGTERM).name
+        self.print_fn(f"\n{name}: finishing the batch, then writing a checkpoint. Again: stop at once.")
+
+    def _ask_all_to_stop(self, number: int, frame: FrameType | None) -> None:
+        """Ask all processes to stop. The former handler takes the next Ctrl-C."""
+        self._signals.restore()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _look_for_request(self) -> None:
+        """Note that some process got a signal, at the same step in all of them."""
+        self._looks += 1
+        if process_count() > 1 and not self._signal and asked_to_stop(self._looks):
+            self._signal = signal.SIGTERM
+            self._say_that_it_stops()
 
     def _stop_if_asked(self) -> None:
         if not self._signal:

@@ -15,6 +15,7 @@ from kseg.config.base import Settings, find_recipe, read_yaml
 from kseg.config.train import DataOptions, ModelOptions, OptimizerOptions, RunOptions, TrainConfig
 from kseg.data import quiet_tensorflow
 from kseg.errors import KsegError
+from kseg.processes import end_if_failed, find_cluster, join
 
 SUMMARY = "Train a segmentation model, and see every epoch how good its masks are."
 
@@ -36,6 +37,18 @@ class _OriginAndPlaces(Origin):
     run_dir: Path | None = None
     dataset: str | None = None
     model: str | None = None
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Several processes, on one machine or on many, train one model: each is started with the same command."""
+
+    coordinator: str | None = None
+    """HOST:PORT of the first process. Under torchrun, Slurm, Kubernetes and Cloud TPU none of these is needed."""
+    process: int | None = None
+    """The number of this process, from 0."""
+    processes: int | None = None
+    """How many there are; 1: each trains a model of its own, whatever started them."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +78,7 @@ class Arguments:
 
     Settings come from --checkpoint or --resume, then --config, then flags; the later ones win. SIGTERM and Ctrl-C
     finish the batch and write a checkpoint. Exit status: 0 if it worked, 2 if something has to be put right, 3 if the
-    run collapsed, 130 after Ctrl-C, 143 after SIGTERM.
+    run collapsed, 4 if another process of the run has ended, 130 after Ctrl-C, 143 after SIGTERM.
     """
 
     origin: Origin
@@ -73,6 +86,7 @@ class Arguments:
     model: ModelOptions
     optimizer: OptimizerOptions
     run: RunOptions
+    together: Processes = Processes()
     console: Console = Console()
 
     @property
@@ -99,13 +113,14 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m kseg.tra
     """Train as the arguments say.
 
     Returns:
-        0 if it worked, 2 if something has to be put right, 3 if the run collapsed, 130 after Ctrl-C.
+        0 if it worked, 2 if something has to be put right, 3 if the run collapsed, 4 if another process of the run has
+        ended, 130 after Ctrl-C.
 
     Raises:
         SystemExit: 143, after SIGTERM.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
-    return guard(lambda: _train(parse(arguments, prog)))
+    return end_if_failed(lambda: guard(lambda: _train(parse(arguments, prog))))
 
 
 def _train(given: Arguments) -> int:
@@ -113,6 +128,8 @@ def _train(given: Arguments) -> int:
 
     check_environment()
     quiet_tensorflow()
+    if cluster := find_cluster(given.together.coordinator, given.together.process, given.together.processes):
+        join(cluster)
     from kseg.runs import train
 
     train(given.settings, given.origin.checkpoint, resume=given.origin.resume, detail=given.console.detail)

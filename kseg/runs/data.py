@@ -14,6 +14,7 @@ from kseg.data.sources.file_source import FileSource
 from kseg.data.transforms.strengths import find_augmentation
 from kseg.errors import KsegError
 from kseg.inference.scores import trivial_scores
+from kseg.processes import process_count
 from kseg.runs.directory import RunDirectory, warn_if_inside
 from kseg.task import Task
 
@@ -139,14 +140,18 @@ def _log_trivial_score(data: RunData) -> None:
 
 
 def make_batches(data: RunData, options: DataOptions, start: tuple[int, int]) -> tuple[Batches, Batches]:
-    """Return the training batches from `start`, the epochs and batches that are done, and the validation batches."""
+    """Return the training batches from `start`, the epochs and batches that are done, and the validation batches.
+
+    Several processes read each image when they need it, each its share, unless a cache was asked for.
+    """
+    cache = "none" if options.cache == "auto" and process_count() > 1 else options.cache
     batches = training_batches(
         data.training,
         data.masks.rule,
         image_size=options.image_shape,
         resize=options.resize,
         batch_size=options.batch_size,
-        cache=options.cache,
+        cache=cache,
         seed=options.seed,
         augment=options.augment,
         start=start,
@@ -159,8 +164,9 @@ def make_batches(data: RunData, options: DataOptions, start: tuple[int, int]) ->
         image_size=options.image_shape,
         resize=options.resize,
         batch_size=options.batch_size,
-        cache=options.cache,
+        cache=cache,
     )
-    _log.info(f"Training images are {batches.cache_note}")
-    _log.info(f"Validation images are {validation.cache_note}")
+    among = ", by the process that needs them" if cache == "none" and process_count() > 1 else ""
+    _log.info(f"Training images are {batches.cache_note}{among}")
+    _log.info(f"Validation images are {validation.cache_note}{among}")
     return batches, validation

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from kseg.checkpoints import checkpoints_in, read_state
 from kseg.config.base import read_yaml, write_yaml
 from kseg.config.train import RunOptions, TrainConfig
 from kseg.errors import KsegError
+from kseg.processes import is_first
 from kseg.storage.atomic import explain_write_errors, write_atomically
 from kseg.storage.lock import lock, unlock
 
@@ -39,10 +41,12 @@ class RunDirectory:
 
     Args:
         path: the folder.
+        lasts: whether it stays after the run; that of a process which does not write is thrown away.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, lasts: bool = True) -> None:
         self.path = path
+        self._lasts = lasts
         self._may_be_removed = not path.exists()
         self.config = path / "config.yaml"
         self.history = path / "history.csv"
@@ -81,7 +85,9 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def removed_if_refused(self) -> Iterator[None]:
-        """Remove the folder where a run is refused before its training begins, unless it was there before."""
+        """Remove the folder where a run is refused before its training begins, unless it was there before; and one that
+        does not last.
+        """
         try:
             yield
         except KsegError:
@@ -92,6 +98,9 @@ class RunDirectory:
                     with contextlib.suppress(OSError):  # there are other runs
                         _RUNS.rmdir()
             raise
+        finally:
+            if not self._lasts:
+                shutil.rmtree(self.path, ignore_errors=True)
 
     def keep(self) -> None:
         """Let the folder stay whatever happens: training begins, and how it fails is worth reading."""
@@ -104,6 +113,8 @@ class RunDirectory:
         console = logging.StreamHandler(sys.stdout)
         console.setFormatter(_OwnLineFormatter())
         console.setLevel(EPOCH_LEVEL if detail == "quiet" else logging.INFO)
+        if not self._lasts:  # the first process speaks
+            console.setLevel(logging.ERROR)
         file = logging.FileHandler(self.log, encoding="utf-8", errors="backslashreplace")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         level, propagate = logger.level, logger.propagate
@@ -126,11 +137,14 @@ def open_run(
 ) -> RunDirectory:
     """Make and lock the folder of a run: the one in the options, the checkpoint's, or a new one under `runs/`.
 
-    It stays locked until this process exits.
+    It stays locked until this process exits. Of several processes the first has it, and each other one a temporary
+    folder.
 
     Raises:
         KsegError: the folder holds another run, is in use, or cannot be made.
     """
+    if not is_first():
+        return RunDirectory(Path(tempfile.mkdtemp(prefix="kseg-")), lasts=False)
     if options.run_dir is not None:
         path = options.run_dir
     elif checkpoint is not None:

@@ -20,13 +20,14 @@ from kseg.checks.preflight import preflight
 from kseg.config.train import DataOptions, ModelOptions, OptimizerOptions, RunOptions, TrainConfig
 from kseg.data import Batches
 from kseg.data.files.masks import class_colours
-from kseg.distribution import check_batch, find_devices, over_devices
+from kseg.distribution import by_this_process_alone, check_batch, find_devices, over_devices
 from kseg.errors import KsegError
 from kseg.metrics import PredictionMonitor, SegmentationMetrics, ThresholdCurve
+from kseg.processes import is_first, lost_process_named, process_count, process_index
 from kseg.progress import is_watched
 from kseg.reports.class_predictions import save_class_predictions
 from kseg.reports.predictions import save_predictions
-from kseg.runs.data import log_data, make_batches, open_data
+from kseg.runs.data import RunData, log_data, make_batches, open_data
 from kseg.runs.data_files import check_data_files
 from kseg.runs.directory import EPOCH_LEVEL, RunDirectory, open_run
 from kseg.runs.memory import check_memory
@@ -43,6 +44,7 @@ from kseg.task import Task
 _log = logging.getLogger("kseg")
 
 _PICTURES = 10
+_FEW_DEVICES = 8
 
 
 def train(
@@ -64,7 +66,7 @@ def train(
 
     Raises:
         KsegError: something that a person can put right: the settings, the data, the checkpoint, the disk, or what
-            `kseg.preflight` refuses.
+            `kseg.preflight` refuses; or another process of this run has ended.
         CollapseError: the run failed, and `on_collapse` says to stop, or all recoveries failed.
         KeyboardInterrupt: after Ctrl-C, once a checkpoint is written and the way to resume is logged.
         SystemExit: likewise, after SIGTERM.
@@ -83,7 +85,13 @@ def train(
     for batch_size in (data_options.batch_size, min(data_options.batch_size, len(data.training))):
         check_batch(batch_size, len(devices))
     run = open_run(run_options, config.dataset, checkpoint, resume=resume)
-    with run.removed_if_refused(), run.logging(detail), keep_compiled_programs(), over_devices(devices):
+    with (
+        lost_process_named(),
+        run.removed_if_refused(),
+        run.logging(detail),
+        keep_compiled_programs(),
+        over_devices(devices),
+    ):
         _log.info(f"Run directory: {run.path}  (Keras {keras.__version__} on {keras.config.backend()})")
         saved = RunCheckpoint(
             run.path,
@@ -99,14 +107,14 @@ def train(
         changes = _check_resumable(saved, config, model_options, data.summary)
         if _is_finished(saved, optimizer_options.epochs, checkpoint):
             return TrainingResult(run, saved.state)
-        with explain_write_errors(run.path):
-            check_data_files(data.data_files(), run.path, saved.origin)
-        run.write_settings(config)
-        remember_places(run.path, config)
+        if is_first():
+            with explain_write_errors(run.path):
+                check_data_files(data.data_files(), run.path, saved.origin)
+            run.write_settings(config)
+            remember_places(run.path, config)
         log_data(data, data_options, run)
         if devices:
-            own = batch_size // len(devices)
-            _log.info(f"Devices: {len(devices)}, {own} images of a batch on each: {', '.join(devices)}")
+            _log_devices(devices, batch_size)
 
         keras.utils.set_random_seed(data_options.seed)
         batches, validation = make_batches(data, data_options, saved.start)
@@ -142,15 +150,15 @@ def train(
                 run_options.max_recoveries,
                 preflight=False,  # done above
             )
-            trackers = make_trackers(run, run_options, config)
+            trackers = make_trackers(run, run_options, config) if is_first() else []
             run.keep()
             model.fit(
-                batches.dataset,
+                batches.of_process(process_index(), process_count()).dataset,
                 shuffle=False,  # the batches come in the order of the epoch
                 steps_per_epoch=batches.steps,
-                validation_data=validation.dataset,
+                validation_data=validation.of_process(process_index(), process_count()).dataset,
                 epochs=config.epochs,
-                verbose=int(is_watched(sys.stdout) and detail != "quiet"),
+                verbose=int(is_watched(sys.stdout) and detail != "quiet" and is_first()),
                 callbacks=[
                     EpochSummary(
                         partial(_log.log, EPOCH_LEVEL),
@@ -168,12 +176,32 @@ def train(
                 ],
             )
         result = TrainingResult(run, saved.state)
+        if not is_first():
+            return result
+        if process_count() > 1:
+            model = _of_this_process(model, data, model_options)
         _draw(model, validation, result, data.task, threshold, () if config.colours == "auto" else config.colours)
         write_report(run)
         for tracker in trackers:
             tracker.finish()
         log_result(result, config, data.task, detector)
     return result
+
+
+def _log_devices(devices: Sequence[str], batch_size: int) -> None:
+    """Log on how many devices of how many processes a batch is trained."""
+    among = f" in {process_count()} processes" if process_count() > 1 else ""
+    names = f": {', '.join(devices)}" if len(devices) <= _FEW_DEVICES else ""
+    own = batch_size // len(devices)
+    _log.info(f"Devices: {len(devices)}{among}, {own} images on each of a batch of {batch_size}{names}")
+
+
+def _of_this_process(model: keras.Model, data: RunData, options: ModelOptions) -> keras.Model:
+    """Return a copy of the model of all processes with which this one can predict alone."""
+    with by_this_process_alone():
+        copy = make_model(data.training.channels, data.task, options, fresh=False)
+        copy.set_weights(model.get_weights())
+    return copy
 
 
 def _check_backend(options: DataOptions) -> None:
@@ -190,7 +218,7 @@ def _check_resumable(saved: RunCheckpoint, config: TrainConfig, model: ModelOpti
     if not (saved.found and saved.origin):
         return []
     # Checked before a model that large is made.
-    if model.least_bytes > saved.origin.stat().st_size:
+    if is_first() and model.least_bytes > saved.origin.stat().st_size:
         raise KsegError(f"{saved.origin} is too small a file for a U-Net of {model.filters} filters.")
     changes = config.changes(saved.found.settings)
     if saved.found.data not in ("", data):

@@ -12,9 +12,9 @@ started. Examples that a resumed run has done are skipped before decoding.
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -34,6 +34,21 @@ if TYPE_CHECKING:
     import keras
 
 Arrays = tuple[np.ndarray, np.ndarray]
+
+
+class Share(NamedTuple):
+    """Which part of every batch is made: all, or that of one of several processes which train together."""
+
+    process: int = 0
+    processes: int = 1
+
+    def positions(self, batch_size: int) -> range:
+        """Return which images of a batch these are."""
+        size = batch_size // self.processes
+        return range(self.process * size, (self.process + 1) * size)
+
+
+_ALL = Share()
 Reader = Callable[..., Arrays]
 """From the arguments that `Source.examples` gives to an image, uint8 `(H, W, C)`, and a mask, uint8 `(H, W, M)`."""
 
@@ -54,24 +69,36 @@ class Batches:
             ...
     """
 
-    read_from: Callable[[int], Iterator[tuple[np.ndarray, ...]]]
-    """From the number of a batch to that batch and all after it."""
+    read_from: Callable[[int, Share], Iterator[tuple[np.ndarray, ...]]]
+    """From the number of a batch, and a share, to that batch and all after it."""
     steps: int
     """Batches an epoch."""
     endless: bool
     """Whether epoch follows epoch, as in training."""
     cache_note: str
     """Where decoded images are kept, for the log."""
+    share: Share = _ALL
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
-        return self.read_from(0)
+        return self.read_from(0, self.share)
+
+    def of_process(self, process: int, processes: int) -> "Batches":
+        """Return the part of each batch that one process makes; all parts together are the batch, bit for bit.
+
+        Only its own images are read, except where `augment` has mosaics, which mix the images of a batch.
+
+        Args:
+            process: its number, from 0: `kseg.distribution.process_index()`.
+            processes: how many there are, `kseg.distribution.process_count()`; the batch size has to divide by it.
+        """
+        return replace(self, share=Share(process, processes))
 
     @cached_property
     def dataset(self) -> "keras.utils.PyDataset":
         """The batches for `fit`, `evaluate` and `predict`; imports Keras."""
         from kseg.data.pipeline.keras_dataset import BatchDataset
 
-        return BatchDataset(self.read_from, None if self.endless else self.steps)
+        return BatchDataset(lambda number: self.read_from(number, self.share), None if self.endless else self.steps)
 
 
 @dataclass(frozen=True)
@@ -93,20 +120,21 @@ class _Examples:
     def load(
         self,
         chosen: Sequence[tuple[Any, ...]],
-        batch_size: int,
+        positions: range,
         change: Callable[[int, int, np.ndarray, np.ndarray], Arrays] | None = None,
     ) -> Arrays:
-        """Return a batch of examples, filled up with blanks.
+        """Return a batch of examples, or a part of it, filled up with blanks.
 
         Args:
-            chosen: the arguments of `read` for each example.
-            batch_size: images a batch.
+            chosen: the arguments of `read` for each example of the batch.
+            positions: which of them to read.
             change: takes index, position in the batch, image and mask of each.
         """
-        images, masks = self.blanks(batch_size)
-        for position, (index, *content) in enumerate(chosen):
+        images, masks = self.blanks(len(positions))
+        for place, position in enumerate(positions[: max(len(chosen) - positions.start, 0)]):
+            index, *content = chosen[position]
             image, mask = self.read(index, *content)
-            images[position], masks[position] = change(index, position, image, mask) if change else (image, mask)
+            images[place], masks[place] = change(index, position, image, mask) if change else (image, mask)
         return images, masks
 
 
@@ -162,25 +190,29 @@ def training_batches(
     steps = _count_steps(source, batch_size, steps_per_execution)
     examples = _examples(source, foreground, image_size, resize, cache)
 
-    def load(epoch: int, batch: int, chosen: Sequence[tuple[Any, ...]]) -> Arrays:
+    def load(epoch: int, batch: int, chosen: Sequence[tuple[Any, ...]], part: range) -> Arrays:
         def change(index: int, position: int, image: np.ndarray, mask: np.ndarray) -> Arrays:
             return augment_example(image, mask, how, (seed, epoch, index), around_foreground=position < cropped)
 
-        images, masks = examples.load(chosen, batch_size, change)
-        return augment_batch(images, masks, how, (seed, epoch, batch), cropped) if how.mosaic else (images, masks)
+        if not how.mosaic:
+            return examples.load(chosen, part, change)
+        whole = examples.load(chosen, range(batch_size), change)
+        images, masks = augment_batch(*whole, how, (seed, epoch, batch), cropped)
+        return images[part.start : part.stop], masks[part.start : part.stop]
 
-    def addresses(epoch: int, batch: int) -> Iterator[tuple[int, int, list[tuple[Any, ...]]]]:
+    def addresses(epoch: int, batch: int, part: range) -> Iterator[tuple[int, int, list[tuple[Any, ...]], range]]:
         while True:
             ordered = examples.order((seed, epoch), batch * batch_size)
             for number in range(batch, steps):
-                yield epoch, number, list(itertools.islice(ordered, batch_size))
+                yield epoch, number, list(itertools.islice(ordered, batch_size)), part
             epoch, batch = epoch + 1, 0
 
-    def read_from(number: int) -> Iterator[Arrays]:
+    def read_from(number: int, share: Share) -> Iterator[Arrays]:
+        part = share.positions(batch_size)
         done = max(start[1] - number, 0)
-        yield from itertools.repeat(examples.blanks(batch_size), done)
+        yield from itertools.repeat(examples.blanks(len(part)), done)
         epoch, batch = divmod(number + done, steps)
-        yield from map_in_threads(load, addresses(start[0] + epoch, batch))
+        yield from map_in_threads(load, addresses(start[0] + epoch, batch, part))
 
     return Batches(read_from, steps, endless=True, cache_note=examples.cache_note)
 
@@ -231,17 +263,17 @@ def validation_batches(
     steps = math.ceil(len(source) / batch_size)
     weight = steps * batch_size / len(source)
 
-    def load(chosen: Sequence[tuple[Any, ...]]) -> tuple[np.ndarray, ...]:
-        pair = examples.load(chosen, batch_size)
-        weights = np.where(np.arange(batch_size) < len(chosen), weight, 0).astype(np.float32)
+    def load(chosen: Sequence[tuple[Any, ...]], part: range) -> tuple[np.ndarray, ...]:
+        pair = examples.load(chosen, part)
+        weights = np.where(np.array(part) < len(chosen), weight, 0).astype(np.float32)
         return pair if weight == 1 else (*pair, weights)
 
-    def chosen(number: int) -> Iterator[tuple[list[tuple[Any, ...]]]]:
+    def chosen(number: int, part: range) -> Iterator[tuple[list[tuple[Any, ...]], range]]:
         ordered = examples.order(None, number * batch_size)
-        return ((list(itertools.islice(ordered, batch_size)),) for _ in range(number, steps))
+        return ((list(itertools.islice(ordered, batch_size)), part) for _ in range(number, steps))
 
-    def read_from(number: int) -> Iterator[tuple[np.ndarray, ...]]:
-        return map_in_threads(load, chosen(number))
+    def read_from(number: int, share: Share) -> Iterator[tuple[np.ndarray, ...]]:
+        return map_in_threads(load, chosen(number, share.positions(batch_size)))
 
     return Batches(read_from, steps, endless=False, cache_note=examples.cache_note)
 

@@ -338,3 +338,47 @@ def test_an_image_that_is_not_the_size_of_its_mask_is_named(source):
 def test_an_empty_source_is_refused(source):
     with pytest.raises(KsegError, match="is empty; expected at least one image"):
         validation_batches(source.take(0), Foreground((255,)), **SETTINGS)
+
+
+def parts_of(batches, processes):
+    """The batches of an epoch of each process, put together again."""
+    parts = [itertools.islice(batches.of_process(process, processes), batches.steps) for process in range(processes)]
+    return [tuple(np.concatenate(arrays) for arrays in zip(*part, strict=True)) for part in zip(*parts, strict=True)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 4])
+@pytest.mark.parametrize(("augment", "crops"), [("light", 0.5), ("none", 0), (MOSAICS, 0.25)], ids=str)
+def test_what_processes_make_together_is_what_one_makes(augment, crops, processes, source):
+    settings = {**SETTINGS, "batch_size": 4, "augment": augment, "foreground_crops": crops, "seed": 5, "start": (1, 1)}
+    batches = training_batches(source, find_foreground(source), **settings)
+    assert batches.steps == 2
+    assert same(parts_of(batches, processes), itertools.islice(batches, 2))
+    validation = validation_batches(source, find_foreground(source), **{**SETTINGS, "batch_size": 4})
+    for whole, parts in zip(validation, parts_of(validation, processes), strict=True):
+        assert len(parts) == 3  # nine images leave blanks in the third batch
+        for ours, theirs in zip(whole, parts, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_process_reads_its_share_and_no_more(make_folder, pairs, monkeypatch):
+    source = open_sources(str(make_folder(pairs)), val_fraction=0.01)[0]  # nine images
+    foreground, read, original = find_foreground(source), [], type(source).read
+
+    def counted(self, index, *content):
+        read.append(index)
+        return original(self, index, *content)
+
+    monkeypatch.setattr(type(source), "read", counted)
+    monkeypatch.setattr(threads, "available_cores", lambda: 1)  # so that images are read in their order
+    settings = {**SETTINGS, "batch_size": 4, "cache": "none"}
+    batches = training_batches(source, foreground, seed=5, **settings)
+    order = [index for epoch in (0, 1) for (index,) in itertools.islice(source.indices((5, epoch)), 8)]
+    for process in (0, 1):
+        read.clear()
+        list(itertools.islice(batches.of_process(process, 2), 2 * batches.steps))
+        assert read[:8] == [index for place, index in enumerate(order) if place // 2 % 2 == process]
+    read.clear()
+    for process in (0, 1):
+        list(validation_batches(source, foreground, **settings).of_process(process, 2))
+    assert sorted(read) == list(range(9))
