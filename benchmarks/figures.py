@@ -37,6 +37,7 @@ class Script:
 SCRIPTS = {
     "startup": Script(),
     "growth": Script(backends=("jax",)),
+    "devices": Script(("--dataset", _NUCLEI), ("jax",)),
     "losses": Script(),
     "layers": Script(backends=("torch",)),
     "overhead": Script(),

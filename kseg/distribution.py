@@ -57,6 +57,24 @@ def check_batch(batch_size: int, devices: int) -> None:
         raise KsegError(f"A batch of {batch_size} images does not divide by {devices} devices; near it are {near}.")
 
 
+def check_model(model: keras.Model) -> None:
+    """Refuse a model that is not on all devices.
+
+    Raises:
+        KsegError: it was made before Keras was told about them.
+    """
+    distribution = keras.distribution.distribution()
+    if distribution is None or not model.weights:
+        return
+    wanted = distribution.device_mesh.devices.size
+    found = len(model.weights[0].value.devices())
+    if found != wanted:
+        raise KsegError(
+            f"The model is on {found} device, and batches are split over {wanted}: it was made before "
+            "kseg.distribution.setup(), or before keras.distribution.set_distribution(). Make it afterwards."
+        )
+
+
 @contextlib.contextmanager
 def over_devices(devices: list[str]) -> Iterator[None]:
     """Within this context models are made for these devices, and trained on all of them; none: as without it."""
@@ -71,8 +89,11 @@ def over_devices(devices: list[str]) -> Iterator[None]:
 def by_this_process_alone() -> Iterator[None]:
     """Within this context models and variables are made for this process, without a word to the others.
 
-    Keras makes a variable of all processes together, which would wait for the others for ever.
+    Keras makes a variable of all processes together, and would wait for the others for ever. Saving a model makes some.
     """
+    if process_count() == 1:
+        yield
+        return
     former = keras.distribution.distribution()
     keras.distribution.set_distribution(None)
     try:

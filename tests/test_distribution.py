@@ -46,3 +46,30 @@ def test_setup_in_a_script_of_ones_own(tmp_path):
     """
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", script], env=environment, cwd=tmp_path, check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not ON_JAX, reason="Keras splits batches over devices on JAX alone")
+def test_a_model_made_before_setup_is_refused_in_fit(tmp_path):
+    script = """if True:
+        import kseg, keras, numpy as np
+        images, masks = np.ones((8, 8, 8, 1)), np.zeros((8, 8, 8, 1))
+        masks[:, :4] = 1
+        model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(1, 1)])
+        kseg.distribution.setup()
+        metrics = [kseg.metrics.PredictionMonitor(), kseg.metrics.ThresholdCurve()]
+        model.compile("sgd", kseg.losses.DiceLoss(), metrics=metrics)
+        for check in (
+            lambda: kseg.preflight(model, images, masks),
+            lambda: model.fit(images, masks, verbose=0, callbacks=[kseg.callbacks.CollapseDetector()]),
+        ):
+            try:
+                check()
+            except kseg.errors.KsegError as error:
+                print(error)
+    """
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True)
+    said = "The model is on 1 device, and batches are split over 4: it was made before kseg.distribution.setup()"
+    assert done.stdout.count(said) == 2

@@ -11,6 +11,7 @@ import keras
 
 from kseg.checkpoints import Logs, TrainingState, save_checkpoint
 from kseg.diagnosis.rules import cause_of, is_harmful
+from kseg.distribution import by_this_process_alone, is_first
 from kseg.storage.atomic import explain_write_errors
 
 _log = logging.getLogger("kseg")
@@ -21,7 +22,7 @@ class BestF1Checkpoint(keras.callbacks.Callback):
 
     For a `fit` without `RunCheckpoint`, which keeps the best model too. Needs `kseg.metrics.SegmentationMetrics` (or
     `F1Score`) among the model's metrics, and validation data. Epochs without validation are skipped. Warns at the end
-    of a run without any.
+    of a run without any. Of several processes the first one writes.
 
     With `score="val_best_f1"` models are compared by the F1 at their best threshold, and `read_state(path).threshold`
     is that threshold; needs `kseg.metrics.ThresholdCurve` among the metrics.
@@ -50,8 +51,8 @@ class BestF1Checkpoint(keras.callbacks.Callback):
         check_score("BestF1Checkpoint", self.state.score, logs)
         best = self.state.best_epoch
         self.state = self.state.after(epoch, logs)
-        if self.state.best_epoch != best:
-            with explain_write_errors(self.path.parent):
+        if self.state.best_epoch != best and is_first():
+            with explain_write_errors(self.path.parent), by_this_process_alone():
                 save_checkpoint(self.model, self.path, self.state)
             self.print_fn(saved_line(self.state, logs))
 

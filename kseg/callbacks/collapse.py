@@ -20,6 +20,7 @@ from kseg.diagnosis.recovery import (
 )
 from kseg.diagnosis.rules import LARGE, TOO_LARGE, code_of
 from kseg.diagnosis.windows import WindowReader
+from kseg.distribution import check_model
 from kseg.errors import KsegError
 from kseg.findings import Finding
 from kseg.keras_private import sync_jax_state
@@ -149,6 +150,7 @@ class CollapseDetector(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Reset all counters, and keep the first weights."""
+        check_model(self.model)
         self.findings, self._factors = [], []
         # On JAX, `self.model` fetches the model's state from the device: too slow for every batch.
         self._steps_per_execution = self.model.steps_per_execution

@@ -428,8 +428,7 @@ class RunCheckpoint(keras.callbacks.Callback):
         self._writer.wait()
         temporary = temporary_path(self.run_dir / "last.keras")
         memories = self._memory.read() if memories is None else memories
-        alone = by_this_process_alone() if process_count() > 1 else contextlib.nullcontext()
-        with explain_write_errors(self.run_dir), removed_on_error(temporary), alone:
+        with explain_write_errors(self.run_dir), removed_on_error(temporary), by_this_process_alone():
             make_anew(temporary)
             write_checkpoint(self._fitted, temporary, state, extras, memories)
         self._writer.start(lambda: publish(temporary, self.keep, best), self.run_dir)

@@ -17,6 +17,7 @@ from kseg.checks.images import check_images
 from kseg.checks.logits import check_activation
 from kseg.checks.masks import check_masks
 from kseg.checks.models import Values, build, output_shapes, preserve_torch_state
+from kseg.distribution import check_model
 from kseg.errors import KsegError
 from kseg.findings import Finding
 from kseg.keras_private import compiled_loss, compiled_metrics
@@ -130,12 +131,13 @@ def examine(model: keras.Model, values: Values | None, batches: Sequence[Batch],
         masks: those of the batches, and perhaps more.
 
     Raises:
-        KsegError: the model is not compiled, or there is no batch.
+        KsegError: the model is not compiled, or not on all devices; or there is no batch.
     """
     if not model.compiled:
         raise KsegError("The model is not compiled; expected model.compile(optimizer, loss) before the check.")
     if not batches:
         raise KsegError("The data set is empty; expected at least one batch.")
+    check_model(model)
     _examined[model] = compiled_loss(model)
     with preserve_torch_state(model):
         if not model.built:

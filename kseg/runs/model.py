@@ -22,7 +22,7 @@ from kseg.task import Task
 
 _log = logging.getLogger("kseg")
 
-_BATCHES_FOR_PRIOR = 25
+_BATCHES_FOR_PRIOR, _IMAGES_FOR_PRIOR = 25, 1000  # whatever is reached first
 # Below this share of foreground a run starts sooner, and ends higher, with its output bias there; above it neither
 # start is always better (benchmarks/start.py).
 _RARE = 0.02
@@ -173,8 +173,12 @@ def start_at_prior(model: keras.Model, task: Task, options: ModelOptions, batche
     """Set the output bias to the share of each class, if that was asked for, or if there is little foreground."""
     if options.output_bias == "zero":
         return
-    masks = np.stack([mask for _, mask in islice(batches, _BATCHES_FOR_PRIOR)])
-    counts = _count_values(masks, task)
+    seen: list[np.ndarray] = []
+    for _, masks in islice(batches, _BATCHES_FOR_PRIOR):
+        seen.append(masks)
+        if len(seen) * len(masks) >= _IMAGES_FOR_PRIOR:
+            break
+    counts = _count_values(np.stack(seen), task)
     share = counts[..., 1:].sum() / max(counts.sum(), 1)
     if not 0 < share < (_RARE if options.output_bias == "auto" else 1):
         return

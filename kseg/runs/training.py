@@ -27,7 +27,7 @@ from kseg.processes import is_first, lost_process_named, process_count, process_
 from kseg.progress import is_watched
 from kseg.reports.class_predictions import save_class_predictions
 from kseg.reports.predictions import save_predictions
-from kseg.runs.data import RunData, log_data, make_batches, open_data
+from kseg.runs.data import log_data, make_batches, open_data
 from kseg.runs.data_files import check_data_files
 from kseg.runs.directory import EPOCH_LEVEL, RunDirectory, open_run
 from kseg.runs.memory import check_memory
@@ -143,7 +143,7 @@ def train(
                 log_resumed(saved, changes, optimizer_options, batches.steps)
             else:
                 _log.info("Checking the first batches and one gradient")
-                preflight(model, batches)
+                preflight(model, batches.of_process(0, max(len(devices), 1)))  # what one device takes
             detector = CollapseDetector(
                 run_options.collapse_every,
                 run_options.on_collapse,
@@ -178,9 +178,12 @@ def train(
         result = TrainingResult(run, saved.state)
         if not is_first():
             return result
-        if process_count() > 1:
-            model = _of_this_process(model, data, model_options)
-        _draw(model, validation, result, data.task, threshold, () if config.colours == "auto" else config.colours)
+        with by_this_process_alone():
+            if process_count() > 1:
+                copy = make_model(data.training.channels, data.task, model_options, fresh=False)
+                copy.set_weights(model.get_weights())
+                model = copy
+            _draw(model, validation, result, data.task, threshold, () if config.colours == "auto" else config.colours)
         write_report(run)
         for tracker in trackers:
             tracker.finish()
@@ -194,14 +197,6 @@ def _log_devices(devices: Sequence[str], batch_size: int) -> None:
     names = f": {', '.join(devices)}" if len(devices) <= _FEW_DEVICES else ""
     own = batch_size // len(devices)
     _log.info(f"Devices: {len(devices)}{among}, {own} images on each of a batch of {batch_size}{names}")
-
-
-def _of_this_process(model: keras.Model, data: RunData, options: ModelOptions) -> keras.Model:
-    """Return a copy of the model of all processes with which this one can predict alone."""
-    with by_this_process_alone():
-        copy = make_model(data.training.channels, data.task, options, fresh=False)
-        copy.set_weights(model.get_weights())
-    return copy
 
 
 def _check_backend(options: DataOptions) -> None:

@@ -42,7 +42,7 @@ def test_the_same_run_on_1_2_and_4_devices_and_from_one_number_to_another(folder
     command = [sys.executable, "-c", SCRIPT, str(folder), str(tmp_path), *runs]
     done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "Devices: 4, 1 images of a batch on each: cpu:0, cpu:1, cpu:2, cpu:3" in done.stdout
+    assert "Devices: 4, 1 images on each of a batch of 4: cpu:0, cpu:1, cpu:2, cpu:3" in done.stdout
     found = json.loads((tmp_path / "found.json").read_text())
     one = found.pop("1-0")
     for name, other in found.items():

@@ -17,6 +17,7 @@ from kseg.data import (
     training_batches,
     validation_batches,
 )
+from kseg.data.sources.order import index_order, permute
 from kseg.data.transforms.augment import augment_batch, augment_example
 from kseg.data.transforms.strengths import find_augmentation
 from kseg.errors import KsegError
@@ -382,3 +383,44 @@ def test_a_process_reads_its_share_and_no_more(make_folder, pairs, monkeypatch):
     for process in (0, 1):
         list(validation_batches(source, foreground, **settings).of_process(process, 2))
     assert sorted(read) == list(range(9))
+
+
+class Endless:
+    """A source of 10^9 pictures of one pixel, which remembers what was read."""
+
+    name, channels, labels, classes = "endless", 1, (), {}
+
+    def __init__(self):
+        self.opened = []
+
+    def __len__(self):
+        return 10**9
+
+    def check_headers(self):
+        pass
+
+    def examples(self, key=None, start=0):
+        return index_order(len(self), key, start)
+
+    def read(self, index):
+        self.opened.append(index)
+        return np.zeros((1, 1, 1), np.uint8), np.zeros((1, 1, 1), np.uint16)
+
+
+def test_of_1024_processes_each_computes_its_share_of_10_to_the_9_examples_without_the_others(monkeypatch):
+    monkeypatch.setattr(threads, "available_cores", lambda: 1)
+    last = 10**9 // 8192 - 1
+    seen = set()
+    for process in (0, 511, 1023):
+        source = Endless()
+        batches = training_batches(
+            source, Foreground(values=(1,)), image_size=(1, 1), batch_size=8192, seed=3, augment="none", cache="none"
+        )
+        assert batches.steps == last + 1
+        mine = batches.of_process(process, 1024)
+        images, _ = next(mine.read_from(last, mine.share))
+        assert len(images) == 8
+        first = last * 8192 + process * 8
+        assert source.opened[:8] == permute(np.arange(first, first + 8), (3, 0), 10**9).tolist()
+        seen |= set(source.opened[:8])
+    assert len(seen) == 24
