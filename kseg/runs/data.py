@@ -11,6 +11,7 @@ from kseg.data import Batches, open_sources, training_batches, validation_batche
 from kseg.data.mask_reading import MaskReading, read_masks_of_splits
 from kseg.data.sources.base import Source
 from kseg.data.sources.file_source import FileSource
+from kseg.data.sources.tfds import TFRecordSource
 from kseg.data.transforms.strengths import find_augmentation
 from kseg.errors import KsegError
 from kseg.inference.scores import trivial_scores
@@ -122,6 +123,11 @@ def log_data(data: RunData, options: DataOptions, run: RunDirectory) -> None:
     _log_trivial_score(data)
     for warning in data.masks.warnings:
         _log.warning(f"⚠️  {warning}")
+    if process_count() > 1 and isinstance(training, TFRecordSource):
+        _log.warning(
+            f"⚠️  Each of the {process_count()} processes reads all bytes of {training.name}: TFRecord shards can only be "
+            "read from their beginning. Of array_record, which kseg convert writes, each reads its share."
+        )
     _log.info(f"Augmentation: {options.augment}: {find_augmentation(options.augment)}")
 
 
