@@ -125,8 +125,8 @@ def log_data(data: RunData, options: DataOptions, run: RunDirectory) -> None:
         _log.warning(f"⚠️  {warning}")
     if process_count() > 1 and isinstance(training, TFRecordSource):
         _log.warning(
-            f"⚠️  Each of the {process_count()} processes reads all bytes of {training.name}: TFRecord shards can only be "
-            "read from their beginning. Of array_record, which kseg convert writes, each reads its share."
+            f"⚠️  Each of the {process_count()} processes reads all bytes of {training.name}: TFRecord shards can only "
+            "be read from their beginning. Of array_record, which kseg convert writes, each reads its share."
         )
     _log.info(f"Augmentation: {options.augment}: {find_augmentation(options.augment)}")
 
