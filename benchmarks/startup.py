@@ -1,4 +1,5 @@
-"""Time of a short run without compiled programs and with them, and of making the U-Net for the first time.
+"""Time of a short run without compiled programs and with them, also until its first step is done, and of making the
+U-Net for the first time.
 
     python benchmarks/startup.py                # about four minutes on two cores
     KERAS_BACKEND=torch python benchmarks/startup.py
@@ -22,6 +23,14 @@ import keras
 import tyro
 
 RUN = ["--dev-mode", "--dev-samples", "8", "--epochs", "1"]
+# A run that ends with its first step.
+FIRST_STEP = """
+import os, sys
+from kseg.callbacks import RunCheckpoint
+RunCheckpoint.on_train_batch_end = lambda *given, **named: os._exit(0)
+from kseg.commands import train
+train.main(sys.argv[1:])
+"""
 MAKE = """
 import time, keras, kseg
 kseg.data.quiet_tensorflow()
@@ -41,24 +50,27 @@ def main(rounds: int = 3) -> None:
     """
     kseg.data.quiet_tensorflow()
     runs: dict[str, list[float]] = {"cold": [], "warm": []}
+    steps: dict[str, list[float]] = {"cold": [], "warm": []}
     made: dict[str, list[float]] = {way: [] for way in WAYS}
     for _ in range(rounds):
-        with tempfile.TemporaryDirectory() as folder:
-            for kind in runs:
-                runs[kind].append(_run(folder))
+        for command, seconds in ((["-m", "kseg.train"], runs), (["-c", FIRST_STEP], steps)):
+            with tempfile.TemporaryDirectory() as folder:
+                for kind in seconds:
+                    seconds[kind].append(_run(command, folder))
         for way, name in WAYS.items():
             with tempfile.TemporaryDirectory() as folder:
                 made[way].append(float(_process(["-c", MAKE.format(way=name)], folder)))
     print(f"{keras.config.backend()}, {rounds} turns")
     _report("a run of 8 images and one epoch", runs, "warm", "cold")
+    _report("from its start until the first step is done", steps, "warm", "cold")
     _report("the U-Net of 16 filters", made, "by kseg", "as Keras draws")
 
 
-def _run(compiled: str) -> float:
+def _run(command: list[str], compiled: str) -> float:
     """Return the seconds of a run, with this folder for compiled programs."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        _process(["-m", "kseg.train", *RUN, "--run-dir", f"{folder}/run"], compiled)
+        _process([*command, *RUN, "--run-dir", f"{folder}/run"], compiled)
         return time.perf_counter() - start
 
 
