@@ -4,7 +4,9 @@ import csv
 import io
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -31,41 +33,39 @@ class HistoryFile(keras.callbacks.Callback):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__()
         self.path = Path(path)
-        self.rows: list[Logs] = []
-        self._columns: dict[str, None] = {}
-        self._lines: list[str] = []
+        self._columns: list[str] = []
+        self._text = ""  # the whole file: a checkpoint stores a text sooner than its numbers
 
-    def get_state(self) -> dict[str, list[Logs]]:
-        """Return the rows so far, which `RunCheckpoint` remembers."""
-        return {"rows": list(self.rows)}
+    def get_state(self) -> dict[str, str]:
+        """Return the file so far, which `RunCheckpoint` remembers."""
+        return {"text": self._text}
 
-    def set_state(self, state: dict[str, list[Logs]]) -> None:
+    def set_state(self, state: dict[str, Any]) -> None:
         """Go on after these rows."""
-        self.rows = list(state.get("rows", ()))  # older files have none before the first epoch's end
-        self._lines = []
+        self._text = state.get("text", "")
+        self._columns = next(csv.reader(self._text.splitlines()), [])
+        for row in state.get("rows", ()):  # of older versions
+            self._add(row)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Add a row, and replace the file: a reader never sees half a line."""
         rate = current_learning_rate(self.model)
-        self.rows.append({"epoch": epoch + 1, **(logs or {}), **({} if rate is None else {"learning_rate": rate})})
+        self._add({"epoch": epoch + 1, **(logs or {}), **({} if rate is None else {"learning_rate": rate})})
         with explain_write_errors(self.path.parent):
-            write_atomically(self.path, self._write)
+            write_atomically(self.path, lambda temporary: temporary.write_text(self._text, newline=""))
 
-    def _write(self, path: Path) -> None:
-        # The lines are kept, so that the thousandth epoch takes no longer than the first.
-        if len(self._lines) != len(self.rows) - 1 or not self.rows[-1].keys() <= self._columns.keys():
-            self._columns = dict.fromkeys(column for row in self.rows for column in row)
-            self._lines = [self._line(row) for row in self.rows]
-        else:
-            self._lines.append(self._line(self.rows[-1]))
-        with path.open("w", newline="") as file:
-            csv.writer(file).writerow(self._columns)
-            file.writelines(self._lines)
+    def _add(self, row: Logs) -> None:
+        if "finding" in row:
+            row = row | {"finding": cause_of(row["finding"])}
+        if new := [name for name in row if name not in self._columns]:
+            before = list(csv.DictReader(io.StringIO(self._text)))
+            self._columns += new
+            self._text = self._lines([dict(zip(self._columns, self._columns, strict=True)), *before])
+        self._text += self._lines([row])
 
-    def _line(self, row: Logs) -> str:
+    def _lines(self, rows: Iterable[Logs]) -> str:
         text = io.StringIO(newline="")
-        finding = {"finding": cause_of(row["finding"])} if "finding" in row else {}
-        csv.DictWriter(text, self._columns, restval="").writerow(row | finding)
+        csv.DictWriter(text, self._columns, restval="").writerows(rows)
         return text.getvalue()
 
 

@@ -55,8 +55,12 @@ class TrainingState:
     @property
     def best_epoch(self) -> Logs | None:
         """The row with the best score, the first of equal ones; None if there is no score."""
-        rows = [row for row in self.history if score(row, self.score) is not None]
-        return max(rows, key=lambda row: row[self.score], default=None)
+        best: Logs | None = None
+        for row in self.history:
+            beats = best is None or row.get(self.score, -math.inf) > best[self.score]
+            if beats and score(row, self.score) is not None:
+                best = row
+        return best
 
     @property
     def threshold(self) -> float | None:

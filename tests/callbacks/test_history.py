@@ -22,7 +22,7 @@ def test_each_epoch_has_a_row_and_a_history_continues(tmp_path):
     history = HistoryFile(path)
     history.on_epoch_end(0, {"loss": 0.5})
     continued = HistoryFile(path)
-    continued.rows = history.rows
+    continued.set_state(history.get_state())
     continued.on_epoch_end(1, {"loss": 0.25, "val_f1": 0.75})
     with path.open() as file:
         rows = list(csv.DictReader(file))
@@ -32,21 +32,31 @@ def test_each_epoch_has_a_row_and_a_history_continues(tmp_path):
     ]
 
 
-def test_a_row_is_written_once_unless_a_column_is_new(tmp_path, monkeypatch):
-    history, written = HistoryFile(tmp_path / "history.csv"), []
-    line = HistoryFile._line
-    monkeypatch.setattr(HistoryFile, "_line", lambda self, row: written.append(row["epoch"]) or line(self, row))
+def test_rows_get_new_columns(tmp_path):
+    history = HistoryFile(tmp_path / "history.csv")
     for epoch in range(3):
         history.on_epoch_end(epoch, {"loss": 0.5 * epoch, "finding": 0.0})
-    assert written == [1, 2, 3]
     resumed = HistoryFile(history.path)
     resumed.set_state(json.loads(json.dumps(history.get_state())))
     resumed.on_epoch_end(3, {"loss": 1.0, "finding": 0.0})
     resumed.on_epoch_end(4, {"loss": 1.0, "finding": 0.0, "val_f1": 0.25})
-    assert written == [1, 2, 3, 1, 2, 3, 4, 1, 2, 3, 4, 5]
     assert history.path.read_text().splitlines() == [
         "epoch,loss,finding,val_f1",
         *("1,0.0,,", "2,0.5,,", "3,1.0,,", "4,1.0,,", "5,1.0,,0.25"),
+    ]
+
+
+def test_rows_of_older_versions_go_on(tmp_path):
+    history = HistoryFile(tmp_path / "history.csv")
+    rows = [
+        {"epoch": 1, "loss": 0.1 + 0.2, "finding": code_of("all_background")},
+        {"epoch": 2, "loss": 1e-7, "val_f1": 1 / 3},
+    ]
+    history.set_state({"rows": rows})
+    history.on_epoch_end(2, {"loss": 0.5, "val_f1": float("nan")})
+    assert history.path.read_text().splitlines() == [
+        "epoch,loss,finding,val_f1",
+        *("1,0.30000000000000004,all_background,", "2,1e-07,,0.3333333333333333", "3,0.5,,nan"),
     ]
 
 
