@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from kseg.errors import KsegError, LostProcessError
 
 # After so many seconds without a sign of life from a process the others end. JAX's default is 100.
 _LONGEST_SILENCE = 60
+_LONGEST_WAIT = 300  # seconds, for the others at the start
+_LAST_WORD = 5  # seconds before it is over
 _CHUNK = 2**24  # JAX has no larger integers than 32 bits
 # What the errors of JAX say of another process that has ended, by the library that notices.
 _LOST = re.compile(r"gloo|nccl|coordination|heartbeat|\bpeer\b", re.IGNORECASE)
@@ -99,7 +102,9 @@ def _number(environment: Mapping[str, str], name: str) -> int:
 
 
 def join(cluster: Cluster) -> None:
-    """Wait for the other processes and train together with them. Before the first use of JAX.
+    """Wait for the other processes, for at most 5 minutes, and train together with them. Before the first use of JAX.
+
+    If they do not come, JAX ends this process with SIGABRT, after a message.
 
     Raises:
         KsegError: the backend is not JAX, or the others cannot be reached.
@@ -116,11 +121,21 @@ def join(cluster: Cluster) -> None:
 
     if jax.distributed.is_initialized():
         return
+    if not cluster.process:
+        print(f"Waiting for the other processes ({cluster.found_by})", flush=True)
+    message = (
+        f"kseg: The other processes ({cluster.found_by}) did not come within {_LONGEST_WAIT} seconds, and JAX ends "
+        "this one. Start the same command for all of them; or pass --processes 1, if this one shall train alone."
+    )
+    last_word = threading.Timer(_LONGEST_WAIT - _LAST_WORD, lambda: print(message, file=sys.stderr, flush=True))
+    last_word.daemon = True
+    last_word.start()
     try:
         jax.distributed.initialize(
             cluster.coordinator,
             cluster.processes,
             cluster.process,
+            initialization_timeout=_LONGEST_WAIT,
             heartbeat_timeout_seconds=_LONGEST_SILENCE,
         )
     except (RuntimeError, ValueError, OSError) as error:
@@ -128,6 +143,8 @@ def join(cluster: Cluster) -> None:
             f"The other processes ({cluster.found_by}) cannot be reached: {error}. If this one shall train alone, pass "
             "--processes 1."
         ) from error
+    finally:
+        last_word.cancel()
 
 
 def process_count() -> int:

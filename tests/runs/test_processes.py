@@ -112,6 +112,18 @@ def test_where_one_is_killed_the_other_says_so_and_ends(folder, start, tmp_path)
     assert "Traceback" not in said
 
 
+def test_a_process_whose_others_do_not_come_says_so():
+    script = """if True:
+        from kseg import processes
+        processes._LONGEST_WAIT = 9
+        processes.join(processes.Cluster("--coordinator", "127.0.0.1:9", 1, 2))  # where nobody is
+    """
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == -signal.SIGABRT
+    assert "kseg: The other processes (--coordinator) did not come within 9 seconds" in done.stderr
+
+
 def test_what_is_refused_ends_all(folder, start, tmp_path):
     processes, outputs = start(2, run(folder, tmp_path / "run", "--batch-size", "3"))
     assert ends(processes) == [2, 2]
