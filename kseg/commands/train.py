@@ -86,7 +86,7 @@ class Arguments:
     model: ModelOptions
     optimizer: OptimizerOptions
     run: RunOptions
-    together: Processes = Processes()
+    processes: Processes = Processes()
     console: Console = Console()
 
     @property
@@ -128,7 +128,7 @@ def _train(given: Arguments) -> int:
 
     check_environment()
     quiet_tensorflow()
-    if cluster := find_cluster(given.together.coordinator, given.together.process, given.together.processes):
+    if cluster := find_cluster(given.processes.coordinator, given.processes.process, given.processes.processes):
         join(cluster)
     from kseg.runs import train
 
@@ -165,6 +165,8 @@ def _first_arguments() -> type:
     sections: dict[str, Any] = {}
     for section in fields(Arguments):
         part: Any = section.type
+        if part is Processes:
+            continue
         if issubclass(part, Settings):
             shown: dict[str, Any] = {
                 name: (field.annotation, field) for name, field in part.model_fields.items() if name in _FIRST

@@ -315,7 +315,8 @@ class RunOptions(Settings):
     devices: Annotated[int, Field(ge=1)] | Literal["all"] = Field(
         1,
         json_schema_extra=MAY_CHANGE,
-        description="Devices of this machine that share every batch, whose size must divide by their number; JAX only.",
+        description="Devices of this machine that share every batch, whose size must divide by their number; several "
+        "processes use all of theirs. JAX only.",
     )
     collapse_every: int = Field(
         50, ge=1, json_schema_extra=MAY_CHANGE, description="Batches between two checks for collapse."
