@@ -105,7 +105,7 @@ def interrupted(monkeypatch):
 
     def with_signal(number):
         def on_train_batch_begin(history_file, batch, logs=None):
-            if (len(history_file.rows), batch) == (1, 2):
+            if (history_file.get_state()["text"].count("\n"), batch) == (2, 2):
                 os.kill(os.getpid(), number)
 
         monkeypatch.setattr(HistoryFile, "on_train_batch_begin", on_train_batch_begin)
