@@ -69,8 +69,9 @@ def check_model(model: keras.Model) -> None:
     wanted = distribution.device_mesh.devices.size
     found = len(model.weights[0].value.devices())
     if found != wanted:
+        where = "1 device" if found == 1 else f"{found} devices"
         raise KsegError(
-            f"The model is on {found} device, and batches are split over {wanted}: it was made before "
+            f"The model is on {where}, and batches are split over {wanted}: it was made before "
             "kseg.distribution.setup(), or before keras.distribution.set_distribution(). Make it afterwards."
         )
 
@@ -87,9 +88,10 @@ def over_devices(devices: list[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def by_this_process_alone() -> Iterator[None]:
-    """Within this context models and variables are made for this process, without a word to the others.
+    """Within this context models and variables are made in this process alone.
 
-    Keras makes a variable of all processes together, and would wait for the others for ever. Saving a model makes some.
+    Otherwise Keras makes each variable in all processes together, and waits for those that do not make it. Saving a
+    model makes variables, too.
     """
     if process_count() == 1:
         yield

@@ -34,7 +34,7 @@ class HistoryFile(keras.callbacks.Callback):
         super().__init__()
         self.path = Path(path)
         self._columns: list[str] = []
-        self._text = ""  # the whole file: a checkpoint stores a text sooner than its numbers
+        self._text = ""  # the whole file; a checkpoint stores a text faster than thousands of numbers
 
     def get_state(self) -> dict[str, str]:
         """Return the file so far, which `RunCheckpoint` remembers."""

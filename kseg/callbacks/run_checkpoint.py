@@ -184,15 +184,18 @@ class RunCheckpoint(keras.callbacks.Callback):
             lock(self.run_dir)
 
     def _find(self, path: str | Path | None) -> Checkpoint | None:
-        """Return the checkpoint to resume from. The first process reads it for all."""
+        """Return the checkpoint to resume from. Of several processes the first finds it; all read the same bytes."""
         found = self._read(path) if is_first() else None
-        content = from_first(found.path.read_bytes() if found and process_count() > 1 else None)
-        if content is None or is_first():
+        if process_count() == 1:
             return found
+        content = from_first(found.path.read_bytes() if found else None)
+        if content is None:
+            return None
         with tempfile.TemporaryDirectory(prefix="kseg-") as folder:
             copy = Path(folder) / "last.keras"
             copy.write_bytes(content)
-            return read_checkpoint(copy)
+            read = read_checkpoint(copy)
+        return replace(read, path=found.path) if found else read
 
     def _read(self, path: str | Path | None) -> Checkpoint | None:
         if path is not None:

@@ -43,7 +43,13 @@ class Share(NamedTuple):
     processes: int = 1
 
     def positions(self, batch_size: int) -> range:
-        """Return which images of a batch these are."""
+        """Return which images of a batch these are.
+
+        Raises:
+            KsegError: the batch does not divide by the number of processes.
+        """
+        if batch_size % self.processes:
+            raise KsegError(f"A batch of {batch_size} images does not divide by {self.processes} processes.")
         size = batch_size // self.processes
         return range(self.process * size, (self.process + 1) * size)
 
@@ -89,8 +95,13 @@ class Batches:
 
         Args:
             process: its number, from 0: `kseg.distribution.process_index()`.
-            processes: how many there are, `kseg.distribution.process_count()`; the batch size has to divide by it.
+            processes: how many there are, `kseg.distribution.process_count()`.
+
+        Raises:
+            KsegError: there is no such process; when batches are read, their size does not divide by `processes`.
         """
+        if not 0 <= process < processes:
+            raise KsegError(f"process: {process} is not allowed; expected 0 to {processes - 1}.")
         return replace(self, share=Share(process, processes))
 
     @cached_property

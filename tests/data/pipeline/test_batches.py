@@ -385,6 +385,16 @@ def test_a_process_reads_its_share_and_no_more(make_folder, pairs, monkeypatch):
     assert sorted(read) == list(range(9))
 
 
+def test_shares_that_leave_images_out_are_refused(source):
+    batches = training_batches(source, find_foreground(source), seed=5, **{**SETTINGS, "batch_size": 4})
+    validation = validation_batches(source, find_foreground(source), **{**SETTINGS, "batch_size": 4})
+    for some in (batches, validation):
+        with pytest.raises(KsegError, match="A batch of 4 images does not divide by 3 processes"):
+            next(iter(some.of_process(0, 3)))
+        with pytest.raises(KsegError, match="process: 2 is not allowed; expected 0 to 1"):
+            some.of_process(2, 2)
+
+
 class Endless:
     """A source of 10^9 pictures of one pixel, which remembers what was read."""
 
