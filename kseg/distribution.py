@@ -105,7 +105,9 @@ def by_this_process_alone() -> Iterator[None]:
 
 
 def _split_batches(devices: list[str]) -> keras.distribution.DataParallel:
-    return keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
+    from kseg.even_batches import EvenBatches  # needs JAX, which need not be installed with torch
+
+    return EvenBatches(devices=devices, auto_shard_dataset=False)
 
 
 def setup(

@@ -121,6 +121,9 @@ def join(cluster: Cluster) -> None:
 
     if jax.distributed.is_initialized():
         return
+    # On CPUs, with as many devices as cores, a program that JAX starts early can take the threads that let a sum over
+    # all devices end; then all wait for ever.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     if not cluster.process:
         print(f"Waiting for the other processes ({cluster.found_by})", flush=True)
     message = (

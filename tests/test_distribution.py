@@ -43,9 +43,24 @@ def test_setup_in_a_script_of_ones_own(tmp_path):
         model.compile("sgd", loss="mse")
         model.fit(np.ones((16, 3)), np.ones((16, 1)), batch_size=8, verbose=0)
         assert len(model.weights[0].value.devices()) == 4
+
+        images = np.ones((18, 3))
+        for call in (
+            lambda: model.fit(images, images[:, :1], batch_size=8, verbose=0, shuffle=False),
+            lambda: model.evaluate(images, images[:, :1], batch_size=8, verbose=0),
+            lambda: model.predict(images, batch_size=8, verbose=0),
+        ):
+            try:
+                call()
+            except kseg.errors.KsegError as error:
+                print(error)
+            model.jax_state_sync()
+            assert model.predict(images[:8], verbose=0).shape == (8, 1)
     """
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "PYTHONPATH": str(ROOT)}
-    subprocess.run([sys.executable, "-c", script], env=environment, cwd=tmp_path, check=True)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert done.stdout.count("A batch of 2 images does not divide by 4 devices. Pass batches that do") == 3
 
 
 @pytest.mark.slow
