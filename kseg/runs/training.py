@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -27,7 +28,7 @@ from kseg.processes import is_first, lost_process_named, process_count, process_
 from kseg.progress import is_watched
 from kseg.reports.class_predictions import save_class_predictions
 from kseg.reports.predictions import save_predictions
-from kseg.runs.data import log_data, make_batches, open_data
+from kseg.runs.data import RunData, log_data, make_batches, open_data
 from kseg.runs.data_files import check_data_files
 from kseg.runs.directory import EPOCH_LEVEL, RunDirectory, open_run
 from kseg.runs.memory import check_memory
@@ -71,20 +72,13 @@ def train(
         KeyboardInterrupt: after Ctrl-C, once a checkpoint is written and the way to resume is logged.
         SystemExit: likewise, after SIGTERM.
     """
-    data_options, model_options = DataOptions.of(config), ModelOptions.of(config)
-    optimizer_options, run_options = OptimizerOptions.of(config), RunOptions.of(config)
-    _check_backend(data_options)
-    check_memory(model_options, data_options)
-    make_loss(model_options)  # before any file is read: it may be impossible
-    data = open_data(data_options)
-    check_task(data.task, model_options)
-    loss = make_loss(model_options, data.masks.rule.shares)
+    options = _Options.of(config)
+    data, loss = _open(options)
     config = config.model_copy(update=data.resolved_settings())
-
-    devices = find_devices(run_options.devices)
-    for batch_size in (data_options.batch_size, min(data_options.batch_size, len(data.training))):
+    devices = find_devices(options.run.devices)
+    for batch_size in (options.data.batch_size, min(options.data.batch_size, len(data.training))):
         check_batch(batch_size, len(devices))
-    run = open_run(run_options, config.dataset, checkpoint, resume=resume)
+    run = open_run(options.run, config.dataset, checkpoint, resume=resume)
     with (
         lost_process_named(),
         run.removed_if_refused(),
@@ -93,64 +87,34 @@ def train(
         over_devices(devices),
     ):
         _log.info(f"Run directory: {run.path}  (Keras {keras.__version__} on {keras.config.backend()})")
-        saved = RunCheckpoint(
-            run.path,
-            checkpoint=checkpoint,
-            every=run_options.checkpoint_every,
-            keep=run_options.keep,
-            score="val_best_f1" if model_options.threshold == "auto" else "val_f1",
-            settings=config.settings() | {"run_dir": None},
-            data=data.summary,
-            metadata=make_metadata(data, config),
-            print_fn=_log.info,
-        )
-        changes = _check_resumable(saved, config, model_options, data.summary)
-        if _is_finished(saved, optimizer_options.epochs, checkpoint):
+        saved = _find_checkpoint(run, config, options, data, checkpoint)
+        changes = _check_resumable(saved, config, options.model, data.summary)
+        if _is_finished(saved, config.epochs, checkpoint):
             return TrainingResult(run, saved.state)
-        if is_first():
-            with explain_write_errors(run.path):
-                check_data_files(data.data_files(), run.path, saved.origin)
-            run.write_settings(config)
-            remember_places(run.path, config)
-        log_data(data, data_options, run)
+        _write_settings(run, config, data, saved)
+        log_data(data, options.data, run)
         if devices:
             _log_devices(devices, batch_size)
 
-        keras.utils.set_random_seed(data_options.seed)
-        batches, validation = make_batches(data, data_options, saved.start)
-        if saved.found:
-            model = make_model(data.training.channels, data.task, model_options, fresh=False)
-        else:
-            model = start_model(data, model_options, batches)
-        threshold = model_options.fixed_threshold
-        model.compile(
-            optimizer=make_optimizer(
-                optimizer_options, batches.steps, model, scale_loss=model_options.mixed_precision == "float16"
-            ),
-            loss=loss,
-            metrics=[
-                SegmentationMetrics(threshold, class_names=data.task.classes),
-                PredictionMonitor(threshold),
-                ThresholdCurve(label_names=data.task.classes if data.task.kind == "multilabel" else ()),
-            ],
-            steps_per_execution=data_options.steps_per_execution,
-        )
+        keras.utils.set_random_seed(options.data.seed)
+        batches, validation = make_batches(data, options.data, saved.start)
+        model = _make_compiled(options, data, loss, batches, saved)
         _log.info(f"{model.count_params():,} parameters, {batches.steps} steps an epoch, {config.epochs} epochs")
         if keras.config.backend() == "jax":
             _log.info("The first step is compiled, which takes some seconds")
         with _way_to_resume(run):
             if saved.found:
-                log_resumed(saved, changes, optimizer_options, batches.steps)
+                log_resumed(saved, changes, options.optimizer, batches.steps)
             else:
                 _log.info("Checking the first batches and one gradient")
                 preflight(model, batches.of_process(0, max(len(devices), 1)))  # what one device takes
             detector = CollapseDetector(
-                run_options.collapse_every,
-                run_options.on_collapse,
-                run_options.max_recoveries,
+                options.run.collapse_every,
+                options.run.on_collapse,
+                options.run.max_recoveries,
                 preflight=False,  # done above
             )
-            trackers = make_trackers(run, run_options, config) if is_first() else []
+            trackers = make_trackers(run, options.run, config) if is_first() else []
             run.keep()
             model.fit(
                 batches.of_process(process_index(), process_count()).dataset,
@@ -160,15 +124,10 @@ def train(
                 epochs=config.epochs,
                 verbose=int(is_watched(sys.stdout) and detail != "quiet" and is_first()),
                 callbacks=[
-                    EpochSummary(
-                        partial(_log.log, EPOCH_LEVEL),
-                        data.task.foreground_classes,
-                        data.masks.rule.foreground_shares,
-                        detail=detail,
-                    ),
+                    _make_summary(data, detail),
                     detector,
                     # After the detector, which looks at the weights that are trained, not at their average.
-                    *schedule_callbacks(optimizer_options, saved.state.score),
+                    *schedule_callbacks(options.optimizer, saved.state.score),
                     HistoryFile(run.history),
                     EpochSeconds(run.seconds),
                     *trackers,
@@ -176,19 +135,111 @@ def train(
                 ],
             )
         result = TrainingResult(run, saved.state)
-        if not is_first():
-            return result
-        with by_this_process_alone():
-            if process_count() > 1:
-                copy = make_model(data.training.channels, data.task, model_options, fresh=False)
-                copy.set_weights(model.get_weights())
-                model = copy
-            _draw(model, validation, result, data.task, threshold, () if config.colours == "auto" else config.colours)
-        write_report(run)
-        for tracker in trackers:
-            tracker.finish()
-        log_result(result, config, data.task, detector)
+        if is_first():
+            with by_this_process_alone():
+                _draw(_on_one_device(model, data, options.model), validation, result, data.task, options.model, config)
+            write_report(run)
+            for tracker in trackers:
+                tracker.finish()
+            log_result(result, config, data.task, detector)
     return result
+
+
+class _Options(NamedTuple):
+    """The settings, by the part of the run that takes them."""
+
+    data: DataOptions
+    model: ModelOptions
+    optimizer: OptimizerOptions
+    run: RunOptions
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> "_Options":
+        return cls(DataOptions.of(config), ModelOptions.of(config), OptimizerOptions.of(config), RunOptions.of(config))
+
+
+def _open(options: _Options) -> tuple[RunData, keras.losses.Loss]:
+    """Open the data sets, and make the loss, which may weigh classes by their share of them.
+
+    Raises:
+        KsegError: the settings are impossible, with these data or with any.
+    """
+    if check_backend() == "torch" and options.data.steps_per_execution > 1:
+        raise KsegError(f"steps_per_execution: {options.data.steps_per_execution} is not allowed on torch; expected 1.")
+    check_memory(options.model, options.data)
+    make_loss(options.model)  # before any file is read: it may be impossible
+    data = open_data(options.data)
+    check_task(data.task, options.model)
+    return data, make_loss(options.model, data.masks.rule.shares)
+
+
+def _find_checkpoint(
+    run: RunDirectory, config: TrainConfig, options: _Options, data: RunData, checkpoint: Path | None
+) -> RunCheckpoint:
+    """Return the callback that writes checkpoints, with the one that it has found to resume from."""
+    return RunCheckpoint(
+        run.path,
+        checkpoint=checkpoint,
+        every=options.run.checkpoint_every,
+        keep=options.run.keep,
+        score="val_best_f1" if options.model.threshold == "auto" else "val_f1",
+        settings=config.settings() | {"run_dir": None},
+        data=data.summary,
+        metadata=make_metadata(data, config),
+        print_fn=_log.info,
+    )
+
+
+def _write_settings(run: RunDirectory, config: TrainConfig, data: RunData, saved: RunCheckpoint) -> None:
+    """Write the settings and the places of the data into the run directory, if the data are those of the checkpoint.
+
+    Raises:
+        KsegError: files of the data have changed since, or the disk is full.
+    """
+    if not is_first():
+        return
+    with explain_write_errors(run.path):
+        check_data_files(data.data_files(), run.path, saved.origin)
+    run.write_settings(config)
+    remember_places(run.path, config)
+
+
+def _make_compiled(
+    options: _Options, data: RunData, loss: keras.losses.Loss, batches: Batches, saved: RunCheckpoint
+) -> keras.Model:
+    """Make the model and compile it. Its weights are those of its start; `fit` reads those of a checkpoint."""
+    if saved.found:
+        model = make_model(data.training.channels, data.task, options.model, fresh=False)
+    else:
+        model = start_model(data, options.model, batches)
+    threshold = options.model.fixed_threshold
+    scale_loss = options.model.mixed_precision == "float16"
+    model.compile(
+        optimizer=make_optimizer(options.optimizer, batches.steps, model, scale_loss=scale_loss),
+        loss=loss,
+        metrics=[
+            SegmentationMetrics(threshold, class_names=data.task.classes),
+            PredictionMonitor(threshold),
+            ThresholdCurve(label_names=data.task.classes if data.task.kind == "multilabel" else ()),
+        ],
+        steps_per_execution=options.data.steps_per_execution,
+    )
+    return model
+
+
+def _make_summary(data: RunData, detail: Detail) -> EpochSummary:
+    """Make the callback that prints each epoch."""
+    shares = data.masks.rule.foreground_shares
+    return EpochSummary(partial(_log.log, EPOCH_LEVEL), data.task.foreground_classes, shares, detail=detail)
+
+
+def _on_one_device(model: keras.Model, data: RunData, options: ModelOptions) -> keras.Model:
+    """Return the model, or of several processes a copy of it that this process can use without the others."""
+    if process_count() == 1:
+        return model
+    copy = make_model(data.training.channels, data.task, options, fresh=False)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def _log_devices(devices: Sequence[str], batch_size: int) -> None:
@@ -197,11 +248,6 @@ def _log_devices(devices: Sequence[str], batch_size: int) -> None:
     names = f": {', '.join(devices)}" if len(devices) <= _FEW_DEVICES else ""
     own = batch_size // len(devices)
     _log.info(f"Devices: {len(devices)}{among}, {own} images on each of a batch of {batch_size}{names}")
-
-
-def _check_backend(options: DataOptions) -> None:
-    if check_backend() == "torch" and options.steps_per_execution > 1:
-        raise KsegError(f"steps_per_execution: {options.steps_per_execution} is not allowed on torch; expected 1.")
 
 
 def _check_resumable(saved: RunCheckpoint, config: TrainConfig, model: ModelOptions, data: str) -> list[str]:
@@ -263,18 +309,19 @@ def _draw(
     validation: Batches,
     result: TrainingResult,
     task: Task,
-    threshold: float,
-    colours: Sequence[str],
+    options: ModelOptions,
+    config: TrainConfig,
 ) -> None:
     """Draw what the best model, or the last if none is best, predicts for the first validation images."""
     run = result.run
     if run.best.exists():
         model.load_weights(run.best)
     images, masks, logits = map(np.stack, zip(*islice(_predicted(model, validation), _PICTURES), strict=True))
-    best = result.state.threshold
+    threshold, best = options.fixed_threshold, result.state.threshold
     with explain_write_errors(run.path):
         if task.kind == "multiclass":
-            save_class_predictions(run.pictures, images, masks, logits.argmax(-1), task, class_colours(colours))
+            colours = class_colours(() if config.colours == "auto" else config.colours)
+            save_class_predictions(run.pictures, images, masks, logits.argmax(-1), task, colours)
             return
         probabilities = expit(logits)
         if task.kind == "multilabel":
