@@ -6,6 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from kseg.data.files.pair import MaskExif
 from kseg.data.mask_reading import Rule
 from kseg.data.transforms.resize import Resize
 from kseg.errors import KsegError
@@ -44,6 +45,8 @@ class Metadata:
     """Bits of the largest value of 16-bit images; they are scaled to 8 bits."""
     colours: tuple[str, ...] = ()
     """The colours of the classes in the masks, as in the setting of this name; empty if masks hold numbers."""
+    mask_exif: MaskExif = "own"
+    """Which EXIF tag turned the masks."""
     rule: Rule | None = None
     """How the values of the masks were read; None: not known."""
     version: str = ""

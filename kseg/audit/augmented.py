@@ -10,6 +10,7 @@ import numpy as np
 from kseg.audit.datasets import AuditedSet, open_set
 from kseg.audit.rule import Setting, majority_rule, set_rule
 from kseg.audit.statistics import MaskStatistics, all_labels, measure_mask
+from kseg.data.files.pair import MaskExif
 from kseg.data.transforms.augment import augment_batch, augment_example
 from kseg.data.transforms.resize import scale
 from kseg.data.transforms.strengths import Preset, find_augmentation
@@ -48,6 +49,7 @@ def augmented_page(
     bit_depth: int | Literal["auto"] = "auto",
     colours: Sequence[str] | Literal["auto"] = "auto",
     multilabel: bool = False,
+    mask_exif: MaskExif = "own",
 ) -> str:
     """Return an HTML page with a section for each preset: images with outlined masks, each beside five versions.
 
@@ -71,6 +73,7 @@ def augmented_page(
         bit_depth=bit_depth,
         colours=colours,
         multilabel=multilabel,
+        mask_exif=mask_exif,
     ) as examples:
         readable = list(_read_examples(examples))
     if not readable:

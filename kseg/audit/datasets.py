@@ -85,7 +85,8 @@ def open_set(dataset: str, *, workers: int | None, **opening: Any) -> Iterator[A
     channels = 3
     with contextlib.suppress(KsegError):  # mixed channels are a finding
         channels = find_channels(images)
-    reader = Reader(find_bit_depth(images) if bit_depth == "auto" else bit_depth, channels, colours)
+    bits = find_bit_depth(images) if bit_depth == "auto" else bit_depth
+    reader = Reader(bits, channels, colours, opening.get("mask_exif", "own"))
     layout_name, labels = (layout.rule, layout.labels) if layout else ("", ())
     classes = classes or dict(enumerate(class_colours(colours)[1:], start=1))
     workers = min(workers or available_cores(), -(-len(entries) // _WORTH_A_PROCESS))
@@ -136,7 +137,11 @@ class FolderSet:
         for entry in (self.entries[index] for index in indices):
             if entry.image and entry.mask:
                 with contextlib.suppress(KsegError):
-                    yield entry.name(entry.image), self.reader.image(entry.image), self.reader.mask(entry.mask)
+                    yield (
+                        entry.name(entry.image),
+                        self.reader.image(entry.image),
+                        self.reader.mask(entry.mask, entry.image),
+                    )
 
 
 @dataclass(frozen=True)
@@ -205,7 +210,7 @@ def _draw(entry: Entry, reader: Reader, table: np.ndarray | None) -> str | None:
     """Draw as much of an entry as can be read."""
     foreground = None
     with contextlib.suppress(KsegError, TypeError):
-        foreground = foreground_of(reader.mask(entry.mask), table) if entry.mask else None
+        foreground = foreground_of(reader.mask(entry.mask, entry.image), table) if entry.mask else None
     with contextlib.suppress(KsegError):
         return draw_outline(reader.image(entry.image), foreground) if entry.image else None
     return None

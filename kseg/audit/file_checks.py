@@ -6,6 +6,7 @@ from pathlib import PurePath
 
 from kseg.audit.inspection import Header, InspectedFile, InspectedPair
 from kseg.data.files.formats import ON_ITS_SIDE
+from kseg.data.files.pair import MaskExif
 from kseg.findings import Finding, Severity
 
 # Pillow's formats by extension. MPO is a JPEG followed by more pictures.
@@ -33,14 +34,19 @@ def findings_of(
     return [Finding(cause, severity, evidence, remedy, effect, names, details)]
 
 
-def check_files(pairs: Sequence[InspectedPair]) -> list[Finding]:
-    """Run all checks of files and their headers."""
+def check_files(pairs: Sequence[InspectedPair], mask_exif: MaskExif = "own") -> list[Finding]:
+    """Run all checks of files and their headers.
+
+    Args:
+        pairs: the files.
+        mask_exif: how they were read; see `kseg.data.open_sources`.
+    """
     return [
         *missing_files(pairs),
         *same_stem(pairs),
         *unreadable_files(pairs),
         *wrong_extensions(pairs),
-        *exif_rotation(pairs),
+        *(exif_rotation(pairs) if mask_exif == "own" else ()),
         *size_mismatch(pairs),
         *mixed_channels(pairs),
         *mixed_depths(pairs),
@@ -133,7 +139,8 @@ def exif_rotation(pairs: Sequence[InspectedPair]) -> list[Finding]:
         files,
         "kseg turns each file by its own tag, as viewers do. A mask that was drawn on the stored pixels then lies on "
         "the wrong pixels.",
-        "Write the turned pixels and drop the tag (PIL.ImageOps.exif_transpose), then compare image and mask.",
+        "Look at some of them. --mask-exif image turns masks as their images; if only some need it, write the turned "
+        "pixels of those images and drop the tag (PIL.ImageOps.exif_transpose).",
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -14,6 +15,7 @@ from kseg.audit.statistics import ImageStatistics, MaskStatistics, measure_image
 from kseg.data.files.formats import header_orientation
 from kseg.data.files.images import read_image
 from kseg.data.files.masks import MaskAnnotation, read_mask
+from kseg.data.files.pair import MaskExif, read_mask_of
 from kseg.errors import KsegError
 
 S = TypeVar("S", ImageStatistics, MaskStatistics)
@@ -90,14 +92,16 @@ class Reader:
     bit_depth: int = 8
     channels: int = 3
     colours: tuple[str, ...] = ()
+    mask_exif: MaskExif = "own"
 
     def image(self, file: Path) -> np.ndarray:
         """See `kseg.data.files.images.read_image`."""
         return read_image(str(file), self.bit_depth, self.channels)
 
-    def mask(self, file: Path | MaskAnnotation) -> np.ndarray:
-        """See `kseg.data.files.masks.read_mask`."""
-        return read_mask(str(file) if isinstance(file, Path) else file, self.colours)
+    def mask(self, file: Path | MaskAnnotation, image: Path | None) -> np.ndarray:
+        """See `kseg.data.files.pair.read_mask_of`; without an image the mask is read as it is."""
+        mask = str(file) if isinstance(file, Path) else file
+        return read_mask_of(str(image), mask, self.colours, self.mask_exif) if image else read_mask(mask, self.colours)
 
 
 def inspect_entry(entry: Entry, reader: Reader, table: np.ndarray | None, thumbnail: bool) -> InspectedPair:
@@ -113,7 +117,8 @@ def inspect_entry(entry: Entry, reader: Reader, table: np.ndarray | None, thumbn
     if entry.image:
         image = _inspect(entry, entry.image, reader.image, lambda pixels: measure_image(pixels, thumbnail))
     if entry.mask:
-        mask = _inspect(entry, entry.mask, reader.mask, lambda pixels: measure_mask(pixels, table, thumbnail))
+        read = partial(reader.mask, image=entry.image)
+        mask = _inspect(entry, entry.mask, read, lambda pixels: measure_mask(pixels, table, thumbnail))
     return InspectedPair(entry.split, image, mask, tuple(entry.name(path) for path in entry.rivals))
 
 

@@ -19,6 +19,7 @@ from kseg.audit.image_checks import check_images
 from kseg.audit.inspection import InspectedPair, measured
 from kseg.audit.mask_checks import check_masks
 from kseg.audit.rule import Setting, majority_rule, set_rule, share_by_rule
+from kseg.data.files.pair import MaskExif
 from kseg.data.labels import Foreground, list_values
 from kseg.findings import SEVERITIES, Finding
 from kseg.progress import progress
@@ -145,6 +146,7 @@ def audit(
     colours: Sequence[str] | Literal["auto"] = "auto",
     workers: int | None = None,
     multilabel: bool = False,
+    mask_exif: MaskExif = "own",
 ) -> Audit:
     """Check every image and every mask of a data set.
 
@@ -156,7 +158,7 @@ def audit(
             `bit_depth` and `colours`; a folder may be faulty.
         foreground: as in `kseg.data.find_foreground`; with `auto` the rule is that of most masks.
         workers: number of processes that read a folder; None is one for each core.
-        multilabel: as in `kseg.data.open_sources`.
+        multilabel: as in `kseg.data.open_sources`, and so is `mask_exif`.
 
     Raises:
         KsegError: there is no such data set, or nothing in it; its masks are in colours, and none are given.
@@ -173,6 +175,7 @@ def audit(
         bit_depth=bit_depth,
         colours=colours,
         multilabel=multilabel,
+        mask_exif=mask_exif,
     ) as examples:
         rule = set_rule(foreground, named_classes=bool(examples.classes))
         table = rule.table() if rule else None
@@ -181,7 +184,7 @@ def audit(
         alignment = measure_alignment(pairs)
         classes, pixels = count_classes(pairs, rule, examples.classes, examples.labels)
         findings = [
-            *check_files(pairs),
+            *check_files(pairs, mask_exif),
             *check_masks(pairs, rule, alignment),
             *missing_classes(classes, pairs),
             *check_images(pairs),

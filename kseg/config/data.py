@@ -49,6 +49,11 @@ class SourceOptions(Settings):
         description="Number of bits that the largest value of 16-bit images needs, for scaling them to 8 bits; auto: "
         "found in 64 training images.",
     )
+    mask_exif: Literal["own", "image"] = Field(
+        "own",
+        description="Which EXIF tag turns a mask file upright. own: its own; image: that of its image, if the mask was "
+        "drawn on the stored pixels of the photograph.",
+    )
     seed: int = Field(
         0, ge=0, lt=2**32, description="Decides all that is random: split, order, augmentation, initial weights."
     )

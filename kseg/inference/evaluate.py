@@ -122,6 +122,7 @@ def as_in_training(metadata: Metadata) -> dict[str, Any]:
         "bit_depth": metadata.bit_depth,
         "colours": metadata.colours or "auto",
         "multilabel": isinstance(metadata.rule, Labels),
+        "mask_exif": metadata.mask_exif,
     }
 
 

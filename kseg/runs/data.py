@@ -84,17 +84,16 @@ def _refuse_masks_of_stored_pixels(source: Source) -> None:
     Raises:
         KsegError: the edges of most such masks fit the stored pixels.
     """
-    turned, stored = source.count_masks_of_stored_pixels() if isinstance(source, FileSource) else (0, 0)
-    if not turned or not stored:
+    if not isinstance(source, FileSource) or source.mask_exif == "image":
+        return
+    turned, stored = source.count_masks_of_stored_pixels()
+    if not stored:
         return
     said = (
         f"An EXIF tag turns {turned} images of {source.name}, but not their masks. By their edges {stored} of these "
         f"masks fit the stored pixels, and {turned - stored} the turned picture, which is what kseg reads."
     )
-    remedy = (
-        "Save the images with their pixels turned and without the tag (PIL.ImageOps.exif_transpose), then make the "
-        "masks fit them. kseg audit names the files."
-    )
+    remedy = "--mask-exif image turns all of them as their images. kseg audit names the files."
     if turned >= _FEWEST_TURNED and stored > _MOST_STORED * turned:
         raise KsegError(f"{said} {remedy}")
     _log.warning(f"⚠️  {said} If it is wrong for some: {remedy}")

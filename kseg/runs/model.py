@@ -164,6 +164,7 @@ def make_metadata(data: RunData, config: TrainConfig) -> Metadata:
         channels=data.training.channels,
         bit_depth=data.training.bit_depth,
         colours=() if config.colours == "auto" else config.colours,
+        mask_exif=config.mask_exif,
         rule=data.masks.rule,
         version=__version__,
     )

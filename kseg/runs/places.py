@@ -88,7 +88,8 @@ def recall_places(run_dir: Path, settings: Mapping[str, Any], source: Path) -> d
 
 
 def data_of_model(model: Path) -> dict[str, Any]:
-    """Return the data set and the splits of the run that made a model, by the names of the settings.
+    """Return the data set of the run that made a model, its splits and how its masks are turned, by the names of the
+    settings.
 
     Raises:
         KsegError: it comes from no run, or from one that was not started here.
@@ -96,8 +97,8 @@ def data_of_model(model: Path) -> dict[str, Any]:
     settings = read_state(model).settings
     if not settings:
         raise KsegError(f"{model} comes from no run of kseg train. Name a --dataset.")
-    splits = {name: settings.get(name) for name in ("train_split", "val_split", "val_fraction", "seed")}
-    return recall_places(model.parent, settings, model) | splits
+    names = ("train_split", "val_split", "val_fraction", "seed", "mask_exif")
+    return recall_places(model.parent, settings, model) | {name: settings.get(name) for name in names}
 
 
 def _record_of(run_dir: Path) -> Path:

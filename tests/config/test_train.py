@@ -141,6 +141,7 @@ def test_the_parts_have_every_setting_once_and_the_same_values():
 
 
 FIXED = {"train_split", "val_split", "val_fraction", "foreground", "colours", "bit_depth", "image_size", "resize"}
+FIXED |= {"mask_exif"}
 FIXED |= {"task", "classes", "class_names", "rest", "model", "model_arguments", "encoder", "encoder_weights"}
 FIXED |= {"optimizer", "schedule", "accumulate", "ema", "freeze", "encoder_lr"}
 FIXED |= {

@@ -4,13 +4,19 @@ How a folder tells which mask belongs to which image is in `kseg.data.layouts`.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
+from kseg.data.files.bands import turn_upright
 from kseg.data.files.formats import ON_ITS_SIDE, ImageFile
 from kseg.data.files.images import check_same_channels, image_shape, image_values, read_image, read_size
 from kseg.data.files.masks import MaskAnnotation, mask_shape, read_mask
+from kseg.data.files.turned import find_turn
 from kseg.errors import KsegError
+
+MaskExif = Literal["own", "image"]
+"""Which EXIF tag turns a mask: that of its file, or that of its image, for a mask drawn on the stored pixels."""
 
 
 def read_pair(
@@ -19,18 +25,47 @@ def read_pair(
     bit_depth: int = 8,
     channels: int = 3,
     colours: Sequence[str] = (),
+    mask_exif: MaskExif = "own",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read an image, uint8 `(H, W, C)`, and its mask, uint16 `(H, W, 1)`; see `read_image` and `read_mask`.
+    """Read an image, uint8 `(H, W, C)`, and its mask, uint16 `(H, W, 1)`; see `read_image` and `read_mask_of`.
 
     Raises:
         KsegError: one of them cannot be read, or their sizes differ.
     """
-    image, mask = read_image(image_path, bit_depth, channels), read_mask(mask_path, colours)
+    image, mask = read_image(image_path, bit_depth, channels), read_mask_of(image_path, mask_path, colours, mask_exif)
     _check_same_size(image_path, image.shape, mask_path, mask.shape)
     return image, mask
 
 
-def check_headers(image_path: ImageFile, mask_path: ImageFile | MaskAnnotation, channels: int = 3) -> None:
+def read_mask_of(
+    image_path: ImageFile,
+    mask_path: ImageFile | MaskAnnotation,
+    colours: Sequence[str] = (),
+    mask_exif: MaskExif = "own",
+) -> np.ndarray:
+    """Read the mask of an image, uint16 `(H, W, 1)`; see `read_mask`.
+
+    A mask without the EXIF tag of its image is turned by it if `mask_exif` says so and the size then fits: annotations
+    whose size shows that they are for the stored pixels are turned already.
+
+    Raises:
+        KsegError: the mask, or the header of the image, cannot be read.
+    """
+    mask = read_mask(mask_path, colours)
+    if mask_exif == "own":
+        return mask
+    height, width, orientation = read_size(image_path)
+    turned = turn_upright(mask, find_turn(image_path, mask_path))
+    upright = (width, height) if orientation in ON_ITS_SIDE else (height, width)
+    return np.ascontiguousarray(turned) if turned.shape[:2] == upright else mask
+
+
+def check_headers(
+    image_path: ImageFile,
+    mask_path: ImageFile | MaskAnnotation,
+    channels: int = 3,
+    mask_exif: MaskExif = "own",
+) -> None:
     """Check the headers of an image and its mask, pixels unread; a `MaskAnnotation` has no header to check.
 
     Raises:
@@ -42,6 +77,8 @@ def check_headers(image_path: ImageFile, mask_path: ImageFile | MaskAnnotation, 
     if isinstance(mask_path, MaskAnnotation):
         return
     stored = mask_shape(mask_path)
+    if mask_exif == "image" and find_turn(image_path, mask_path) in ON_ITS_SIDE:
+        stored = (stored[1], stored[0], stored[2])
     if shape[:2] != stored[:2]:
         # The orientation of a PNG may follow its pixels; so read the image before refusing it.
         _check_same_size(image_path, image_values(image_path).shape, mask_path, stored)
@@ -58,7 +95,7 @@ def _check_same_size(
     )
     if (mask[1], mask[0]) == tuple(image[:2]) and read_size(image_path)[2] in ON_ITS_SIDE:
         raise KsegError(
-            f"{sizes} An EXIF tag turns the image by a quarter, and the mask was made for the stored pixels. Save the "
-            "image with its pixels turned and without the tag (PIL.ImageOps.exif_transpose), and turn the mask."
+            f"{sizes} An EXIF tag turns the image by a quarter, and the mask was made for the stored pixels. "
+            "--mask-exif image turns such masks as their images."
         )
     raise KsegError(f"{sizes} Make a new mask, or remove the pair.")

@@ -10,8 +10,8 @@ import numpy as np
 
 from kseg.data.files.formats import ImageFile, read_bytes
 from kseg.data.files.images import find_bit_depth, find_channels
-from kseg.data.files.masks import MaskAnnotation, class_colours, read_mask, refuse_colours
-from kseg.data.files.pair import check_headers, read_pair
+from kseg.data.files.masks import MaskAnnotation, class_colours, refuse_colours
+from kseg.data.files.pair import MaskExif, check_headers, read_mask_of, read_pair
 from kseg.data.files.turned import find_turn, fits_stored_pixels
 from kseg.data.sources.order import Key, index_order
 from kseg.data.threads import map_in_threads
@@ -32,6 +32,7 @@ class PairReader(ABC):
     """The mask colours of the classes, in order; empty if masks hold class indices."""
     labels: tuple[str, ...] = ()
     """See `kseg.data.Source`."""
+    mask_exif: MaskExif = "own"
 
     @abstractmethod
     def files(self, index: int, *content: bytes) -> tuple[ImageFile, ImageFile | MaskAnnotation]:
@@ -39,11 +40,12 @@ class PairReader(ABC):
 
     def read(self, index: int, *content: bytes) -> tuple[np.ndarray, np.ndarray]:
         """See `kseg.data.Source`."""
-        return read_pair(*self.files(index, *content), self.bit_depth, self.channels, self.colours)
+        files = self.files(index, *content)
+        return read_pair(*files, self.bit_depth, self.channels, self.colours, self.mask_exif)
 
     def read_mask(self, index: int, *content: bytes) -> np.ndarray:
         """See `kseg.data.Source`."""
-        return read_mask(self.files(index, *content)[1], self.colours)
+        return read_mask_of(*self.files(index, *content), self.colours, self.mask_exif)
 
     def encoded_image(self, index: int, *content: bytes) -> bytes:
         """See `kseg.data.Source`."""
@@ -63,6 +65,7 @@ class FileSource(PairReader):
     colours: tuple[str, ...] = ()
     classes: Mapping[int, str] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
+    mask_exif: MaskExif = "own"
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -77,7 +80,7 @@ class FileSource(PairReader):
 
     def check_headers(self) -> None:
         """See `kseg.data.Source`."""
-        for _ in self._for_each(lambda index: check_headers(*self.files(index), self.channels)):
+        for _ in self._for_each(lambda index: check_headers(*self.files(index), self.channels, self.mask_exif)):
             pass
 
     def drop_unreadable(self) -> tuple[Self, list[str]]:
@@ -131,8 +134,9 @@ def set_reading_rules(
     take: int | None,
     bit_depth: int | Literal["auto"],
     colours: Sequence[str] | Literal["auto"],
+    mask_exif: MaskExif,
 ) -> tuple[Files, Files]:
-    """Return both sources of a data set with one bit depth, number of channels, and list of colours.
+    """Return both sources of a data set with one bit depth, number of channels, list of colours, and reading of EXIF.
 
     Where these have to be found, they are found in the training images.
 
@@ -143,6 +147,7 @@ def set_reading_rules(
         take: as in `kseg.data.open_sources`.
         bit_depth: as in `kseg.data.open_sources`.
         colours: as in `kseg.data.open_sources`.
+        mask_exif: as in `kseg.data.open_sources`.
 
     Raises:
         KsegError: as from `check_colours`; images differ in their number of channels, or cannot be read.
@@ -157,7 +162,9 @@ def set_reading_rules(
     classes = training.classes or dict(enumerate(class_colours(colours)[1:], start=1))
 
     def with_rules(source: Files) -> Files:
-        return replace(source, bit_depth=bit_depth, channels=channels, colours=colours, classes=classes)
+        return replace(
+            source, bit_depth=bit_depth, channels=channels, colours=colours, classes=classes, mask_exif=mask_exif
+        )
 
     return with_rules(training), with_rules(validation)
 

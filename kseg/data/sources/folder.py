@@ -7,6 +7,7 @@ from typing import Literal
 
 from kseg.data.files.label_masks import mask_files
 from kseg.data.files.masks import MaskAnnotation
+from kseg.data.files.pair import MaskExif
 from kseg.data.layouts.find import find_layout
 from kseg.data.layouts.label_layers import with_labels
 from kseg.data.layouts.pairing import SplitPairs
@@ -51,6 +52,7 @@ def open_folder(
     take: int | None,
     bit_depth: int | Literal["auto"],
     colours: Sequence[str] | Literal["auto"],
+    mask_exif: MaskExif,
     multilabel: bool = False,
 ) -> tuple[FolderSource, FolderSource]:
     """Return the training and the validation source of a folder; arguments as in `kseg.data.open_sources`.
@@ -69,4 +71,6 @@ def open_folder(
         validation = source(layout.validation)
     else:
         training, validation = split_by_seed(training, val_fraction, seed)
-    return set_reading_rules(str(folder), training, validation, take=take, bit_depth=bit_depth, colours=colours)
+    return set_reading_rules(
+        str(folder), training, validation, take=take, bit_depth=bit_depth, colours=colours, mask_exif=mask_exif
+    )

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kseg.data.files.formats import EXTENSIONS, EmbeddedFile
+from kseg.data.files.pair import MaskExif
 from kseg.data.sources.base import MASK_NAME, summarise
 from kseg.data.sources.file_source import FileSource, set_reading_rules, split_by_seed
 from kseg.data.sources.splits import SplitSlice, find_slices
@@ -84,6 +85,7 @@ def open_huggingface(
     take: int | None,
     bit_depth: int | Literal["auto"],
     colours: Sequence[str] | Literal["auto"],
+    mask_exif: MaskExif,
     train_split: str | None,
     val_split: str | None,
 ) -> tuple[HuggingFaceSource, HuggingFaceSource]:
@@ -115,7 +117,7 @@ def open_huggingface(
 
     whole = source(training)
     both = (whole, source(validation)) if validation else split_by_seed(whole, val_fraction, seed)
-    return set_reading_rules(str(path), *both, take=take, bit_depth=bit_depth, colours=colours)
+    return set_reading_rules(str(path), *both, take=take, bit_depth=bit_depth, colours=colours, mask_exif=mask_exif)
 
 
 def find_columns(name: str, features: "datasets.Features") -> tuple[str, str]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from kseg.data.files.pair import MaskExif
 from kseg.data.sources.base import Source
 from kseg.errors import KsegError
 
@@ -21,6 +22,7 @@ def open_sources(
     bit_depth: int | Literal["auto"] = "auto",
     colours: Sequence[str] | Literal["auto"] = "auto",
     multilabel: bool = False,
+    mask_exif: MaskExif = "own",
 ) -> tuple[Source, Source]:
     """Return the training and the validation source of a data set.
 
@@ -49,6 +51,8 @@ def open_sources(
             colours. Not for TFDS.
         multilabel: whether labels may overlap: each channel of a mask file is a label, and each class of annotations is
             drawn by itself. Folders of masks, `masks/<label>/`, are always read so.
+        mask_exif: which EXIF tag turns a mask file upright. `own`: its own; `image`: that of its image, if it has none
+            itself and fits the stored pixels. Not for TFDS.
 
     Raises:
         KsegError: there is no such data set, or it cannot be read as images with masks.
@@ -76,10 +80,10 @@ def open_sources(
         )
     if built_in:
         refuse_splits(f"the built-in {dataset}", train_split, val_split)
-        _refuse_file_rules(dataset, bit_depth, colours)
+        _refuse_file_rules(dataset, bit_depth, colours, mask_exif)
         return open_shapes(dataset, data_dir=data_dir, take=take)
     if is_record_set:
-        _refuse_file_rules(dataset, bit_depth, colours)
+        _refuse_file_rules(dataset, bit_depth, colours, mask_exif)
         training, validation = open_tfds(
             dataset, data_dir=data_dir, val_fraction=val_fraction, train_split=train_split, val_split=val_split
         )
@@ -93,6 +97,7 @@ def open_sources(
             take=take,
             bit_depth=bit_depth,
             colours=colours,
+            mask_exif=mask_exif,
             train_split=train_split,
             val_split=val_split,
         )
@@ -107,6 +112,7 @@ def open_sources(
             take=take,
             bit_depth=bit_depth,
             colours=colours,
+            mask_exif=mask_exif,
             multilabel=multilabel,
         )
     except KsegError as error:
@@ -133,7 +139,14 @@ def refuse_splits(dataset: str, train_split: str | None, val_split: str | None) 
         )
 
 
-def _refuse_file_rules(dataset: str, bit_depth: int | Literal["auto"], colours: Sequence[str] | str) -> None:
+def _refuse_file_rules(
+    dataset: str, bit_depth: int | Literal["auto"], colours: Sequence[str] | str, mask_exif: MaskExif
+) -> None:
+    if mask_exif != "own":
+        raise KsegError(
+            f"mask_exif {mask_exif} is not allowed for {dataset}: its masks fit its images, as all of TFDS and built "
+            "in. Expected own."
+        )
     if bit_depth not in ("auto", 8) or colours != "auto":
         raise KsegError(
             f"bit_depth {bit_depth} and colours {colours} are not allowed for {dataset}: its images have 8 bits, "

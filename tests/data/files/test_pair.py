@@ -57,3 +57,20 @@ def test_a_mask_of_the_stored_pixels_of_a_turned_photograph_is_refused_by_the_ta
     Image.fromarray(np.zeros((8, 12), np.uint8)).save(mask)
     with pytest.raises(KsegError, match=r"8 x 12 and its mask 12 x 8 .* An EXIF tag turns the image by a quarter"):
         read(str(image), str(mask))
+    read(str(image), str(mask), mask_exif="image")
+
+
+@pytest.mark.parametrize(("orientation", "turned"), [(6, False), (3, True)])
+def test_an_annotation_that_fits_the_upright_picture_already_is_not_turned_again(tmp_path, orientation, turned):
+    class Drawn:
+        path = tmp_path / "a.json"
+        mask = np.arange(96, dtype=np.uint16).reshape((12, 8, 1) if orientation == 6 else (8, 12, 1))
+
+        def draw(self):
+            return self.mask
+
+    image, exif = tmp_path / "a.jpg", Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.zeros((8, 12, 3), np.uint8)).save(image, exif=exif)
+    _, mask = read_pair(str(image), Drawn(), mask_exif="image")
+    np.testing.assert_array_equal(mask, np.rot90(Drawn.mask, 2) if turned else Drawn.mask)

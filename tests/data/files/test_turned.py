@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from kseg.audit import audit
 from kseg.config.train import DataOptions
 from kseg.data.files.turned import find_turn, fits_stored_pixels
 from kseg.errors import KsegError
@@ -30,7 +31,7 @@ def stored(image, turn):
     return picture.transpose(undo[turn])
 
 
-def write(folder, count, turn, rng, as_stored):
+def write(folder, count, turn, rng, as_stored, **settings):
     """Write photographs that a tag turns; the masks of the first `as_stored` are for the stored pixels."""
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
@@ -42,7 +43,7 @@ def write(folder, count, turn, rng, as_stored):
         shown = np.asarray(ImageOps.exif_transpose(Image.open(folder / f"images/{index}.jpg")))
         assert abs(shown.astype(int) - image).mean() < 20
         (stored(mask, turn) if index < as_stored else Image.fromarray(mask)).save(folder / f"masks/{index}.png")
-    return DataOptions(dataset=str(folder), image_size=64)
+    return DataOptions(dataset=str(folder), image_size=64, **settings)
 
 
 @pytest.mark.parametrize("turn", range(2, 9))
@@ -58,6 +59,24 @@ def test_masks_of_the_stored_pixels_are_refused(turn, rng, tmp_path):
     options = write(tmp_path / "data", 10, turn, rng, as_stored=10)
     with pytest.raises(KsegError, match=r"An EXIF tag turns \d images .* these masks fit the stored pixels, and 0 the"):
         open_data(options)
+
+
+@pytest.mark.parametrize("turn", range(2, 9))
+def test_masks_of_the_stored_pixels_are_turned_as_their_images_where_told(turn, rng, tmp_path):
+    options = write(tmp_path / "data", 10, turn, rng, as_stored=10, mask_exif="image")
+    for source in (open_data(options).training, open_data(options).validation):
+        for (index,) in source.examples():
+            image, mask = source.read(index)
+            np.testing.assert_array_equal(mask > 0, image.mean(-1, keepdims=True) > 140)
+            np.testing.assert_array_equal(source.read_mask(index), mask)
+    found = {finding.cause for finding in audit(options.dataset, mask_exif="image", workers=1).findings}
+    assert "exif_rotation" not in found
+    assert "exif_rotation" in {finding.cause for finding in audit(options.dataset, workers=1).findings}
+
+
+def test_other_data_sets_have_no_masks_to_turn():
+    with pytest.raises(KsegError, match=r"mask_exif image is not allowed for shapes: its masks fit its images"):
+        open_data(DataOptions(dataset="shapes", mask_exif="image"))
 
 
 def test_masks_of_the_turned_picture_are_read(rng, tmp_path, caplog):
