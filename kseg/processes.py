@@ -214,8 +214,9 @@ def lost_process_named() -> Iterator[None]:
     except (RuntimeError, ValueError) as error:  # JAX raises either, depending on where it notices
         if not _LOST.search(str(error)):
             raise
+        lost = f"process {1 - process_index()}" if process_count() == 2 else "another one"
         raise LostProcessError(
-            f"Process {process_index()} of {process_count()} cannot go on: another one has ended, or cannot be reached "
+            f"Process {process_index()} of {process_count()} cannot go on: {lost} has ended, or cannot be reached "
             f"({str(error).splitlines()[0]:.200}). Start the same command again for all of them; with --resume it goes "
             "on from the last checkpoint."
         ) from error
