@@ -28,12 +28,12 @@ class _EvenLayout(keras.distribution.TensorLayout):
 class _EvenSharding(jax.sharding.NamedSharding):
     # Keras asks for the layout of the first batch only; JAX asks this for each.
     def shard_shape(self, global_shape: tuple[int, ...]) -> tuple[int, ...]:
-        images, devices = global_shape[0], self.num_devices
-        if images % devices:
+        devices = self.num_devices
+        if global_shape and global_shape[0] % devices:
             raise KsegError(
-                f"A batch of {images} images does not divide by {devices} devices. Pass batches that do: a short last "
-                "one is left out by `drop_remainder=True` of tf.data, and filled up by kseg.data.validation_batches. "
-                "If the model has seen a batch before, `model.jax_state_sync()` gives it its weights back; else make "
-                "it anew."
+                f"A batch of {global_shape[0]} images does not divide by {devices} devices. Pass batches that do: a "
+                "short last one is left out by `drop_remainder=True` of tf.data, and filled up by "
+                "kseg.data.validation_batches. If the model has seen a batch before, `model.jax_state_sync()` gives it "
+                "its weights back; else make it anew."
             )
         return super().shard_shape(global_shape)
