@@ -137,7 +137,7 @@ def train(
         result = TrainingResult(run, saved.state)
         if is_first():
             with by_this_process_alone():
-                _draw(_on_one_device(model, data, options.model), validation, result, data.task, options.model, config)
+                _draw(_for_this_process(model, data, options.model), validation, result, data.task, config)
             write_report(run)
             for tracker in trackers:
                 tracker.finish()
@@ -176,7 +176,7 @@ def _open(options: _Options) -> tuple[RunData, keras.losses.Loss]:
 def _find_checkpoint(
     run: RunDirectory, config: TrainConfig, options: _Options, data: RunData, checkpoint: Path | None
 ) -> RunCheckpoint:
-    """Return the callback that writes checkpoints, with the one that it has found to resume from."""
+    """Return the callback that writes checkpoints, and has found the one to resume from, if there is one."""
     return RunCheckpoint(
         run.path,
         checkpoint=checkpoint,
@@ -233,8 +233,8 @@ def _make_summary(data: RunData, detail: Detail) -> EpochSummary:
     return EpochSummary(partial(_log.log, EPOCH_LEVEL), data.task.foreground_classes, shares, detail=detail)
 
 
-def _on_one_device(model: keras.Model, data: RunData, options: ModelOptions) -> keras.Model:
-    """Return the model, or of several processes a copy of it that this process can use without the others."""
+def _for_this_process(model: keras.Model, data: RunData, options: ModelOptions) -> keras.Model:
+    """Return a model that this process can use without the others: a copy, if there are others."""
     if process_count() == 1:
         return model
     copy = make_model(data.training.channels, data.task, options, fresh=False)
@@ -309,7 +309,6 @@ def _draw(
     validation: Batches,
     result: TrainingResult,
     task: Task,
-    options: ModelOptions,
     config: TrainConfig,
 ) -> None:
     """Draw what the best model, or the last if none is best, predicts for the first validation images."""
@@ -317,7 +316,7 @@ def _draw(
     if run.best.exists():
         model.load_weights(run.best)
     images, masks, logits = map(np.stack, zip(*islice(_predicted(model, validation), _PICTURES), strict=True))
-    threshold, best = options.fixed_threshold, result.state.threshold
+    threshold, best = config.fixed_threshold, result.state.threshold
     with explain_write_errors(run.path):
         if task.kind == "multiclass":
             colours = class_colours(() if config.colours == "auto" else config.colours)

@@ -65,7 +65,7 @@ def convert(
     _check_destination(dataset, destination)
     training, validation = open_sources(dataset, **opening)
     settings = {"colours": opening.get("colours", "auto"), "on_bad_example": on_bad_example, "format": shard_format}
-    if opening.get("mask_exif", "own") != "own":
+    if opening.get("mask_exif", "own") != "own":  # else a conversion that an older kseg began can go on
         settings["mask_exif"] = opening["mask_exif"]
     origin = describe_origin(training, validation, settings)
     with only_writer(destination):

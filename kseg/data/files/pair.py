@@ -45,8 +45,8 @@ def read_mask_of(
 ) -> np.ndarray:
     """Read the mask of an image, uint16 `(H, W, 1)`; see `read_mask`.
 
-    A mask without the EXIF tag of its image is turned by it if `mask_exif` says so and the size then fits: annotations
-    whose size shows that they are for the stored pixels are turned already.
+    With `mask_exif="image"` the EXIF tag of the image turns the mask too, unless the mask has the same tag, or would
+    not fit the turned image: annotations whose size shows that they are for the stored pixels are turned already.
 
     Raises:
         KsegError: the mask, or the header of the image, cannot be read.
