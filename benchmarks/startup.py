@@ -5,7 +5,8 @@ U-Net for the first time.
     KERAS_BACKEND=torch python benchmarks/startup.py
 
 A run is the command on 8 built-in images for one epoch, from the start of its process to its end: cold, with an empty
-folder of compiled programs, and warm, with those that the cold run left. The U-Net is made in a process that has
+folder of compiled programs; warm, with those that the cold run left; and so with another learning rate and warm-up,
+which are numbers of the same programs. The U-Net is made in a process that has
 imported kseg, without compiled programs: by kseg, which on JAX draws the random weights in few shapes, and as Keras
 draws them. All take turns; a ratio compares two of the same turn. Smallest and largest are in brackets.
 """
@@ -23,6 +24,7 @@ import keras
 import tyro
 
 RUN = ["--dev-mode", "--dev-samples", "8", "--epochs", "1"]
+KINDS: dict[str, list[str]] = {"cold": [], "warm": [], "another rate": ["--lr", "0.001", "--warmup", "0"]}
 # A run that ends with its first step.
 FIRST_STEP = """
 import os, sys
@@ -49,28 +51,31 @@ def main(rounds: int = 3) -> None:
         rounds: Turns measured.
     """
     kseg.data.quiet_tensorflow()
-    runs: dict[str, list[float]] = {"cold": [], "warm": []}
-    steps: dict[str, list[float]] = {"cold": [], "warm": []}
+    runs: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    steps: dict[str, list[float]] = {kind: [] for kind in KINDS}
     made: dict[str, list[float]] = {way: [] for way in WAYS}
     for _ in range(rounds):
         for command, seconds in ((["-m", "kseg.train"], runs), (["-c", FIRST_STEP], steps)):
             with tempfile.TemporaryDirectory() as folder:
                 for kind in seconds:
-                    seconds[kind].append(_run(command, folder))
+                    seconds[kind].append(_run([*command, *RUN, *KINDS[kind]], folder))
         for way, name in WAYS.items():
             with tempfile.TemporaryDirectory() as folder:
                 made[way].append(float(_process(["-c", MAKE.format(way=name)], folder)))
     print(f"{keras.config.backend()}, {rounds} turns")
-    _report("a run of 8 images and one epoch", runs, "warm", "cold")
-    _report("from its start until the first step is done", steps, "warm", "cold")
-    _report("the U-Net of 16 filters", made, "by kseg", "as Keras draws")
+    for what, seconds in (
+        ("a run of 8 images and one epoch", runs),
+        ("from its start until the first step is done", steps),
+    ):
+        _report(what, seconds, ("warm", "cold"), ("another rate", "warm"))
+    _report("the U-Net of 16 filters", made, ("by kseg", "as Keras draws"))
 
 
 def _run(command: list[str], compiled: str) -> float:
     """Return the seconds of a run, with this folder for compiled programs."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        _process([*command, *RUN, "--run-dir", f"{folder}/run"], compiled)
+        _process([*command, "--run-dir", f"{folder}/run"], compiled)
         return time.perf_counter() - start
 
 
@@ -84,11 +89,12 @@ def _process(arguments: list[str], compiled: str) -> str:
     return done.stdout.decode()
 
 
-def _report(what: str, seconds: dict[str, list[float]], over: str, under: str) -> None:
+def _report(what: str, seconds: dict[str, list[float]], *pairs: tuple[str, str]) -> None:
     for name, values in seconds.items():
         print(f"  {what}, {name}: {statistics.median(values):.1f} s ({min(values):.1f} to {max(values):.1f})")
-    ratios = sorted(ours / theirs for ours, theirs in zip(seconds[over], seconds[under], strict=True))
-    print(f"  {over} / {under} = {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+    for over, under in pairs:
+        ratios = sorted(ours / theirs for ours, theirs in zip(seconds[over], seconds[under], strict=True))
+        print(f"  {over} / {under} = {statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})")
 
 
 if __name__ == "__main__":

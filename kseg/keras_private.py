@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import keras
 import numpy as np
 
-_Layer = TypeVar("_Layer", bound=keras.Layer)
+_Class = TypeVar("_Class")
 
 
 def replace_train_function(model: keras.Model, function: Callable[..., Any] | None) -> Any:
@@ -211,16 +211,20 @@ def learning_rate_setting(optimizer: keras.optimizers.Optimizer) -> Any:
     return optimizer._learning_rate
 
 
-def save_as_keras_layer(layer: type[_Layer]) -> type[_Layer]:
-    """Have a subclass of a layer of Keras, of the same name, be saved as that layer.
+def save_as_keras(module: str) -> Callable[[type[_Class]], type[_Class]]:
+    """Decorate a subclass of a class in this module of Keras, of the same name, so that it is saved as that class.
 
     A saved model states the module and the name of each class; this states Keras's.
 
     Public way tried: `register_keras_serializable` writes its own package into the file, which then opens only where
     kseg is imported.
     """
-    layer.__module__ = "keras.layers"
-    return layer
+
+    def decorate(kind: type[_Class]) -> type[_Class]:
+        kind.__module__ = module
+        return kind
+
+    return decorate
 
 
 _LENGTHS = 2**12, 2**16, 2**20

@@ -251,11 +251,11 @@ def test_learning_rate_setting_is_what_was_given():
     assert isinstance(keras_private.learning_rate_setting(keras.optimizers.SGD(0.1)), keras.Variable)
 
 
-def test_save_as_keras_layer_writes_the_name_of_keras():
+def test_save_as_keras_writes_the_name_of_keras():
     class Dense(keras.layers.Dense):
         pass
 
-    assert keras_private.save_as_keras_layer(Dense) is Dense
+    assert keras_private.save_as_keras("keras.layers")(Dense) is Dense
     stored = keras.saving.serialize_keras_object(Dense(3))
     assert (stored["module"], stored["class_name"]) == ("keras.layers", "Dense")
     assert type(keras.saving.deserialize_keras_object(stored)) is keras.layers.Dense

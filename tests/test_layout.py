@@ -19,6 +19,7 @@ FLOORS = [
     {"even_batches", "processes", "storage", "task"},
     {"config", "data"},
     {"backend", "distribution", "metadata", "targets", "keras_private"},
+    {"optimizers"},
     {"losses", "metrics", "models", "checkpoints"},
     {"checks", "diagnosis", "reports"},
     {"callbacks", "audit", "inference"},

@@ -25,6 +25,7 @@ from kseg.checkpoints.extras import Extras, read_extras
 from kseg.checkpoints.memory import decode, encode
 from kseg.checkpoints.state import TrainingState
 from kseg.errors import KsegError
+from kseg.optimizers import stored_variables
 from kseg.storage.atomic import write_atomically
 
 _FORMAT = 2
@@ -139,7 +140,7 @@ def load_weights(model: keras.Model, checkpoint: Checkpoint) -> None:
     """
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    before = [tuple(variable.shape) for variable in model.optimizer.variables]
+    before = [tuple(variable.shape) for variable in stored_variables(model.optimizer)]
     with h5py.File(io.BytesIO(checkpoint.weights)) as file:
         saved = _optimizer_shapes(file)
     if saved is not None and sorted(saved) != sorted(before):

@@ -6,6 +6,7 @@ import numpy as np
 from kseg.checkpoints.extras import matching_extras, write_extras
 from kseg.checkpoints.file import Checkpoint, load_weights
 from kseg.checkpoints.memory import Memory
+from kseg.optimizers import adjustable_schedule, stored_variables
 
 
 class Restorer:
@@ -23,7 +24,7 @@ class Restorer:
     def __init__(self, model: keras.Model, memory: Memory, checkpoint: Checkpoint) -> None:
         self._model, self._memory, self._memories = model, memory, checkpoint.memories
         load_weights(model, checkpoint)
-        variables = [*model.weights, *model.optimizer.variables]
+        variables = [*model.weights, *stored_variables(model.optimizer)]
         self._weights = [(variable, np.array(keras.ops.convert_to_numpy(variable))) for variable in variables]
         self._extras = matching_extras(model, checkpoint.extras)
 
@@ -36,4 +37,6 @@ class Restorer:
         self._memory.write(self._memories)
         for variable, value in self._weights:
             variable.assign(value)
+        if schedule := adjustable_schedule(self._model.optimizer):
+            schedule.write()
         write_extras(self._model, self._extras)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from kseg.keras_private import learning_rate_setting, rebuild_train_function
+from kseg.optimizers import adjustable_schedule, stored_variables
 
 LOWER = 0.1
 """A recovery multiplies the learning rate by this, or by less."""
@@ -50,7 +51,7 @@ def reset_optimizer(model: keras.Model) -> None:
     optimizer = model.optimizer
     fresh = type(optimizer).from_config(optimizer.get_config())
     fresh.build(model.trainable_variables)
-    for variable, new in zip(optimizer.variables, fresh.variables, strict=True):
+    for variable, new in zip(stored_variables(optimizer), stored_variables(fresh), strict=True):
         if variable.path.split("/")[-1] not in ("iteration", "learning_rate"):
             variable.assign(new)
     averages = [variable for variable in optimizer.variables if variable.path.endswith("_average")]
@@ -85,11 +86,13 @@ def lower_learning_rate(model: keras.Model, factor: float) -> float | None:
     """Multiply the learning rate, or every rate of Keras's schedules, and return the new current rate.
 
     Return None, and change nothing, for a function or for a schedule whose rates have names unknown to kseg. After a
-    change of the schedule the training step is compiled again, since it holds the old one.
+    change of a schedule of Keras's own the training step is compiled again, since it holds the old one.
     """
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     schedule = learning_rate_setting(optimizer)
-    if isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
+    if adjustable := adjustable_schedule(optimizer):
+        adjustable.multiply(factor)
+    elif isinstance(schedule, keras.optimizers.schedules.LearningRateSchedule):
         config = schedule.get_config()
         rates = {key: _multiply(config[key], factor) for key in _RATES if config.get(key) is not None}
         if not rates:

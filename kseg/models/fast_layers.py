@@ -7,10 +7,10 @@ and files of before fit. On JAX they are Keras's.
 import keras
 from keras import KerasTensor, layers, ops
 
-from kseg.keras_private import save_as_keras_layer
+from kseg.keras_private import save_as_keras
 
 
-@save_as_keras_layer
+@save_as_keras("keras.layers")
 class GroupNormalization(layers.GroupNormalization):
     """`keras.layers.GroupNormalization` of images, channels last; on torch by `torch.nn.functional.group_norm`.
 
@@ -40,7 +40,7 @@ class GroupNormalization(layers.GroupNormalization):
         return ops.cast(normalised.permute(0, 2, 3, 1), self.compute_dtype)
 
 
-@save_as_keras_layer
+@save_as_keras("keras.layers")
 class MaxPooling2D(layers.MaxPooling2D):
     """`keras.layers.MaxPooling2D` over squares without overlap; on torch by `torch.nn.functional.max_pool2d`.
 

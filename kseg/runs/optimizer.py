@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from kseg.config.train import OptimizerOptions
-from kseg.models.encoder_rate import slow_encoder
+from kseg.optimizers import LossScaleOptimizer, adjustable, slow_encoder
 
 _OPTIMIZERS: dict[str, Any] = {
     "adamw": keras.optimizers.AdamW,
@@ -31,7 +31,8 @@ def make_optimizer(
             logged if muon is AdamW for all its weights.
         scale_loss: whether small gradients have to be kept from vanishing, as in float16.
     """
-    kind, arguments = _OPTIMIZERS[options.optimizer], dict[str, Any]()
+    kind: Any = adjustable(_OPTIMIZERS[options.optimizer])
+    arguments: dict[str, Any] = {}
     if options.optimizer == "sgd":
         arguments = {"momentum": 0.9, "nesterov": True}
     elif options.optimizer == "muon":
@@ -59,7 +60,7 @@ def make_optimizer(
         ema_momentum=options.ema or 0.99,
         **arguments,
     )
-    return keras.optimizers.LossScaleOptimizer(optimizer) if scale_loss else optimizer
+    return LossScaleOptimizer(optimizer) if scale_loss else optimizer
 
 
 def learning_rate(

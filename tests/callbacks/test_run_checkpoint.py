@@ -18,6 +18,7 @@ from kseg.checkpoints.writer import wait_for_writes
 from kseg.errors import KsegError
 from kseg.losses import CombinedSegmentationLoss
 from kseg.metrics import PredictionMonitor, SegmentationMetrics, ThresholdCurve
+from kseg.optimizers import adjustable
 
 EPOCHS, STEPS = 3, 6
 
@@ -185,6 +186,10 @@ SUBJECTS = {
     "recoveries and a schedule": {
         "callbacks": detecting,
         "optimizer": keras.optimizers.AdamW(keras.optimizers.schedules.CosineDecay(1e3, 18)),
+    },
+    "recoveries and a schedule that is adjusted": {
+        "callbacks": detecting,
+        "optimizer": adjustable(keras.optimizers.AdamW)(keras.optimizers.schedules.CosineDecay(1e3, 18)),
     },
 }
 

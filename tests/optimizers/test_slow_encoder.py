@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from kseg.models.encoder_rate import slow_encoder
+from kseg.optimizers import slow_encoder
 
 KINDS = {
     "adamw": (keras.optimizers.AdamW, {}),
