@@ -1,6 +1,7 @@
 """Train on several devices, each with a part of every batch: data parallelism, by Keras on JAX."""
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from typing import Literal
 
@@ -122,8 +123,8 @@ def setup(
 
     Weights are the same on all devices, and each batch is split: its size must divide by their number. BatchNorm takes
     the statistics of the whole batch. Each process passes its own part of every batch to `fit`: see
-    `Batches.of_process`. `RunCheckpoint` writes in the first process alone; other callbacks that write files belong
-    into an `if kseg.distribution.is_first()`.
+    `Batches.of_process`. kseg's callbacks print and write in the first process alone, and in the others kseg logs
+    errors only. Callbacks of your own that write files belong into an `if kseg.distribution.is_first()`.
 
     Args:
         devices: how many, or all; of several processes always all.
@@ -148,4 +149,6 @@ def setup(
     names = find_devices(devices)
     if names:
         keras.distribution.set_distribution(_split_batches(names))
+    if not is_first():
+        logging.getLogger("kseg").setLevel(logging.ERROR)
     return max(len(names), 1)

@@ -13,11 +13,14 @@ import keras
 from kseg.callbacks.learning_rate import current_learning_rate
 from kseg.checkpoints import Logs
 from kseg.diagnosis.rules import cause_of
+from kseg.processes import is_first
 from kseg.storage.atomic import explain_write_errors, write_atomically
 
 
 class HistoryFile(keras.callbacks.Callback):
     """Writes `history.csv`: a row per epoch, a column per value. The file is complete at every moment.
+
+    Of several processes the first one writes.
 
     The column `learning_rate` holds the rate at the end of the epoch. The column `finding` holds the cause that
     `CollapseDetector` named in the epoch, and is empty if it named none. For that the detector must stand before this
@@ -51,6 +54,8 @@ class HistoryFile(keras.callbacks.Callback):
         """Add a row, and replace the file: a reader never sees half a line."""
         rate = current_learning_rate(self.model)
         self._add({"epoch": epoch + 1, **(logs or {}), **({} if rate is None else {"learning_rate": rate})})
+        if not is_first():
+            return
         with explain_write_errors(self.path.parent):
             write_atomically(self.path, lambda temporary: temporary.write_text(self._text, newline=""))
 
@@ -73,7 +78,8 @@ class EpochSeconds(keras.callbacks.Callback):
     """Writes `seconds.csv`: how long each epoch took, validation included.
 
     A file of its own, because the seconds differ between two runs whose `history.csv` is equal to the bit. Of an epoch
-    that was interrupted the seconds since then count; an epoch that is trained again has another row.
+    that was interrupted the seconds since then count; an epoch that is trained again has another row. Of several
+    processes the first one writes.
 
     Args:
         path: the file, which rows are added to.
@@ -108,6 +114,8 @@ class EpochSeconds(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Add a row."""
         seconds = time.monotonic() - self._began
+        if not is_first():
+            return
         with explain_write_errors(self.path.parent), self.path.open("a") as file:
             if not file.tell():
                 file.write("epoch,seconds\n")

@@ -9,6 +9,7 @@ import keras
 
 from kseg.callbacks.learning_rate import current_learning_rate
 from kseg.checkpoints import Logs
+from kseg.processes import is_first
 from kseg.task import safe_names
 
 _METRICS = {
@@ -33,7 +34,7 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
     It replaces the bar that `fit` would add, so that the lines follow the finished bar; values in the lines are not in
     the bar. Values that are not measured are left out: most lines need `kseg.metrics.SegmentationMetrics` among the
     model's metrics, the line `Curve` needs `ThresholdCurve`, and comes where the best F1 over all thresholds is more
-    than 0.02 above F1. With `fit(verbose=0)` only the lines remain.
+    than 0.02 above F1. With `fit(verbose=0)` only the lines remain. Of several processes the first one alone prints.
 
     With `class_names` a table with the validation scores of each class follows every five epochs and in the last; it
     needs `SegmentationMetrics(class_names=…)` among the metrics. With `ThresholdCurve(label_names=…)` it has the best
@@ -66,11 +67,15 @@ class EpochSummary(keras.callbacks.ProgbarLogger):
         detail: Detail = "normal",
     ) -> None:
         super().__init__()
-        self.print_fn = print_fn
+        self.print_fn = print_fn if is_first() else lambda line: None
         self.detail = detail
         self.class_names = tuple(class_names)
         self.class_shares = tuple(class_shares)
         self.output_name = output_name
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        """Take what `fit` says; of several processes the first one alone has a bar."""
+        super().set_params(params if is_first() else params | {"verbose": 0})
 
     def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
         """Move the bar."""

@@ -19,6 +19,7 @@ import keras
 from kseg.checkpoints import Logs
 from kseg.diagnosis.rules import cause_of
 from kseg.errors import KsegError
+from kseg.processes import is_first
 
 _log = logging.getLogger("kseg")
 
@@ -27,6 +28,8 @@ TrackerName = Literal["tensorboard", "mlflow", "wandb"]
 
 class Tracker(keras.callbacks.Callback, ABC):
     """What all trackers share: when something is sent, and that an error in it costs the run nothing.
+
+    Of several processes the first one sends.
 
     Args:
         folder: where it writes.
@@ -52,7 +55,7 @@ class Tracker(keras.callbacks.Callback, ABC):
             )
         self.folder = Path(folder)
         self._settings, self._files = dict(settings or {}), dict(files or {})
-        self._works, self._is_open = True, False
+        self._works, self._is_open = is_first(), False
         self.run_id = ""
         """By what the tracker knows the run."""
 

@@ -200,7 +200,11 @@ class Counts(keras.callbacks.Callback):
 
 model.fit(
     batches.dataset, steps_per_epoch=batches.steps, validation_data=validation.dataset, epochs=2, shuffle=False,
-    verbose=0, callbacks=[Counts(), kseg.callbacks.CollapseDetector(action="warn", preflight=False), saved],
+    verbose=2, callbacks=[
+        Counts(), kseg.callbacks.CollapseDetector(action="warn", preflight=False), kseg.callbacks.EpochSummary(),
+        kseg.callbacks.HistoryFile(f"{out}/history{mine[0]}.csv"),
+        kseg.callbacks.TensorBoardTracker(f"{out}/tracker{mine[0]}"), saved,
+    ],
 )
 if kseg.distribution.is_first():
     json.dump({"number": number, "counts": counts, "means": means}, open(f"{out}/counts.json", "w"))
@@ -213,6 +217,10 @@ def test_your_own_fit_counts_to_the_integer_what_one_device_counts(folder, start
         processes, outputs = start(count, ["-c", OWN_SCRIPT, str(folder), str(tmp_path / name)], **environment)
         assert set(ends(processes)) == {0}, [output.read_text()[-3000:] for output in outputs]
         found[name] = json.loads((tmp_path / name / "counts.json").read_text())
+        assert "Epoch 2/2 Complete" in outputs[0].read_text()
+        assert {path.name for path in (tmp_path / name).iterdir()} >= {"history0.csv", "tracker0"}
+    assert "Epoch" not in outputs[1].read_text()
+    assert not {path.name for path in (tmp_path / "2x2").iterdir()} & {"history1.csv", "tracker1"}
     one, other = found["1"], found["2x2"]
     assert (one["number"], other["number"]) == (1, 4)
     assert sum(one["counts"][0]["tp"]) > 0 < sum(one["counts"][0]["fn"])
