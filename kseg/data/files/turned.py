@@ -11,6 +11,7 @@ import numpy as np
 
 from kseg.data.files.formats import ImageFile
 from kseg.data.files.images import read_size
+from kseg.data.files.label_masks import LabelChannels, LabelFiles
 from kseg.data.files.masks import MaskAnnotation
 
 _SIDE = 64
@@ -30,10 +31,16 @@ _BACK: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 def find_turn(image: ImageFile, mask: ImageFile | MaskAnnotation) -> int:
     """Return the EXIF orientation of an image, 2 to 8, if its mask has another one; else 1.
 
+    Of several files, one for each label, the first decides.
+
     Raises:
         KsegError: a file cannot be read.
     """
     turn = read_size(image)[2]
+    if isinstance(mask, LabelFiles):
+        mask = str(mask.path)
+    elif isinstance(mask, LabelChannels):
+        mask = mask.file
     if turn not in _BACK or (not isinstance(mask, MaskAnnotation) and read_size(mask)[2] == turn):
         return 1
     return turn

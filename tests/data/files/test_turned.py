@@ -6,6 +6,8 @@ from PIL import Image, ImageOps
 
 from kseg.audit import audit
 from kseg.config.train import DataOptions
+from kseg.data.files.label_masks import LabelChannels, LabelFiles
+from kseg.data.files.pair import read_mask_of
 from kseg.data.files.turned import find_turn, fits_stored_pixels
 from kseg.errors import KsegError
 from kseg.runs.data import open_data
@@ -98,3 +100,22 @@ def test_a_mask_with_the_same_tag_is_turned_with_its_image(rng, tmp_path):
     assert find_turn(tmp_path / "image.png", tmp_path / "mask.png") == 1
     stored(mask, 6).save(tmp_path / "mask.png")
     assert find_turn(tmp_path / "image.png", tmp_path / "mask.png") == 6
+
+
+@pytest.mark.parametrize("kind", ["a file a label", "channels"])
+@pytest.mark.parametrize("tagged", [True, False])
+def test_masks_of_labels_are_turned_once(kind, tagged, rng, tmp_path):
+    image, mask = photograph(rng)
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    stored(image, 6).save(tmp_path / "image.png", exif=exif)
+    of_mask = {"exif": exif} if tagged else {}
+    if kind == "channels":
+        layers = np.stack([mask, mask, 0 * mask], axis=-1)
+        stored(layers, 6).save(tmp_path / "mask.png", **of_mask)
+        labels = LabelChannels(tmp_path / "mask.png", 3)
+    else:
+        stored(mask, 6).save(tmp_path / "cat.png", **of_mask)
+        labels = LabelFiles(("cat", "dog"), (tmp_path / "cat.png", None))
+    drawn = read_mask_of(tmp_path / "image.png", labels, mask_exif="image")
+    np.testing.assert_array_equal(drawn[..., 0], mask)
