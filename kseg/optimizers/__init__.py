@@ -1,4 +1,4 @@
-"""Keras's optimizers, with a schedule that can be changed, and with weights that move more slowly than others."""
+"""Keras's optimizers, with a schedule that can change without compiling again, and with a slower encoder."""
 
 import kseg.backend  # noqa: F401 (first: names a wrong KERAS_BACKEND before Keras fails on it)
 from kseg.optimizers.adjustable import (

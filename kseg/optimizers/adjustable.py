@@ -1,10 +1,11 @@
-"""Optimizers whose schedule can be changed, and differ from run to run, without another compilation.
+"""Optimizers whose learning rate schedule can change without compiling the training step again.
 
-JAX compiles the numbers of a schedule into the training step: another peak or another number of epochs is another
-program, of 5 s for the U-Net on two cores. Here they are a variable of the optimizer, which is an input of the step.
+JAX compiles the numbers of a schedule into the training step: with another peak or another number of epochs it is
+another program, which takes 5 s to compile for the U-Net on two cores. Here the numbers are a variable of the
+optimizer, and variables are inputs of the step.
 
-Files hold Keras's own optimizer and schedule, without that variable: they open where kseg is not installed, files of
-before fit, and a run that goes on has the schedule of its settings.
+A saved model holds Keras's own optimizer and schedule, without that variable. So it opens where kseg is not installed,
+older files can be read, and a resumed run has the schedule of its settings.
 """
 
 import functools
@@ -32,7 +33,7 @@ def stored_variables(optimizer: keras.optimizers.Optimizer) -> list[keras.Variab
 
 @save_as_keras("keras.optimizers.schedules")
 class CosineDecay(keras.optimizers.schedules.CosineDecay):
-    """`keras.optimizers.schedules.CosineDecay` whose numbers are a variable, once `keep_in` was called.
+    """`keras.optimizers.schedules.CosineDecay` that keeps its numbers in a variable, once it has one (`keep_in`).
 
     Takes the same arguments, and gives the same learning rates up to rounding.
 
@@ -46,7 +47,7 @@ class CosineDecay(keras.optimizers.schedules.CosineDecay):
     _variable: keras.Variable | None = None
 
     def keep_in(self, variable: keras.Variable) -> None:
-        """Write the numbers into a variable of shape `(4,)`, and take them from there."""
+        """Write the numbers into a variable, float32 `(4,)`, and read them from it from now on."""
         self._variable = variable
         self.write()
 
@@ -58,7 +59,7 @@ class CosineDecay(keras.optimizers.schedules.CosineDecay):
         self.write()
 
     def write(self) -> None:
-        """Write the numbers into the variable once more: in a `fit` on JAX it loses what it had."""
+        """Write the numbers into the variable. On JAX Keras empties variables during `fit`, so once more after that."""
         first = self.initial_learning_rate
         peak = first if self.warmup_target is None else self.warmup_target
         warmup_steps = 0 if self.warmup_target is None else self.warmup_steps
@@ -78,7 +79,7 @@ class CosineDecay(keras.optimizers.schedules.CosineDecay):
 
 
 class _WithoutSchedule(keras.optimizers.Optimizer):
-    """What an optimizer writes into a file and reads from it."""
+    """An optimizer that neither saves nor loads the numbers of its schedule."""
 
     def save_own_variables(self, store: Any) -> None:
         """See Keras's optimizer."""
