@@ -4,8 +4,10 @@ Each docstring says why it is needed and which public way was tried. No other fi
 """
 
 import contextlib
+import functools
 import inspect
 import math
+import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, TypeVar
@@ -225,6 +227,25 @@ def save_as_keras(module: str) -> Callable[[type[_Class]], type[_Class]]:
         return kind
 
     return decorate
+
+
+@functools.cache
+def leave_tensorflow_to_others() -> None:
+    """Have Keras use TensorFlow only where something else has imported it. For a command, which owns its process.
+
+    Where TensorFlow is installed, Keras imports it on each backend: to seed it, and to look for its types in what is
+    saved. That takes 3 s.
+
+    Public way tried: Keras has no setting for it; `KERAS_BACKEND` has no effect on it.
+    """
+    from keras.src.utils import module_utils
+
+    class OnceImported(type(module_utils.tensorflow)):  # type: ignore[misc]
+        @property
+        def available(self) -> bool:
+            return self.name in sys.modules and super().available
+
+    module_utils.tensorflow.__class__ = OnceImported
 
 
 _LENGTHS = 2**12, 2**16, 2**20

@@ -3,6 +3,8 @@
 import ast
 import contextlib
 import inspect
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -259,6 +261,30 @@ def test_save_as_keras_writes_the_name_of_keras():
     stored = keras.saving.serialize_keras_object(Dense(3))
     assert (stored["module"], stored["class_name"]) == ("keras.layers", "Dense")
     assert type(keras.saving.deserialize_keras_object(stored)) is keras.layers.Dense
+
+
+WITHOUT_TENSORFLOW = """
+import sys, keras
+from kseg import keras_private
+keras_private.leave_tensorflow_to_others()
+keras.utils.set_random_seed(3)
+keras.saving.serialize_keras_object(keras.layers.Dense(3))
+print("tensorflow" in sys.modules)
+import tensorflow as tf
+keras.utils.set_random_seed(3)
+print(float(tf.random.uniform(())))
+print(keras.saving.serialize_keras_object(tf.TensorShape([1, 2])) == [1, 2])
+"""
+
+
+@pytest.mark.slow
+def test_leave_tensorflow_to_others_until_it_is_imported():
+    code = [sys.executable, "-c", WITHOUT_TENSORFLOW]
+    found = subprocess.run(code, capture_output=True, text=True, check=True).stdout.split()
+    import tensorflow as tf
+
+    tf.random.set_seed(3)
+    assert found == ["False", str(float(tf.random.uniform(()))), "True"]
 
 
 def test_quick_initializers_draw_the_numbers_of_keras_in_few_shapes(monkeypatch):

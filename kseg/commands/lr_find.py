@@ -44,8 +44,10 @@ def _find(given: Arguments) -> int:
 
     check_environment()
     quiet_tensorflow()
+    from kseg.keras_private import leave_tensorflow_to_others
     from kseg.runs.learning_rate_test import find_learning_rate
 
+    leave_tensorflow_to_others()
     with keep_compiled_programs():
         found = find_learning_rate(given, lowest=given.lowest, highest=given.highest, steps=given.steps)
     found.save(given.out)

@@ -130,8 +130,10 @@ def _train(given: Arguments) -> int:
     quiet_tensorflow()
     if cluster := find_cluster(given.processes.coordinator, given.processes.process, given.processes.processes):
         join(cluster)
+    from kseg.keras_private import leave_tensorflow_to_others
     from kseg.runs import train
 
+    leave_tensorflow_to_others()
     train(given.settings, given.origin.checkpoint, resume=given.origin.resume, detail=given.console.detail)
     return 0
 

@@ -82,3 +82,12 @@ def test_the_built_in_data_set_is_drawn_once(tmp_path, monkeypatch):
     again = open_sources("shapes/rare", data_dir=tmp_path, take=3)[0]
     np.testing.assert_array_equal(again.read(2)[0], training.read(2)[0])
     assert again.summary() == training.summary() != training.take(2).summary()
+
+
+@pytest.mark.slow
+def test_where_it_is_installed_a_run_does_not_import_it(make_folder, pairs, tmp_path):
+    flags = ["--model", "tests.runs.test_optimizers:own_model", "--image-size", "32", "--epochs", "1"]
+    code = "import sys; from kseg.commands.main import main; main(); print('imported', 'tensorflow' in sys.modules)"
+    command = ["train", "--dataset", str(make_folder(pairs)), "--run-dir", str(tmp_path / "run"), *flags]
+    done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=True)
+    assert done.stdout.split()[-2:] == ["imported", "False"]
