@@ -17,7 +17,7 @@ from keras import KerasTensor, ops
 
 from kseg.keras_private import learning_rate_setting, save_as_keras
 
-_NAME = "schedule"
+_NAME = "kseg_schedule"  # no other optimizer has a variable of this name
 
 
 def adjustable_schedule(optimizer: keras.optimizers.Optimizer) -> "CosineDecay | None":

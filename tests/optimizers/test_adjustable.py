@@ -155,7 +155,7 @@ def test_a_reset_optimizer_keeps_the_lowered_rate_and_its_place_in_the_schedule(
 def test_a_slow_encoder_has_the_schedule_too():
     slow = slow_encoder(adjustable(keras.optimizers.AdamW))(keras_schedule(), slow=[])
     slow.build(network().trainable_variables)
-    assert slow.variables[-1].name == "schedule"
+    assert slow.variables[-1].name == "kseg_schedule"
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(slow))
     assert type(again) is type(slow)
 
@@ -163,5 +163,16 @@ def test_a_slow_encoder_has_the_schedule_too():
 def test_another_learning_rate_stays_as_given():
     optimizer = adjustable(keras.optimizers.SGD)(0.25)
     optimizer.build(network().trainable_variables)
-    assert "schedule" not in [variable.name for variable in optimizer.variables]
+    assert "kseg_schedule" not in [variable.name for variable in optimizer.variables]
     assert float(optimizer.learning_rate) == 0.25
+
+
+def test_a_variable_of_another_optimizer_that_is_called_schedule_is_stored():
+    class Own(keras.optimizers.SGD):
+        def build(self, variables):
+            super().build(variables)
+            self.own = self.add_variable((), name="schedule")
+
+    optimizer = Own(0.1)
+    optimizer.build(network().trainable_variables)
+    assert stored_variables(optimizer) == optimizer.variables
