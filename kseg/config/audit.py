@@ -1,19 +1,16 @@
 """The settings of an audit."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
-from kseg.config.data import ForegroundOptions
+from kseg.config.data import ForegroundOptions, LabelOptions
 
 
-class AuditConfig(ForegroundOptions):
+class AuditConfig(LabelOptions, ForegroundOptions):
     """The settings of an audit."""
 
-    task: Literal["auto", "multilabel"] = Field(
-        "auto", description="multilabel: labels that may overlap, as for kseg train; auto: for folders masks/<label>/."
-    )
     output: Path | None = Field(
         None, description="Folder for audit.json and audit.html; None: ./audit-<name of the data set>."
     )
@@ -25,7 +22,3 @@ class AuditConfig(ForegroundOptions):
         description="Instead of the audit, write augment.html, in seconds: some images with their masks, and what "
         "these presets of kseg train --augment make of them. Without names: all three.",
     )
-
-    def opening(self) -> dict[str, Any]:
-        """Return the keyword arguments of `kseg.data.open_sources` besides `dataset`."""
-        return {**super().opening(), "multilabel": self.task == "multilabel"}

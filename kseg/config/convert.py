@@ -4,10 +4,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from kseg.config.data import SourceOptions, UnreadableOptions
+from kseg.config.data import LabelOptions, UnreadableOptions
 
 
-class ConvertConfig(UnreadableOptions, SourceOptions):
+class ConvertConfig(UnreadableOptions, LabelOptions):
     """The settings of a conversion."""
 
     format: Literal["array_record", "tfrecord"] = Field(

@@ -89,6 +89,18 @@ class SourceOptions(Settings):
         return {name: getattr(self, name) for name in SourceOptions.model_fields if name != "dataset"}
 
 
+class LabelOptions(SourceOptions):
+    """A data set, and whether its labels may overlap."""
+
+    task: Literal["auto", "multilabel"] = Field(
+        "auto", description="multilabel: labels that may overlap, as for kseg train; auto: for folders masks/<label>/."
+    )
+
+    def opening(self) -> dict[str, Any]:
+        """Return the keyword arguments of `kseg.data.open_sources` besides `dataset`."""
+        return {**super().opening(), "multilabel": self.task == "multilabel"}
+
+
 class ForegroundOptions(SourceOptions):
     """A data set, and which mask values are foreground."""
 

@@ -1,5 +1,7 @@
 """Write any data set as a TFDS data set: shards of examples, each an image file and a PNG of its mask.
 
+Labels that may overlap have a PNG each.
+
     <name>-train.array_record-00000-of-00004 …   complete, or absent
     conversion.json                              the plan: what is converted, and how
     dataset_info.json, features.json             written last
@@ -100,11 +102,6 @@ def _check_sources(sources: dict[str, Source]) -> None:
     for source in sources.values():
         if not len(source):
             raise KsegError(f"{source.name} is empty, or nothing in it can be read; expected at least one image.")
-        if source.labels:
-            raise KsegError(
-                f"{source.name} has masks with a channel for each label, {', '.join(source.labels)}; expected masks of "
-                "one channel, since shards hold no others. Train from the files."
-            )
         if source.channels != 3:
             raise KsegError(
                 f"{source.name} has images of {source.channels} channels; expected grey or colour images, since TFDS "

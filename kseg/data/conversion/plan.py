@@ -44,14 +44,26 @@ class Plan:
         return tfds.core.FileFormat(self.made_from["format"])
 
     @property
-    def features(self) -> "dict[str, tfds.features.Image]":
+    def features(self) -> "dict[str, tfds.features.FeatureConnector]":
         """The TFDS features of an example."""
         import tensorflow_datasets as tfds
 
+        image = tfds.features.Image(shape=(None, None, 3))
         shape = {"shape": (None, None, 1), "dtype": np.dtype(self.mask_dtype).type, "encoding_format": "png"}
+
+        def mask(names: list[str]) -> tfds.features.Image:
+            return tfds.features.LabeledImage(labels=names, **shape) if names else tfds.features.Image(**shape)
+
         names = self.made_from["classes"]
-        mask = tfds.features.LabeledImage(labels=names, **shape) if names else tfds.features.Image(**shape)
-        return {"image": tfds.features.Image(shape=(None, None, 3)), "mask": mask}
+        if not self.labels:
+            return {"image": image, "mask": mask(names)}
+        masks = {label: mask(["background", label] if names else []) for label in self.labels}
+        return {"image": image, "masks": tfds.features.FeaturesDict(masks)}
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels that may overlap, each with a mask of its own; empty: one mask an image."""
+        return self.made_from.get("labels", [])
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,7 @@ def describe_origin(training: Source, validation: Source, settings: dict[str, An
         "validation": validation.summary(),
         "bit_depth": training.bit_depth,
         "classes": _value_names(training.classes),
+        **({"labels": list(training.labels)} if training.labels else {}),  # older conversions can go on without
         **settings,
     }
     return json.loads(json.dumps(origin))

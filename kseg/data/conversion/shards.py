@@ -86,7 +86,10 @@ def pack_examples(source: Source, first: int, plan: Plan) -> Iterator[bytes]:
         file = file if _decodes_to(file, image, feature) else tf.io.encode_png(image).numpy()
         example = tf.train.Example()
         example.features.feature["image"].bytes_list.value.append(file)
-        example.features.feature["mask"].bytes_list.value.append(tf.io.encode_png(mask.astype(plan.mask_dtype)).numpy())
+        masks = {f"masks/{label}": mask[..., channel, None] for channel, label in enumerate(plan.labels)}
+        for name, values in (masks or {"mask": mask}).items():
+            png = tf.io.encode_png(values.astype(plan.mask_dtype)).numpy()
+            example.features.feature[name].bytes_list.value.append(png)
         return example.SerializeToString(deterministic=True)
 
     return map_in_threads(pack, source.examples(start=first))

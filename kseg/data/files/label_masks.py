@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from kseg.data.files.formats import ImageFile, file_errors, is_npy, open_npy
+from kseg.data.files.formats import EmbeddedFile, ImageFile, file_errors, is_npy, open_npy
 from kseg.data.files.images import image_values
 from kseg.data.files.masks import MaskAnnotation, read_mask
 from kseg.errors import KsegError
@@ -26,13 +26,13 @@ class LabelFiles:
 
     names: tuple[str, ...]
     """The label of each channel."""
-    files: tuple[Path | None, ...]
+    files: tuple[Path | EmbeddedFile | None, ...]
     """The mask of each label; None: an image without it. At least one is a file."""
 
     @property
     def path(self) -> Path:
         """The first of the files."""
-        return next(file for file in self.files if file)
+        return next(Path(str(file)) for file in self.files if file)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -43,7 +43,7 @@ class LabelFiles:
         Raises:
             KsegError: a file cannot be read, or two have different sizes.
         """
-        masks = [read_mask(str(file)) if file else None for file in self.files]
+        masks = [read_mask(str(file) if isinstance(file, Path) else file) if file else None for file in self.files]
         shape = next(mask.shape for mask in masks if mask is not None)
         for file, mask in zip(self.files, masks, strict=True):
             if mask is not None and mask.shape != shape:
@@ -110,7 +110,7 @@ def mask_files(mask: Path | MaskAnnotation) -> list[Path]:
     """Return the files that a mask is read from; an annotation has one, which YOLO leaves out for an empty mask."""
     if isinstance(mask, Path):
         return [mask]
-    return [file for file in mask.files if file] if isinstance(mask, LabelFiles) else [mask.path]
+    return [file for file in mask.files if isinstance(file, Path)] if isinstance(mask, LabelFiles) else [mask.path]
 
 
 def count_channels(file: ImageFile) -> int:

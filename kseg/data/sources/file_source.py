@@ -30,8 +30,6 @@ class PairReader(ABC):
     channels: int
     colours: tuple[str, ...]
     """The mask colours of the classes, in order; empty if masks hold class indices."""
-    labels: tuple[str, ...] = ()
-    """See `kseg.data.Source`."""
     mask_exif: MaskExif = "own"
 
     @abstractmethod

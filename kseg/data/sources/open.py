@@ -72,12 +72,8 @@ def open_sources(
     if is_unfinished(path):
         raise KsegError(f"{dataset} is a conversion that was not finished. Give kseg convert the same command again.")
     is_record_set = is_prepared(path) or (not path.is_dir() and not built_in and is_tfds(dataset))
-    if multilabel and (built_in or is_record_set or is_huggingface(path)):
-        raise KsegError(
-            f"task: multilabel is not allowed for {dataset}: its masks have one channel, as all of TFDS, of Hugging "
-            "Face, and built in. Expected a folder with a mask file for each label, masks of several channels, or "
-            "annotations."
-        )
+    if multilabel and (built_in or is_huggingface(path)):
+        raise _no_labels(dataset)
     if built_in:
         refuse_splits(f"the built-in {dataset}", train_split, val_split)
         _refuse_file_rules(dataset, bit_depth, colours, mask_exif)
@@ -87,6 +83,8 @@ def open_sources(
         training, validation = open_tfds(
             dataset, data_dir=data_dir, val_fraction=val_fraction, train_split=train_split, val_split=val_split
         )
+        if multilabel and not training.labels:
+            raise _no_labels(dataset)
         return (training, validation) if take is None else (training.take(take), validation.take(take))
     if is_huggingface(path):
         return open_huggingface(
@@ -119,6 +117,14 @@ def open_sources(
         if script := find_builder(path):
             raise KsegError(f"{error} Or give {script}, and TFDS runs the code in it to build a data set.") from error
         raise
+
+
+def _no_labels(dataset: str) -> KsegError:
+    return KsegError(
+        f"task: multilabel is not allowed for {dataset}: its masks have one channel, as all that are built in or of "
+        "Hugging Face. Expected a folder with a mask file for each label, masks of several channels, or annotations; "
+        "or such a folder packed by kseg convert."
+    )
 
 
 def refuse_splits(dataset: str, train_split: str | None, val_split: str | None) -> None:

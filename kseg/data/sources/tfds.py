@@ -6,6 +6,7 @@ within a buffer. ArrayRecord shards are read in any order, as files are.
 
 import contextlib
 import importlib.util
+import json
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ import numpy as np
 
 from kseg import IGNORE
 from kseg.data.files.formats import EmbeddedFile
+from kseg.data.files.label_masks import LabelFiles
 from kseg.data.sources.base import MASK_NAME, summarise
 from kseg.data.sources.file_source import PairReader
 from kseg.data.sources.order import Key, index_order
@@ -75,8 +77,21 @@ class TFDSSource(PairReader):
         import tensorflow_datasets as tfds
 
         feature = self.builder.info.features[self.mask_feature]
+        if self.labels:
+            named = all(isinstance(kind, tfds.features.LabeledImage) for kind in feature.values())
+            return dict(enumerate(self.labels, start=1)) if named else {}
         names = feature.names if isinstance(feature, tfds.features.LabeledImage) else []
         return {value: name for value, name in enumerate(names) if value not in (0, IGNORE)}
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """See `kseg.data.Source`; in the order of the data set that was converted, or else sorted."""
+        feature = self.builder.info.features[self.mask_feature]
+        if not _is_of_labels(feature):
+            return ()
+        plan = self.builder.data_path / PLAN_FILE
+        ordered = json.loads(plan.read_text())["made_from"]["labels"] if plan.exists() else sorted(feature)
+        return tuple(ordered)
 
     @property
     def _spec(self) -> str:
@@ -112,7 +127,7 @@ class TFDSSource(PairReader):
     def check_headers(self) -> None:
         """Do nothing: TFDS checked its examples when it wrote them."""
 
-    def files(self, index: int, *content: bytes) -> tuple[EmbeddedFile, EmbeddedFile]:
+    def files(self, index: int, *content: bytes) -> tuple[EmbeddedFile, EmbeddedFile | LabelFiles]:
         """See `PairReader`."""
         import tensorflow as tf
 
@@ -124,7 +139,10 @@ class TFDSSource(PairReader):
                 f"{self.name}, example {index}, {name}", lambda: features[name].bytes_list.value[0], True
             )
 
-        return file(self.image_feature), file(self.mask_feature)
+        image = file(self.image_feature)
+        if self.labels:
+            return image, LabelFiles(self.labels, tuple(file(f"{self.mask_feature}/{label}") for label in self.labels))
+        return image, file(self.mask_feature)
 
 
 @dataclass(frozen=True)
@@ -388,8 +406,8 @@ def _source_class(builder: "tfds.core.DatasetBuilder") -> type[TFDSSource]:
 def find_features(name: str, features: "tfds.features.FeaturesDict") -> tuple[str, str]:
     """Return the feature of images and the feature of masks, found by type, then by name.
 
-    A `LabeledImage` is a mask. Otherwise the mask is the one-channel image named like a mask, or the only one-channel
-    image.
+    A `LabeledImage` is a mask. Otherwise the mask is the one-channel image named like a mask, a `FeaturesDict` of
+    one-channel images, each the mask of a label, or the only one-channel image.
 
     Raises:
         KsegError: there is not exactly one of each; images are not uint8, or masks not uint8 or uint16.
@@ -400,7 +418,8 @@ def find_features(name: str, features: "tfds.features.FeaturesDict") -> tuple[st
     labelled = [key for key, kind in pictures.items() if isinstance(kind, tfds.features.LabeledImage)]
     grey = [key for key, kind in pictures.items() if kind.shape[-1] == 1]
     named = [key for key in grey if MASK_NAME.search(key.lower())]
-    masks = next((keys for keys in (labelled, named, grey) if len(keys) == 1), [])
+    of_labels = [key for key, kind in features.items() if _is_of_labels(kind)]
+    masks = next((keys for keys in (labelled, named, of_labels, grey) if len(keys) == 1), [])
     others = [key for key in pictures if key not in masks and not MASK_NAME.search(key.lower())]
     images = [key for key in others if key not in grey] or others
     if len(masks) != 1 or len(images) != 1:
@@ -409,10 +428,25 @@ def find_features(name: str, features: "tfds.features.FeaturesDict") -> tuple[st
             "Expected one image and one mask of a single channel, with 'mask' or 'seg' in its name."
         )
     (image,), (mask,) = images, masks
-    if pictures[image].np_dtype != np.uint8 or pictures[mask].np_dtype not in (np.uint8, np.uint16):
-        kinds = " and ".join(f"{key} of {np.dtype(pictures[key].np_dtype)}" for key in (image, mask))
+    stored = pictures[image].np_dtype, *(kind.np_dtype for kind in _masks_in(features[mask]))
+    if stored[0] != np.uint8 or any(kind not in (np.uint8, np.uint16) for kind in stored[1:]):
+        kinds = f"{image} of {np.dtype(stored[0])} and {mask} of {', '.join(map(str, map(np.dtype, stored[1:])))}"
         raise KsegError(f"{name} has {kinds}; expected images of uint8, and masks of uint8 or uint16.")
     return image, mask
+
+
+def _is_of_labels(feature: Any) -> bool:
+    """Return whether a feature holds masks of several labels, one of a single channel for each."""
+    import tensorflow_datasets as tfds
+
+    return isinstance(feature, tfds.features.FeaturesDict) and all(
+        isinstance(kind, tfds.features.Image) and kind.shape[-1] == 1 for kind in feature.values()
+    )
+
+
+def _masks_in(feature: Any) -> list[Any]:
+    """Return the features of a mask: its own, or that of each label."""
+    return list(feature.values()) if _is_of_labels(feature) else [feature]
 
 
 def is_unfinished(folder: Path) -> bool:

@@ -255,6 +255,11 @@ def test_a_prepared_folder_is_opened_where_it_lies(sources, data_dir, tmp_path):
         open_sources(str(tmp_path / "copied"))
 
 
+def test_one_mask_an_image_is_refused_as_labels(array_records):
+    with pytest.raises(KsegError, match="task: multilabel is not allowed for .*have one channel.*packed by kseg conv"):
+        open_sources(str(array_records.data_path), multilabel=True)
+
+
 def test_another_form_is_refused(tmp_path):
     TwentyPictures(data_dir=tmp_path).download_and_prepare(file_format="parquet")
     with pytest.raises(KsegError, match="twenty_pictures/1.0.0 holds parquet; expected tfrecord or array_record"):
@@ -332,6 +337,16 @@ def test_features_are_found_by_type_then_by_name():
     assert find_features("a", features(x=PHOTO, y=GREY)) == ("x", "y")
     assert find_features("a", features(image=GREY, mask=GREY)) == ("image", "mask")
     assert find_features("a", features(image=PHOTO, depth=GREY, segmentation=GREY)) == ("image", "segmentation")
+    labels = features(cat=GREY, dog=GREY)
+    assert find_features("a", features(image=PHOTO, found=labels)) == ("image", "found")
+    assert find_features("a", features(image=GREY, found=labels)) == ("image", "found")
+    assert find_features("a", features(image=PHOTO, found=labels, mask=GREY)) == ("image", "mask")
+
+
+def test_masks_of_labels_of_another_type_are_refused():
+    labels = features(cat=GREY, dog=tfds.features.Image(shape=(None, None, 1), dtype=np.float32))
+    with pytest.raises(KsegError, match="a has image of uint8 and found of uint8, float32; expected images of uint8"):
+        find_features("a", features(image=PHOTO, found=labels))
 
 
 @pytest.mark.parametrize("kinds", [{"x": PHOTO}, {"x": GREY, "y": GREY}, {"x": PHOTO, "y": PHOTO, "mask": GREY}])
