@@ -160,11 +160,15 @@ def test_the_order_of_more_than_nine_channels_stays(tmp_path, rng):
     for index in range(3):
         np.save(tmp_path / f"set/masks/{index:03}.npy", rng.random((SIDE, SIDE, 11)) < 0.5)
     convert(str(tmp_path / "set"), tmp_path / "packed", multilabel=True)
+    named = [str(number) for number in range(1, 12)]
     folder, packed = (open_sources(str(tmp_path / name), multilabel=True) for name in ("set", "packed"))
     for one, other in zip(folder, packed, strict=True):
-        assert one.labels == other.labels
+        assert list(one.labels) == list(other.labels) == named
         for (_, _, mask), (_, _, stored) in zip(decoded(one), decoded(other), strict=True):
             np.testing.assert_array_equal(stored, mask)
+    for plan in ("{", "[]", '{"made_from": {"labels": ["x"]}}', '{"made_from": {"labels": [1, "x"]}}'):
+        (tmp_path / "packed/conversion.json").write_text(plan)
+        assert open_sources(str(tmp_path / "packed"))[0].labels == tuple(sorted(named))
 
 
 @pytest.mark.parametrize("cache", ["memory", "disk", "none"])

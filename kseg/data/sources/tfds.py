@@ -89,9 +89,12 @@ class TFDSSource(PairReader):
         feature = self.builder.info.features[self.mask_feature]
         if not _is_of_labels(feature):
             return ()
-        plan = self.builder.data_path / PLAN_FILE
-        ordered = json.loads(plan.read_text())["made_from"]["labels"] if plan.exists() else sorted(feature)
-        return tuple(ordered)
+        # TFDS does not keep the order of features; the plan of a conversion does.
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            planned = json.loads((self.builder.data_path / PLAN_FILE).read_text())["made_from"]["labels"]
+            if sorted(planned) == sorted(feature):
+                return tuple(planned)
+        return tuple(sorted(feature))
 
     @property
     def _spec(self) -> str:
