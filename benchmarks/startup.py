@@ -5,10 +5,10 @@ U-Net for the first time.
     KERAS_BACKEND=torch python benchmarks/startup.py
 
 A run is the command on 8 built-in images for one epoch, from the start of its process to its end: cold, with an empty
-folder of compiled programs; warm, with those that the cold run left; and so with another learning rate and warm-up,
-which are numbers of the same programs. The U-Net is made in a process that has
-imported kseg, without compiled programs: by kseg, which on JAX draws the random weights in few shapes, and as Keras
-draws them. All take turns; a ratio compares two of the same turn. Smallest and largest are in brackets.
+folder of compiled programs; warm, with those that the cold run left; and warm with another learning rate and warm-up,
+which need no other programs. The U-Net is made in a process that has imported kseg, without compiled programs: by kseg,
+which on JAX draws the random weights in few shapes, and as Keras draws them. All take turns; a ratio compares two of
+the same turn. Smallest and largest are in brackets.
 """
 
 import kseg  # isort: skip  (before keras: makes JAX the default)
@@ -63,11 +63,9 @@ def main(rounds: int = 3) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 made[way].append(float(_process(["-c", MAKE.format(way=name)], folder)))
     print(f"{keras.config.backend()}, {rounds} turns")
-    for what, seconds in (
-        ("a run of 8 images and one epoch", runs),
-        ("from its start until the first step is done", steps),
-    ):
-        _report(what, seconds, ("warm", "cold"), ("another rate", "warm"))
+    pairs = ("warm", "cold"), ("another rate", "warm")
+    _report("a run of 8 images and one epoch", runs, *pairs)
+    _report("from its start until the first step is done", steps, *pairs)
     _report("the U-Net of 16 filters", made, ("by kseg", "as Keras draws"))
 
 

@@ -409,8 +409,8 @@ def _source_class(builder: "tfds.core.DatasetBuilder") -> type[TFDSSource]:
 def find_features(name: str, features: "tfds.features.FeaturesDict") -> tuple[str, str]:
     """Return the feature of images and the feature of masks, found by type, then by name.
 
-    A `LabeledImage` is a mask. Otherwise the mask is the one-channel image named like a mask, a `FeaturesDict` of
-    one-channel images, each the mask of a label, or the only one-channel image.
+    A `LabeledImage` is a mask. Otherwise the mask is the one-channel image named like a mask, the only one-channel
+    image, or a `FeaturesDict` of one-channel images, each the mask of a label.
 
     Raises:
         KsegError: there is not exactly one of each; images are not uint8, or masks not uint8 or uint16.
@@ -422,7 +422,8 @@ def find_features(name: str, features: "tfds.features.FeaturesDict") -> tuple[st
     grey = [key for key, kind in pictures.items() if kind.shape[-1] == 1]
     named = [key for key in grey if MASK_NAME.search(key.lower())]
     of_labels = [key for key, kind in features.items() if _is_of_labels(kind)]
-    masks = next((keys for keys in (labelled, named, of_labels, grey) if len(keys) == 1), [])
+    # The image may be the only one of a single channel.
+    masks = next((keys for keys in (labelled, named, grey, of_labels) if len(keys) == 1 and pictures.keys() - keys), [])
     others = [key for key in pictures if key not in masks and not MASK_NAME.search(key.lower())]
     images = [key for key in others if key not in grey] or others
     if len(masks) != 1 or len(images) != 1:
@@ -439,16 +440,15 @@ def find_features(name: str, features: "tfds.features.FeaturesDict") -> tuple[st
 
 
 def _is_of_labels(feature: Any) -> bool:
-    """Return whether a feature holds masks of several labels, one of a single channel for each."""
+    """Return whether a feature holds labels: a mask of one channel for each."""
     import tensorflow_datasets as tfds
 
-    return isinstance(feature, tfds.features.FeaturesDict) and all(
-        isinstance(kind, tfds.features.Image) and kind.shape[-1] == 1 for kind in feature.values()
-    )
+    kinds = list(feature.values()) if isinstance(feature, tfds.features.FeaturesDict) else []
+    return bool(kinds) and all(isinstance(kind, tfds.features.Image) and kind.shape[-1] == 1 for kind in kinds)
 
 
 def _masks_in(feature: Any) -> list[Any]:
-    """Return the features of a mask: its own, or that of each label."""
+    """Return the feature of the mask alone, or those of all labels."""
     return list(feature.values()) if _is_of_labels(feature) else [feature]
 
 

@@ -341,6 +341,7 @@ def test_features_are_found_by_type_then_by_name():
     assert find_features("a", features(image=PHOTO, found=labels)) == ("image", "found")
     assert find_features("a", features(image=GREY, found=labels)) == ("image", "found")
     assert find_features("a", features(image=PHOTO, found=labels, mask=GREY)) == ("image", "mask")
+    assert find_features("a", features(x=PHOTO, found=labels, y=GREY)) == ("x", "y")
 
 
 def test_masks_of_labels_of_another_type_are_refused():
@@ -349,7 +350,15 @@ def test_masks_of_labels_of_another_type_are_refused():
         find_features("a", features(image=PHOTO, found=labels))
 
 
-@pytest.mark.parametrize("kinds", [{"x": PHOTO}, {"x": GREY, "y": GREY}, {"x": PHOTO, "y": PHOTO, "mask": GREY}])
+@pytest.mark.parametrize("labels", [{}, {"cat": GREY, "dog": PHOTO}])
+def test_a_group_that_holds_more_than_masks_is_not_of_labels(labels):
+    with pytest.raises(KsegError, match="Expected one image and one mask of a single channel"):
+        find_features("a", features(image=PHOTO, found=features(**labels)))
+
+
+@pytest.mark.parametrize(
+    "kinds", [{"x": PHOTO}, {"x": GREY}, {"x": GREY, "y": GREY}, {"x": PHOTO, "y": PHOTO, "mask": GREY}]
+)
 def test_features_that_cannot_be_told_are_listed(kinds):
     with pytest.raises(KsegError, match=r"some/set has the features x Image.*Expected one image and one mask"):
         find_features("some/set", features(**kinds))
