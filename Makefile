@@ -54,11 +54,13 @@ figures: .venv/test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	touch $@
 
-# torch first, and by its version: an open range would bring gigabytes of CUDA where there is no GPU.
+# torch first, and by its version: an open range would bring gigabytes of CUDA where there is no GPU. KerasHub without
+# what it asks for: tensorflow-text would bring a second TensorFlow.
 .venv/test: .venv/bin/python pyproject.toml
 	echo "== Installing kseg with JAX and torch for the CPU, and what the tests need (two minutes or so)"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[torch,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps 'keras-hub>=0.32.0'
 	touch $@
 
 .venv-lowest/test: pyproject.toml

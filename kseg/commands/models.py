@@ -49,7 +49,11 @@ def _list(given: Arguments) -> int:
     with keep_compiled_programs():
         plain = unet()
         print("Models: unet, fpn, deeplabv3plus, mlp. All take uint8 images of 1 to 16 channels; sides are multiples")
-        print("of 32, without an encoder of 8. --encoder-weights imagenet lets Keras download its weights.\n")
+        print("of 32, without an encoder of 8. --encoder-weights imagenet lets Keras download its weights.")
+        print(
+            "--encoder also takes a preset of KerasHub, such as hf://keras/resnet_18_imagenet, with --encoder-weights"
+        )
+        print("preset: of a ResNet, DenseNet, CSPNet or EfficientNet (pip install 'kseg[hub]').\n")
         heads = f"{'encoder':<20}{'parameters':>12}  {'with':<8}"
         print(heads + ("  forward    step  (times that of the plain U-Net)" if given.measure else ""))
         reference = _measure(plain, given) if given.measure else None

@@ -37,6 +37,7 @@ class _OriginAndPlaces(Origin):
     run_dir: Path | None = None
     dataset: str | None = None
     model: str | None = None
+    encoder: str | None = None
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def parse(arguments: Sequence[str], prog: str = "python -m kseg.train") -> Argum
     # The files have to be read first: they decide the defaults of all other flags.
     named, _ = tyro.cli(_OriginAndPlaces, args=arguments, prog=prog, return_unknown_args=True, add_help=False, **_STYLE)
     origin = Origin(named.config, named.checkpoint, named.resume)
-    config = TrainConfig(**settings_before_flags(origin, named.run_dir, named.dataset, named.model))
+    config = TrainConfig(**_settings_before_flags(named))
     defaults = Arguments(
         origin,
         DataOptions.of(config),
@@ -185,54 +186,42 @@ def _first_arguments() -> type:
 _STYLE: dict[str, Any] = {"config": (tyro.conf.OmitArgPrefixes,)}
 
 
-def settings_before_flags(
-    origin: Origin, run_dir: Path | None, dataset: str | None, model: str | None = None
-) -> dict[str, Any]:
+def _settings_before_flags(named: _OriginAndPlaces) -> dict[str, Any]:
     """Return the settings of the run to resume, and over them those of the YAML file, not yet checked.
-
-    Args:
-        origin: where they come from.
-        run_dir: the flag of this name, if given.
-        dataset: the flag of this name, if given; else that of a run to resume has to be known from `recall_places`.
-        model: the flag of this name, if given; else that of a run to resume may not be the user's own.
 
     Raises:
         KsegError: a file cannot be read, `--resume` and `--checkpoint` are both given, there is no run to resume, or
-            its data set, or its model, has to be named.
+            its data set, its model or its encoder has to be named.
     """
-    settings = read_yaml(find_recipe(origin.config)) if origin.config else {}
+    settings = read_yaml(find_recipe(named.config)) if named.config else {}
     flags = settings.keys() & Origin.__dataclass_fields__.keys()
     if flags:
         raise KsegError(
-            f"{origin.config} has {', '.join(sorted(flags))}, which no YAML file may set. Pass --{min(flags)} to the "
+            f"{named.config} has {', '.join(sorted(flags))}, which no YAML file may set. Pass --{min(flags)} to the "
             "command instead."
         )
-    if origin.resume and origin.checkpoint:
+    if named.resume and named.checkpoint:
         raise KsegError("--resume finds the checkpoint itself; pass either --resume or --checkpoint.")
-    if origin.resume:
+    if named.resume:
         from kseg.runs.directory import newest_run, settings_in
 
-        run_dir = Path(run_dir or settings.get("run_dir") or newest_run())
-        return _resumed(settings_in(run_dir), settings, run_dir, run_dir, dataset, model) | {"run_dir": run_dir}
-    if origin.checkpoint:
+        run_dir = Path(named.run_dir or settings.get("run_dir") or newest_run())
+        return _resumed(settings_in(run_dir), settings, run_dir, run_dir, named) | {"run_dir": run_dir}
+    if named.checkpoint:
         from kseg.checkpoints import read_state
 
-        before = read_state(origin.checkpoint).settings
-        return _resumed(before, settings, origin.checkpoint.parent, origin.checkpoint, dataset, model)
+        before = read_state(named.checkpoint).settings
+        return _resumed(before, settings, named.checkpoint.parent, named.checkpoint, named)
     return settings
 
 
 def _resumed(
-    before: dict[str, Any],
-    settings: dict[str, Any],
-    run_dir: Path,
-    source: Path,
-    dataset: str | None,
-    model: str | None,
+    before: dict[str, Any], settings: dict[str, Any], run_dir: Path, source: Path, named: _OriginAndPlaces
 ) -> dict[str, Any]:
     """Return the settings of a run, and over them those of the YAML file; no file of the run decides on a place."""
-    from kseg.runs.places import recall_places, refuse_own_model, without_places
+    from kseg.runs.places import recall_places, refuse_own_network, without_places
 
-    refuse_own_model(before, source, model or settings.get("model"))
-    places = {} if dataset or "dataset" in settings or not before else recall_places(run_dir, before, source)
+    own = {name: getattr(named, name) or settings.get(name) for name in ("model", "encoder")}
+    refuse_own_network(before, source, own["model"], own["encoder"])
+    places = {} if named.dataset or "dataset" in settings or not before else recall_places(run_dir, before, source)
     return without_places(before) | places | settings

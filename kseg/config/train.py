@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -21,6 +21,15 @@ EncoderName = Literal[
     "resnet50v2",
     "convnext_tiny",
 ]
+
+
+def is_preset(encoder: str) -> bool:
+    """Return whether an encoder is a preset of KerasHub: a download, or a folder.
+
+    >>> is_preset("hf://keras/resnet_18_imagenet"), is_preset("./folder"), is_preset("resnet50v2")
+    (True, True, False)
+    """
+    return "/" in encoder
 
 
 DECODER_NAMES = ("unet", "fpn", "deeplabv3plus", "mlp")
@@ -97,13 +106,15 @@ class ModelOptions(Settings):
     model_arguments: dict[str, float] = Field(
         default_factory=dict, description="Arguments of a model of your own by name, such as width 32."
     )
-    encoder: Literal["none"] | EncoderName = Field(
-        "none", description="The network that finds features; none: the small U-Net of --filters. See kseg models."
+    encoder: Literal["none"] | EncoderName | str = Field(
+        "none",
+        description="The network that finds features; none: the small U-Net of --filters; or a preset of KerasHub: "
+        "hf://…, kaggle://… or a folder with a / in its name. See kseg models.",
     )
     encoder_weights: str = Field(
         "none",
-        description="none: random; imagenet: downloaded by Keras; or a .weights.h5 file of the encoder. With weights "
-        "its BatchNorm keeps their statistics.",
+        description="none: random; imagenet: downloaded by Keras; preset: those of a preset of KerasHub; or a "
+        ".weights.h5 file of the encoder. With weights its BatchNorm keeps their statistics.",
     )
     start_from: Path | None = Field(
         None,
@@ -281,6 +292,32 @@ class FitOptions(OptimizerOptions, ModelOptions, DataOptions):
             raise ValueError(f"encoder: {self.encoder} is not allowed for a model of your own, {self.model}.")
         if self.model_arguments and not is_code(self.model):
             raise ValueError(f"model_arguments: they are for package.module:function, not for model {self.model}.")
+        return self
+
+    @field_validator("encoder")
+    @classmethod
+    def _encoder_is_known(cls, encoder: str) -> str:
+        names = ("none", *get_args(EncoderName))
+        if encoder not in names and not is_preset(encoder):
+            raise ValueError(
+                f"encoder: {encoder!r:.80} is not allowed; expected {', '.join(names)}, or a preset of KerasHub, "
+                "such as hf://keras/resnet_18_imagenet or ./folder."
+            )
+        return encoder
+
+    @model_validator(mode="after")
+    def _weights_fit_the_encoder(self) -> Self:
+        given = self.encoder_weights
+        if is_preset(self.encoder) and given in ("none", "imagenet"):
+            raise ValueError(
+                f"encoder_weights: {given} is not allowed for a preset of KerasHub; expected preset, for the weights "
+                "that it brings, or a .weights.h5 file."
+            )
+        if not is_preset(self.encoder) and given == "preset":
+            raise ValueError(
+                f"encoder_weights: preset is not allowed for the encoder {self.encoder}; expected none, imagenet or a "
+                ".weights.h5 file."
+            )
         return self
 
     @model_validator(mode="after")

@@ -1,56 +1,24 @@
-"""Encoders: networks of keras.applications that give features of an image at several resolutions."""
+"""Encoders: networks that give features of an image at several resolutions."""
 
+import math
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 from keras import KerasTensor, layers
 
 from kseg.errors import KsegError
-from kseg.keras_private import quick_initializers
+from kseg.keras_private import all_layers, quick_initializers
+from kseg.models.networks import Encoder, find_encoder
 
 STRIDES = (2, 4, 8, 16, 32)
 """By how much the sides of the features are smaller than those of the image; ConvNeXt has none of stride 2."""
 DIVISOR = 32
 """Height and width of images are multiples of this."""
 
-# Mean and standard deviation of ImageNet's channels, from 0 to 1, as torchvision and Keras have them.
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_ONE_TO_ONE = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-
 # With the 0.99 of keras.applications the running statistics need hundreds of steps; short epochs have a dozen.
 _MOMENTUM = 0.9
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """How an encoder is made."""
-
-    build: Callable[..., keras.Model]
-    mean: Sequence[float]
-    """Of each channel of an image, from 0 to 1, as the pretrained weights expect."""
-    deviation: Sequence[float]
-    arguments: dict[str, Any] = field(default_factory=lambda: {"include_preprocessing": False})
-
-
-_applications = keras.applications
-
-ENCODERS: dict[str, Encoder] = {
-    "mobilenetv3_small": Encoder(_applications.MobileNetV3Small, *_ONE_TO_ONE),
-    "mobilenetv3_large": Encoder(_applications.MobileNetV3Large, *_ONE_TO_ONE),
-    "efficientnetv2_b0": Encoder(_applications.EfficientNetV2B0, _MEAN, _DEVIATION),
-    "efficientnetv2_b1": Encoder(_applications.EfficientNetV2B1, _MEAN, _DEVIATION),
-    "efficientnetv2_b2": Encoder(_applications.EfficientNetV2B2, _MEAN, _DEVIATION),
-    "efficientnetv2_b3": Encoder(_applications.EfficientNetV2B3, _MEAN, _DEVIATION),
-    "efficientnetv2_s": Encoder(_applications.EfficientNetV2S, *_ONE_TO_ONE),
-    "resnet50v2": Encoder(_applications.ResNet50V2, *_ONE_TO_ONE, {}),
-    "convnext_tiny": Encoder(_applications.ConvNeXtTiny, _MEAN, _DEVIATION),
-}
-"""The encoders by their name."""
 
 
 @quick_initializers()
@@ -61,32 +29,41 @@ def encode(
 
     Args:
         images: uint8 or float `(B, H, W, C)`, values 0 to 255, height and width multiples of 32.
-        name: of `ENCODERS`.
-        weights: None for random ones; "imagenet" to download Keras's; or a file that `load_weights` reads. With other
-            than 3 channels the first convolution takes the weights of the three channels in turn, scaled by 3 / C.
+        name: see `kseg.models.networks.find_encoder`.
+        weights: None for random ones; "imagenet" to download Keras's; "preset" for those of a preset of KerasHub; or a
+            file that `load_weights` reads. With other than 3 channels the first convolution takes the weights of the
+            three channels in turn, and those that share one's weights a share each; fewer than 3 channels are repeated
+            first. So equal channels give what three equal ones give.
         keep_statistics: whether BatchNorm keeps its statistics in training; None: if there are weights.
 
     Returns:
         Stride and features, the largest first.
 
     Raises:
-        KsegError: there is no such encoder, or the weights cannot be had or do not fit.
+        KsegError: there is no such encoder, it has not the features that decoders need, or the weights cannot be had
+            or do not fit.
     """
-    if name not in ENCODERS:
-        raise KsegError(f"encoder: {name!r} is not allowed; expected one of {', '.join(ENCODERS)}.")
-    how, channels = ENCODERS[name], images.shape[-1]
+    how, channels = find_encoder(name), images.shape[-1]
+    if channels < 3:
+        images = layers.Concatenate(name="repeat")([images] * math.ceil(3 / channels))
+        channels = images.shape[-1]
     mean, deviation = np.resize(how.mean, channels), np.resize(how.deviation, channels)
     scaled = layers.Rescaling((1 / (255 * deviation)).tolist(), (-mean / deviation).tolist(), name="scale")(images)
     network = _random(how, channels)
     if weights is not None:
         _copy(_pretrained(how, name, weights), network)
-    for layer in network.layers:
+    for layer in all_layers(network):
         if isinstance(layer, layers.BatchNormalization):
             if weights is not None if keep_statistics is None else keep_statistics:
                 layer.trainable = False
             else:
                 layer.momentum = _MOMENTUM
     strides, outputs = _find_features(network)
+    if missing := [stride for stride in STRIDES[1:] if stride not in strides]:
+        raise KsegError(
+            f"encoder: {name} has features of {', '.join(map(str, strides)) or 'no'} strides; decoders need 4, 8, 16 "
+            f"and 32, and there is none of {', '.join(map(str, missing))}."
+        )
     features = keras.Model(network.input, outputs, name="encoder")
     return list(zip(strides, features(scaled), strict=True))
 
@@ -96,7 +73,9 @@ def _find_features(network: keras.Model) -> tuple[list[int], list[KerasTensor]]:
     pictures = [
         layer
         for layer in network.layers
-        if not isinstance(layer, layers.InputLayer | layers.ZeroPadding2D) and len(layer.output.shape) == 4
+        if not isinstance(layer, layers.InputLayer | layers.ZeroPadding2D)
+        and isinstance(layer.output, KerasTensor)
+        and len(layer.output.shape) == 4
     ]
     every = keras.Model(network.input, [layer.output for layer in pictures])
     side = 4 * DIVISOR
@@ -107,8 +86,8 @@ def _find_features(network: keras.Model) -> tuple[list[int], list[KerasTensor]]:
 
 
 def _pretrained(how: Encoder, name: str, weights: str | Path) -> keras.Model:
-    if weights == "imagenet":
-        return _download(how, name)
+    if weights in ("imagenet", "preset"):
+        return _download(how, name, str(weights))
     network = _random(how, 3)
     try:
         with warnings.catch_warnings():
@@ -127,13 +106,16 @@ def _random(how: Encoder, channels: int) -> keras.Model:
         return how.build(include_top=False, weights=None, input_shape=(None, None, channels), **how.arguments)
 
 
-def _download(how: Encoder, name: str) -> keras.Model:
+def _download(how: Encoder, name: str, weights: str) -> keras.Model:
     try:
-        return how.build(include_top=False, weights="imagenet", input_shape=(None, None, 3), **how.arguments)
+        return how.build(include_top=False, weights=weights, input_shape=(None, None, 3), **how.arguments)
     except Exception as error:  # whatever a network raises
+        place = "name a folder with the files of the preset"
+        if weights == "imagenet":
+            place = "download that file elsewhere, and put it into the folder models of Keras's own, ~/.keras/models"
         raise KsegError(
-            f"encoder_weights: the ImageNet weights of {name} cannot be had: {error}. Where there is no network, "
-            "download that file elsewhere, and put it into the folder models of Keras's own, usually ~/.keras/models."
+            f"encoder_weights: the weights {weights} of {name} cannot be had: {error}. Where there is no network, "
+            f"{place}."
         ) from error
 
 
@@ -151,5 +133,6 @@ def _copy(source: keras.Model, target: keras.Model) -> None:
 
 
 def _tile(kernel: np.ndarray, channels: int) -> np.ndarray:
-    """Return a kernel `(h, w, 3, filters)` for another number of channels: the three in turn, scaled by 3 / C."""
-    return kernel[:, :, np.arange(channels) % 3] * (3 / channels)
+    """Return a kernel `(h, w, 3, filters)` for more channels: the three in turn, divided by how often each is taken."""
+    taken = np.arange(channels) % 3
+    return kernel[:, :, taken] / np.bincount(taken)[taken][:, None]

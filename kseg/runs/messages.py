@@ -1,6 +1,9 @@
 """What a run logs about itself: where it resumes, what it reached, how to resume it."""
 
 import logging
+import shlex
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -8,6 +11,7 @@ from kseg.callbacks import CollapseDetector, RunCheckpoint, TrainingState
 from kseg.config.train import OptimizerOptions, TrainConfig
 from kseg.runs.directory import EPOCH_LEVEL, RunDirectory
 from kseg.runs.optimizer import rate_at
+from kseg.runs.places import own_network
 from kseg.runs.result import TrainingResult
 from kseg.task import Task
 
@@ -35,6 +39,7 @@ def log_resumed(saved: RunCheckpoint, changes: list[str], options: OptimizerOpti
 def log_result(result: TrainingResult, config: TrainConfig, task: Task, detector: CollapseDetector) -> None:
     """Log the best F1, what is wrong with the run, where the files are, and how to train longer."""
     run, state = result.run, result.state
+    best = shlex.quote(str(run.best_or_last))
     _log.info("")
     _log.log(EPOCH_LEVEL, f"Best F1:     {format_best(state)}")
     if advice := _advice(result, config, detector):
@@ -42,7 +47,7 @@ def log_result(result: TrainingResult, config: TrainConfig, task: Task, detector
     if run.best.exists():
         _log.log(EPOCH_LEVEL, f"Best model:  {run.best}")
     _log.info(f"Report:      {run.report}")
-    _log.info(f"Train more:  {resume_command(run)} --epochs {2 * config.epochs}")
+    _log.info(f"Train more:  {resume_command(run, config.settings())} --epochs {2 * config.epochs}")
     if state.threshold is not None:
         with np.errstate(divide="ignore"):  # a model that learned nothing has threshold 0: everything is foreground
             logit = np.log(state.threshold) - np.log1p(-state.threshold)
@@ -51,9 +56,9 @@ def log_result(result: TrainingResult, config: TrainConfig, task: Task, detector
         _log.info("Labels:      sigmoid(logits[..., k]) is how probable label k is, each by itself")
     if task.kind == "multiclass":
         _log.info("Classes:     logits.argmax(-1) is the index of each pixel's class")
-    _log.info(f"Evaluate:    kseg evaluate {run.best_or_last}")
-    _log.info(f"Predict:     kseg predict {run.best_or_last} IMAGES --out FOLDER")
-    _log.info(f"In Python:   import kseg; mask = kseg.load('{run.best_or_last}')('photo.jpg')")
+    _log.info(f"Evaluate:    kseg evaluate {best}")
+    _log.info(f"Predict:     kseg predict {best} IMAGES --out FOLDER")
+    _log.info(f"In Python:   import kseg; mask = kseg.load({str(run.best_or_last)!r})('photo.jpg')")
 
 
 def _advice(result: TrainingResult, config: TrainConfig, detector: CollapseDetector) -> str:
@@ -86,6 +91,7 @@ def format_best(state: TrainingState) -> str:
     return f"{best[state.score]:.4f}{threshold} (epoch {best['epoch']})"
 
 
-def resume_command(run: RunDirectory) -> str:
-    """Return the command that resumes a run."""
-    return f"python -m kseg.train --run-dir {run.path} --resume"
+def resume_command(run: RunDirectory, settings: Mapping[str, Any], program: str = "python -m kseg.train") -> str:
+    """Return the command that resumes a run, with what no file of the run may decide: see `own_network`."""
+    named = [word for name, own in own_network(settings).items() for word in (f"--{name}", own)]
+    return f"{program} {shlex.join(['--run-dir', str(run.path), '--resume', *named])}"

@@ -14,7 +14,7 @@ from typing import Any
 
 from kseg.checkpoints import read_state
 from kseg.config.base import PLACE, is_marked
-from kseg.config.train import TrainConfig, is_own_model
+from kseg.config.train import TrainConfig, is_own_model, is_preset
 from kseg.data.sources.shapes import BUILT_IN
 from kseg.errors import KsegError
 
@@ -27,23 +27,35 @@ def without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in fields or not is_marked(fields[name], PLACE)}
 
 
-def refuse_own_model(settings: Mapping[str, Any], source: Path, model: str | None) -> None:
-    """Refuse the settings of a run whose model is code or a file of the user's, unless the command names it too.
+def own_network(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return those of the settings `model` and `encoder` that name code, a file or a download.
+
+    >>> own_network({"model": "networks:make", "encoder": "none"})
+    {'model': 'networks:make'}
+    """
+    kinds = (("model", is_own_model), ("encoder", is_preset))
+    return {name: own for name, is_own in kinds if isinstance(own := settings.get(name), str) and is_own(own)}
+
+
+def refuse_own_network(settings: Mapping[str, Any], source: Path, model: str | None, encoder: str | None) -> None:
+    """Refuse the settings of a run whose model is code or a file, or its encoder a preset, that the command lacks.
 
     Args:
         settings: from a file of the run.
         source: that file or directory, for the message.
         model: what the command names.
+        encoder: what the command names.
 
     Raises:
-        KsegError: it names none.
+        KsegError: it does not name what the settings name.
     """
-    own = settings.get("model")
-    if isinstance(own, str) and is_own_model(own) and model is None:
-        raise KsegError(
-            f"{source} names the model {own!r:.200}. A file of a run does not decide what code is run or which file is "
-            f"opened: add --model {own} if you trust it."
-        )
+    given = {"model": model, "encoder": encoder}
+    for name, own in own_network(settings).items():
+        if given[name] is None:
+            raise KsegError(
+                f"{source} names the {name} {own!r:.200}. A file of a run does not decide what code is run, which file "
+                f"is opened or what is downloaded: add --{name} {own} if you trust it."
+            )
 
 
 def remember_places(run_dir: Path, config: TrainConfig) -> None:

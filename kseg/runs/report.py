@@ -19,6 +19,7 @@ from kseg.metadata import Metadata
 from kseg.reports.charts import line_chart
 from kseg.reports.page import Picture, render
 from kseg.runs.directory import RunDirectory
+from kseg.runs.messages import resume_command
 from kseg.runs.places import data_of_model
 from kseg.storage.atomic import explain_write_errors, write_atomically
 
@@ -193,6 +194,7 @@ def _cell(value: float | None) -> str:
 
 def _commands(run: RunDirectory, settings: Mapping[str, Any]) -> str:
     changed = TrainConfig.model_fields
+    best = shlex.quote(str(run.best_or_last))
     flags = []
     for name, field in changed.items():
         value, default = settings.get(name), field.get_default(call_default_factory=True)
@@ -202,9 +204,9 @@ def _commands(run: RunDirectory, settings: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             " ".join(["kseg train", *flags]),
-            f"kseg train --run-dir {run.path} --resume",
-            f"kseg evaluate {run.best_or_last}",
-            f"kseg predict {run.best_or_last} IMAGES --out FOLDER",
+            resume_command(run, settings, "kseg train"),
+            f"kseg evaluate {best}",
+            f"kseg predict {best} IMAGES --out FOLDER",
         ]
     )
 

@@ -3,11 +3,11 @@
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -102,7 +102,7 @@ def train(
         _log.info(f"{model.count_params():,} parameters, {batches.steps} steps an epoch, {config.epochs} epochs")
         if keras.config.backend() == "jax":
             _log.info("The first step is compiled, which takes some seconds")
-        with _way_to_resume(run):
+        with _way_to_resume(run, config.settings()):
             if saved.found:
                 log_resumed(saved, changes, options.optimizer, batches.steps)
             else:
@@ -284,13 +284,13 @@ def _is_finished(saved: RunCheckpoint, epochs: int, checkpoint: Path | None) -> 
 
 
 @contextlib.contextmanager
-def _way_to_resume(run: RunDirectory) -> Iterator[None]:
+def _way_to_resume(run: RunDirectory, settings: Mapping[str, Any]) -> Iterator[None]:
     """If the run is interrupted or fails, log how to resume it, provided it has written a checkpoint."""
     try:
         yield
     except BaseException:
         if checkpoints_in(run.path):
-            _log.info(f"\nResume:      {resume_command(run)}")
+            _log.info(f"\nResume:      {resume_command(run, settings)}")
         raise
 
 

@@ -44,6 +44,13 @@ RECIPES = sorted(Path(__file__).parents[2].glob("kseg/configs/*.yaml"))
         ({"bit_depth": 9}, "bit_depth: 9 is not allowed; expected 'auto', 8, 10, 12, 14 or 16"),
         ({"model": "fpn"}, "encoder: none is not allowed for model fpn; expected one that kseg models lists."),
         ({"encoder_weights": "imagenet"}, "encoder_weights: imagenet is not allowed without an encoder."),
+        ({"encoder": "resnet"}, "encoder: 'resnet' is not allowed; expected none, mobilenetv3_small"),
+        ({"encoder": "./x"}, "encoder_weights: none is not allowed for a preset of KerasHub; expected preset, for the"),
+        ({"encoder": "./x", "encoder_weights": "imagenet"}, "encoder_weights: imagenet is not allowed for a preset of"),
+        (
+            {"encoder": "resnet50v2", "encoder_weights": "preset"},
+            "encoder_weights: preset is not allowed for the encoder resnet50v2; expected none, imagenet or a .weights",
+        ),
         ({"encoder": "resnet50v2", "image_size": 72}, "image_size: 72 is not a multiple of 32; near it are 64 and 96"),
         (
             {"model": "resunet"},

@@ -9,7 +9,7 @@ from kseg.config.train import EncoderName
 from kseg.errors import KsegError
 from kseg.keras_private import quick_initializers
 from kseg.losses import CombinedSegmentationLoss
-from kseg.models import DECODERS, ENCODERS, encoded, encoders
+from kseg.models import DECODERS, ENCODERS, encoded, encoders, networks
 
 SMALL = "mobilenetv3_small"
 
@@ -120,18 +120,19 @@ def weights(tmp_path):
 
 
 @quick_initializers()
-def features(channels, weights):
+def features(channels, weights, level=-1):
     image = keras.Input((None, None, channels), dtype="uint8")
-    return keras.Model(image, encoders.encode(image, SMALL, weights)[-1][1])
+    return keras.Model(image, encoders.encode(image, SMALL, weights)[level][1])
 
 
 @pytest.mark.slow
 def test_three_equal_channels_give_what_any_number_of_equal_channels_gives(weights, rng):
     grey = images(rng, 1, 64, 64, 1)
-    expected = features(3, weights).predict_on_batch(np.repeat(grey, 3, axis=-1))
-    for channels in (1, 2, 6):
-        found = features(channels, weights).predict_on_batch(np.repeat(grey, channels, axis=-1))
-        np.testing.assert_allclose(found, expected, atol=1e-4 * abs(expected).max())
+    expected = features(3, weights, level=0).predict_on_batch(np.repeat(grey, 3, axis=-1))
+    assert expected.std() > 0.1 * abs(expected).max()  # it says something about the picture
+    for channels in (1, 2, 4, 5, 6):
+        found = features(channels, weights, level=0).predict_on_batch(np.repeat(grey, channels, axis=-1))
+        np.testing.assert_allclose(found, expected, atol=1e-5 * abs(expected).max())
 
 
 @pytest.mark.slow
@@ -174,7 +175,7 @@ def test_weights_that_do_not_fit_or_cannot_be_had_are_refused(weights, tmp_path,
         raise OSError("URL fetch failure on https://storage.example/weights.h5: no network")
 
     entry = ENCODERS[SMALL]
-    monkeypatch.setitem(ENCODERS, SMALL, encoders.Encoder(offline, entry.mean, entry.deviation, {}))
+    monkeypatch.setitem(ENCODERS, SMALL, networks.Encoder(offline, entry.mean, entry.deviation, {}))
     monkeypatch.setattr(encoders, "_random", lambda how, channels: None)
     message = "cannot be had: URL fetch failure on https://storage.example/weights.h5.*download that file elsewhere"
     with pytest.raises(KsegError, match=message):

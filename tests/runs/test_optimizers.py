@@ -100,9 +100,10 @@ def test_a_model_of_ones_own_by_its_import_path(folder, tmp_path, capsys, refuse
     said = capsys.readouterr().out
     assert f"Model: {path}(3, 1, width=6, dtype='float32'), which is code of your own and is run" in said
     assert keras.models.load_model(run / "best.keras", compile=False).layers[2].filters == 6
-    # A run does not decide which code is run.
+    # A run does not decide which code is run; the command that the run prints names it.
     assert f"names the model '{path}'" in refused("--run-dir", str(run), "--resume", "--epochs", "2")
-    assert command.main(["--run-dir", str(run), "--resume", "--epochs", "2", "--model", path]) == 0
+    assert f"Train more:  python -m kseg.train --run-dir {run} --resume --model {path} --epochs 2\n" in said
+    assert command.main(["--run-dir", str(run), "--resume", "--model", path, "--epochs", "2"]) == 0
     # Its file is a model of one's own too.
     again = [*flags[:2], "--run-dir", str(tmp_path / "again"), *flags[4:]]
     assert command.main([*again, "--model", str(run / "best.keras")]) == 0

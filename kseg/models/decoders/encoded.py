@@ -104,8 +104,8 @@ def encoded(
         channels: number of channels of the images.
         outputs: number of channels of the logits.
         decoder: of `DECODERS`.
-        encoder: of `kseg.models.ENCODERS`.
-        encoder_weights: None, "imagenet", or a file; see `kseg.models.encoders.encode`.
+        encoder: of `kseg.models.ENCODERS`, or a preset of KerasHub, such as "hf://keras/resnet_18_imagenet".
+        encoder_weights: None, "imagenet", "preset", or a file; see `kseg.models.encoders.encode`.
         keep_statistics: whether the encoder's BatchNorm keeps its statistics in training; None: if there are weights.
         dtype: a dtype or policy, such as "mixed_bfloat16"; the logits are always float32.
 
@@ -130,4 +130,4 @@ def encoded(
         keras.config.set_dtype_policy(policy)
     x = DECODERS[decoder](features, dtype)
     logits = layers.Conv2D(outputs, 1, dtype="float32", name="logits")(x)
-    return keras.Model(images, logits, name=f"{decoder}_{encoder}")
+    return keras.Model(images, logits, name=f"{decoder}_{encoder.rpartition('/')[2] or 'preset'}")
