@@ -45,6 +45,7 @@ SCRIPTS = {
     "records": Script(("--dataset", _NUCLEI), ("jax",)),
     "audit": Script((_NUCLEI,), ("jax",)),
     "start": Script(("--nuclei", _NUCLEI)),
+    "pretraining": Script(("--nuclei", _NUCLEI), ("jax",)),
     "peers": Script(backends=("torch",)),
     "tiling": Script(),
     "predicting": Script(("--nuclei", _NUCLEI), ("jax",)),

@@ -9,6 +9,10 @@ import hypothesis
 import numpy as np
 import pytest
 
+# Programs for JAX are compiled in four fifths of the time, and run hardly more slowly. Here compiling takes most of it.
+if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker has its parent's
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=1".strip()
+
 import kseg  # before keras: makes JAX the default
 
 kseg.data.quiet_tensorflow()

@@ -57,7 +57,10 @@ def test_setup_in_a_script_of_ones_own(tmp_path):
             model.jax_state_sync()
             assert model.predict(images[:8], verbose=0).shape == (8, 1)
     """
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4",
+        "PYTHONPATH": str(ROOT),
+    }
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True)
     assert done.stdout.count("A batch of 2 images does not divide by 4 devices. Pass batches that do") == 3
@@ -83,7 +86,10 @@ def test_a_model_made_before_setup_is_refused_in_fit(tmp_path):
             except kseg.errors.KsegError as error:
                 print(error)
     """
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4",
+        "PYTHONPATH": str(ROOT),
+    }
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True)
     said = "The model is on 1 device, and batches are split over 4: it was made before kseg.distribution.setup()"

@@ -36,7 +36,10 @@ json.dump(found, open(f"{out}/found.json", "w"))
 @pytest.mark.slow
 @pytest.mark.skipif(keras.config.backend() != "jax", reason="Keras splits batches over devices on JAX alone")
 def test_the_same_run_on_1_2_and_4_devices_and_from_one_number_to_another(folder, tmp_path):
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "PYTHONPATH": str(ROOT)}
+    environment = os.environ | {
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=4",
+        "PYTHONPATH": str(ROOT),
+    }
     # Two devices twice, and one device in the first epoch with four in the second.
     runs = ["1-0", "2-0", "4-0", "4-1"]
     command = [sys.executable, "-c", SCRIPT, str(folder), str(tmp_path), *runs]
