@@ -4,7 +4,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from pydantic import Field
@@ -12,9 +12,13 @@ from pydantic import Field
 from kseg.commands.guard import guard
 from kseg.config.base import Settings
 
+if TYPE_CHECKING:
+    import keras
+
 SUMMARY = "List the models and encoders there are, their size, and with --measure what they cost here."
 
 _TRIALS = 5
+_SIDE = 128  # pixels, a multiple of every stride
 
 
 class Arguments(Settings):
@@ -54,21 +58,34 @@ def _list(given: Arguments) -> int:
             "--encoder also takes a preset of KerasHub, such as hf://keras/resnet_18_imagenet, with --encoder-weights"
         )
         print("preset: of a ResNet, DenseNet, CSPNet or EfficientNet (pip install 'kseg[hub]').\n")
-        heads = f"{'encoder':<20}{'parameters':>12}  {'with':<8}"
-        print(heads + ("  forward    step  (times that of the plain U-Net)" if given.measure else ""))
+        heads = f"{'encoder':<20}{'parameters':>12}  {'with':<6}{'weights':<10}{'strides':<12}"
+        costs = "  forward    step  (times that of the plain U-Net)" if given.measure else ""
+        print((heads + costs).rstrip())
         reference = _measure(plain, given) if given.measure else None
-        print(f"{'none':<20}{plain.count_params():>12,}  {'unet':<8}" + (f"  {1:>7.2f} {1:>7.2f}" if reference else ""))
+        line = _line("none", plain, "", "1 2 4 8")
+        print(f"{line}  {1:>7.2f} {1:>7.2f}" if reference else line.rstrip())
         for name in ENCODERS:
             # Only counting needs no values for the weights, which take most of the time.
             scope = contextlib.nullcontext() if given.measure else keras.StatelessScope(initialize_variables=False)
             with scope:
                 model = encoded(encoder=name)
-            line = f"{name:<20}{model.count_params():>12,}  {'unet':<8}"
+            line = _line(name, model, "imagenet", " ".join(map(str, _strides(model))))
             if reference:
                 forward, step = _measure(model, given)
                 line += f"  {forward / reference[0]:>7.2f} {step / reference[1]:>7.2f}"
-            print(line, flush=True)
+            print(line.rstrip(), flush=True)
     return 0
+
+
+def _line(name: str, model: "keras.Model", weights: str, strides: str) -> str:
+    return f"{name:<20}{model.count_params():>12,}  {'unet':<6}{weights:<10}{strides:<12}"
+
+
+def _strides(model: "keras.Model") -> list[int]:
+    """Return by how much the features of the encoder are smaller than the image."""
+    encoder = model.get_layer("encoder")
+    shapes = encoder.compute_output_shape((1, _SIDE, _SIDE, encoder.input.shape[-1]))
+    return [_SIDE // height for _, height, _, _ in shapes]
 
 
 def _measure(model: object, given: Arguments) -> tuple[float, float]:
