@@ -194,6 +194,15 @@ class ModelOptions(Settings):
         return 4 * 4 * 1700 * self.filters**2 if self._is_small_unet else 0
 
     @property
+    def least_pixel_bytes(self) -> int:
+        """No step needs less for each pixel of its images.
+
+        Of the small U-Net the output of a layer at full resolution, and its gradient; of other models three scaled
+        channels, the logit and its gradient; in float32.
+        """
+        return 2 * 4 * self.filters if self._is_small_unet else (3 + 2) * 4
+
+    @property
     def least_bytes(self) -> int:
         """No file of this model is smaller: its widest convolutions have 3 x 3 x filters x filters float32 weights.
 

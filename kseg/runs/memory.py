@@ -18,15 +18,14 @@ def check_memory(model: ModelOptions, data: DataOptions) -> None:
     if _has_gpu():
         return
     height, width = data.image_shape
-    weights = model.least_step_bytes
-    # Of each image, at full resolution, at least a layer's output and its gradient, in float32.
-    batch = 2 * 4 * data.batch_size * height * width * model.filters
+    weights, batch = model.least_step_bytes, model.least_pixel_bytes * data.batch_size * height * width
     total = psutil.virtual_memory().total
     if weights + batch > total:
+        network = f"{weights / _GIB:,.1f} GiB for a U-Net of {model.filters} filters and " if weights else ""
         raise KsegError(
-            f"A step needs more than {weights / _GIB:,.1f} GiB for a U-Net of {model.filters} filters and "
-            f"{batch / _GIB:,.1f} GiB for {data.batch_size} images of {width} x {height}; this machine has "
-            f"{total / _GIB:,.1f} GiB. Lower --filters, --image-size or --batch-size."
+            f"A step needs more than {network}{batch / _GIB:,.1f} GiB for {data.batch_size} images of {width} x "
+            f"{height}; this machine has {total / _GIB:,.1f} GiB. Lower {'--filters, ' if weights else ''}--image-size "
+            "or --batch-size."
         )
 
 

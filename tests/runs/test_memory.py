@@ -11,6 +11,12 @@ from kseg.runs.memory import check_memory
     [
         ({"filters": 100000}, {}, r"more than 253,\d+\.\d GiB for a U-Net of 100000 filters and .* Lower --filters"),
         ({}, {"image_size": 100000}, r"4,768.4 GiB for 4 images of 100000 x 100000; this machine has \d"),
+        (
+            {"model": "fpn", "encoder": "resnet50v2"},
+            {"image_size": 102400},
+            r"^A step needs more than 781.2 GiB for 4 images of 102400 x 102400; .* GiB. Lower --image-size or --batch",
+        ),
+        ({"model": "networks:make"}, {"batch_size": 10**9}, r"^A step needs more than 305,175.8 GiB for 1000000000 im"),
         ({}, {"batch_size": 10**9}, r"1,953,125.0 GiB for 1000000000 images of 128 x 128"),
     ],
 )
