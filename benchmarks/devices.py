@@ -9,7 +9,6 @@ tests/runs/test_processes.py.
 
 import csv
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
+from ports import free_port
 
 _WAYS = ((1, 1), (1, 2), (1, 4), (1, 8), (2, 1), (2, 2), (4, 1))
 _SCORES = ("loss", "val_loss", "f1", "val_f1", "val_target_mean")
@@ -50,9 +50,7 @@ def train(
     """The history and the weights of a run on so many processes of so many devices each."""
     import keras
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    coordinator = f"127.0.0.1:{free_port()}"
     command = [
         *(sys.executable, "-m", "kseg.train", "--dataset", dataset, "--dev-mode", "--dev-samples", "96"),
         *("--image-size", "64", "--batch-size", "8", "--epochs", str(epochs), "--run-dir", str(run_dir)),

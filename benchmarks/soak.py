@@ -18,7 +18,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +30,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+from ports import free_port
 
 EPOCHS = 6
 EVERY = "7 batches"
@@ -87,9 +87,7 @@ def soak(name: str, kills: int, chance: random.Random) -> None:
 
 def start(name: str, run_dir: Path, end: str = "", victims: set[int] = frozenset()) -> list[subprocess.Popen]:
     """The children that run it, quietly; some until the end that is told."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    coordinator = f"127.0.0.1:{free_port()}"
     several = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"} if name in PROCESSES else {}
     children = []
     for process in range(PROCESSES.get(name, 1)):

@@ -1,11 +1,8 @@
 """Two processes on this machine train one model."""
 
-import contextlib
 import json
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from ports import free_port
 
 pytestmark = [
     pytest.mark.slow,
@@ -22,15 +20,6 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[2]
 TWO_DEVICES = {"XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=2"}
-
-
-def free_port():
-    # Below those that the system itself gives to connections: nobody takes it before the coordinator does.
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as free, contextlib.suppress(OSError):
-            free.bind(("127.0.0.1", port))
-            return port
 
 
 @pytest.fixture
