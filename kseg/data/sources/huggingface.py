@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kseg.data.files.formats import EXTENSIONS, EmbeddedFile
+from kseg.data.files.label_masks import LabelFiles
 from kseg.data.files.pair import MaskExif
 from kseg.data.sources.base import MASK_NAME, summarise
 from kseg.data.sources.file_source import FileSource, set_reading_rules, split_by_seed
@@ -18,26 +19,31 @@ if TYPE_CHECKING:
 _SAVED = ("state.json", "dataset_dict.json")
 """Files that `save_to_disk` writes for a data set, and for a data set with splits."""
 
+_NO_LABELS = {"semantic", "instance", "instances", "panoptic"}
+"""Columns of these names hold the same objects in two ways."""
+
 Row = tuple[str, int]
 """The split of an example, and its row in the split."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HuggingFaceSource(FileSource):
-    """Rows with an image and a mask, each the bytes of a file; its `pairs` are rows."""
+    """Rows with an image and a mask, or one for each label, all bytes of files; its `pairs` are rows."""
 
     pairs: Sequence[Row]
     origin: Path
     """The folder or the file of the data set."""
     tables: Mapping[str, "datasets.Dataset"]
     """The table of each split."""
-    columns: tuple[str, str]
-    """The column of images, and the column of masks."""
+    image: str
+    """The column of images."""
+    masks: Sequence[str]
+    """The column of masks, or of the masks of each label."""
 
-    def files(self, index: int, *content: bytes) -> tuple[EmbeddedFile, EmbeddedFile]:
+    def files(self, index: int, *content: bytes) -> tuple[EmbeddedFile, EmbeddedFile | LabelFiles]:
         """See `PairReader`."""
-        image, mask = self.columns
-        return self._file(index, image), self._file(index, mask)
+        image, *masks = (self._file(index, column) for column in (self.image, *self.masks))
+        return image, LabelFiles(self.labels, tuple(masks)) if self.labels else masks[0]
 
     def summary(self) -> str:
         """See `kseg.data.Source`; the digest is of rows, file names and sizes."""
@@ -98,21 +104,23 @@ def open_huggingface(
             from `find_columns`; as from `set_reading_rules`.
     """
     tables = _tables(path, data_dir)
-    columns = find_columns(str(path), next(iter(tables.values())).features)
+    image, masks = find_columns(str(path), next(iter(tables.values())).features)
     sizes = {split: len(table) for split, table in tables.items()}
     training, validation = find_slices(
         str(path), sizes, train_split, val_split, lambda text: _instructions(sizes, text)
     )
-    tables = {split: _undecoded(table, columns) for split, table in tables.items()}
+    tables = {split: _undecoded(table, (image, *masks)) for split, table in tables.items()}
 
     def source(slices: Sequence[SplitSlice]) -> HuggingFaceSource:
         return HuggingFaceSource(
             name=f"{path} {'+'.join(part.split for part in slices)}",
             pairs=[(part.split, row) for part in slices for row in range(part.start, part.stop)],
-            layout=f"Hugging Face, columns {columns[0]} and {columns[1]}",
+            layout=f"Hugging Face, columns {image} and {', '.join(masks)}",
             origin=path,
             tables=tables,
-            columns=columns,
+            image=image,
+            masks=masks,
+            labels=label_names(masks) if len(masks) > 1 else (),
         )
 
     whole = source(training)
@@ -120,23 +128,39 @@ def open_huggingface(
     return set_reading_rules(str(path), *both, take=take, bit_depth=bit_depth, colours=colours, mask_exif=mask_exif)
 
 
-def find_columns(name: str, features: "datasets.Features") -> tuple[str, str]:
-    """Return the column of images and the column of masks, found by type, then by name.
+def find_columns(name: str, features: "datasets.Features") -> tuple[str, list[str]]:
+    """Return the column of images, and that of masks, or those of a mask for each label; by type, then by name.
 
     Raises:
-        KsegError: there is not exactly one of each.
+        KsegError: there is not one column of images, or no mask, or several whose names are not those of labels.
     """
     import datasets
 
     pictures = [key for key, kind in features.items() if isinstance(kind, datasets.Image)]
     masks = [key for key in pictures if MASK_NAME.search(key.lower())]
     images = [key for key in pictures if key not in masks]
-    if len(masks) != 1 or len(images) != 1:
+    if len(images) != 1 or not masks or (len(masks) > 1 and not label_names(masks)):
         raise KsegError(
             f"{name} has the columns {', '.join(f'{key} {kind!r}' for key, kind in features.items())}. Expected one of "
-            "type Image for images and one for masks, with 'mask', 'label', 'annot' or 'seg' in its name."
+            "type Image for images and one for masks, with 'mask', 'label', 'annot' or 'seg' in its name; or one for "
+            "the masks of each label, such as mask_cat and mask_dog."
         )
-    return images[0], masks[0]
+    return images[0], masks
+
+
+def label_names(columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels of columns such as `mask_cat`; none if the names share no word for a mask, or two labels agree.
+
+    >>> label_names(["mask_cat", "mask_dog"]), label_names(["cat_mask", "dog_mask"]), label_names(["mask", "labels"])
+    (('cat', 'dog'), ('cat', 'dog'), ())
+    """
+    words = [column.split("_") for column in columns]
+    for place, kept in ((0, slice(1, None)), (-1, slice(None, -1))):
+        names = tuple("_".join(word[kept]) for word in words)
+        shared = {word[place] for word in words}
+        if len(shared) == 1 and MASK_NAME.search(shared.pop().lower()) and all(names) and len(set(names)) == len(names):
+            return () if _NO_LABELS & set(names) else names
+    return ()
 
 
 def _tables(path: Path, data_dir: str | Path | None) -> dict[str, "datasets.Dataset"]:
@@ -186,8 +210,8 @@ def _instructions(sizes: dict[str, int], text: str) -> Sequence[Any]:
     return datasets.ReadInstruction.from_spec(text).to_absolute(sizes)
 
 
-def _undecoded(table: "datasets.Dataset", columns: tuple[str, str]) -> "datasets.Dataset":
-    """Return the two columns alone, as the bytes of files."""
+def _undecoded(table: "datasets.Dataset", columns: Sequence[str]) -> "datasets.Dataset":
+    """Return these columns alone, as the bytes of files."""
     import datasets
 
     table = table.with_format(None)

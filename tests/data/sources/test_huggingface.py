@@ -130,7 +130,7 @@ def test_a_row_with_a_path_and_no_bytes_is_not_followed(files, pairs, make_folde
     path = str(make_folder(pairs) / "masks/picture0.png")
     table = table_of([(files[0][0], {"bytes": None, "path": path})]).cast_column("label", datasets.Image(decode=False))
     source = HuggingFaceSource(
-        name="a", pairs=[("train", 0)], origin="a", tables={"train": table}, columns=("image", "label")
+        name="a", pairs=[("train", 0)], origin="a", tables={"train": table}, image="image", masks=["label"]
     )
     with pytest.raises(KsegError, match=rf"a, train, row 0, label holds the path {path} only; expected the bytes of"):
         source.files(0)[1].read()
@@ -178,11 +178,33 @@ def test_a_damaged_set_is_refused(files, tmp_path):
 
 def test_columns_are_found_by_type_then_by_name():
     number = datasets.Value("int32")
-    assert find_columns("a", {"id": number, "pixel_values": PICTURE, "label": PICTURE}) == ("pixel_values", "label")
-    assert find_columns("a", {"segmentation": PICTURE, "label": number, "photo": PICTURE}) == ("photo", "segmentation")
-    for unclear in ({"image": PICTURE, "mask": number}, {"a": PICTURE, "b": PICTURE}):
+    assert find_columns("a", {"id": number, "pixel_values": PICTURE, "label": PICTURE}) == ("pixel_values", ["label"])
+    assert find_columns("a", {"segmentation": PICTURE, "label": number, "photo": PICTURE}) == (
+        "photo",
+        ["segmentation"],
+    )
+    labels = {"seg_a": PICTURE, "image": PICTURE, "seg_b": PICTURE}
+    assert find_columns("a", labels) == ("image", ["seg_a", "seg_b"])
+    two_ways = {"image": PICTURE, "semantic_mask": PICTURE, "instance_mask": PICTURE}
+    other_words = {"image": PICTURE, "mask": PICTURE, "label": PICTURE}
+    for unclear in ({"image": PICTURE, "mask": number}, {"a": PICTURE, "b": PICTURE}, two_ways, other_words):
         with pytest.raises(KsegError, match=r"some/set has the columns .* Expected one of type Image for images"):
             find_columns("some/set", unclear)
+
+
+def test_a_column_of_masks_for_each_label_gives_labels_that_may_overlap(make_folder, rng, tmp_path):
+    names, rows = ("image", "mask_cell", "mask_rim"), []
+    for _ in range(6):
+        image, cell, rim = rng.integers(0, 255, (16, 12, 3), np.uint8), *rng.integers(0, 2, (2, 16, 12), np.uint8)
+        rows.append((image, 255 * cell, rim))
+    table_of([tuple(map(file_of, row)) for row in rows], names).save_to_disk(tmp_path / "set")
+    source, _ = open_sources(str(tmp_path / "set"), val_fraction=0.5)
+    assert source.layout == "Hugging Face, columns image and mask_cell, mask_rim"
+    assert source.labels == ("cell", "rim")
+    for index, (_, row) in enumerate(source.pairs):
+        image, masks = source.read(index)
+        np.testing.assert_array_equal(image, rows[row][0])
+        np.testing.assert_array_equal(masks, np.stack(rows[row][1:], axis=-1))
 
 
 def test_a_folder_of_files_with_parquet_in_it_stays_one(make_folder, pairs, files):
