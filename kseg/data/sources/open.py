@@ -72,9 +72,8 @@ def open_sources(
     if is_unfinished(path):
         raise KsegError(f"{dataset} is a conversion that was not finished. Give kseg convert the same command again.")
     is_record_set = is_prepared(path) or (not path.is_dir() and not built_in and is_tfds(dataset))
-    if multilabel and (built_in or is_huggingface(path)):
-        raise _no_labels(dataset)
     if built_in:
+        _refuse_without_labels(dataset, multilabel, ())
         refuse_splits(f"the built-in {dataset}", train_split, val_split)
         _refuse_file_rules(dataset, bit_depth, colours, mask_exif)
         return open_shapes(dataset, data_dir=data_dir, take=take)
@@ -83,11 +82,10 @@ def open_sources(
         training, validation = open_tfds(
             dataset, data_dir=data_dir, val_fraction=val_fraction, train_split=train_split, val_split=val_split
         )
-        if multilabel and not training.labels:
-            raise _no_labels(dataset)
+        _refuse_without_labels(dataset, multilabel, training.labels)
         return (training, validation) if take is None else (training.take(take), validation.take(take))
     if is_huggingface(path):
-        return open_huggingface(
+        rows, other_rows = open_huggingface(
             path,
             data_dir=data_dir,
             val_fraction=val_fraction,
@@ -99,6 +97,8 @@ def open_sources(
             train_split=train_split,
             val_split=val_split,
         )
+        _refuse_without_labels(dataset, multilabel, rows.labels)
+        return rows, other_rows
     if not path.is_dir():
         raise _no_such_data_set(dataset)
     refuse_splits(f"the folder {dataset}", train_split, val_split)
@@ -119,12 +119,14 @@ def open_sources(
         raise
 
 
-def _no_labels(dataset: str) -> KsegError:
-    return KsegError(
-        f"task: multilabel is not allowed for {dataset}: its masks have one channel, as all that are built in or of "
-        "Hugging Face. Expected a folder with a mask file for each label, masks of several channels, or annotations; "
-        "or such a folder packed by kseg convert."
-    )
+def _refuse_without_labels(dataset: str, multilabel: bool, labels: Sequence[str]) -> None:
+    """Refuse a data set with one mask an image where labels that may overlap are wanted."""
+    if multilabel and not labels:
+        raise KsegError(
+            f"task: multilabel is not allowed for {dataset}: its masks have one channel. Expected a folder with a mask "
+            "file for each label, masks of several channels, or annotations; such a folder packed by kseg convert; or "
+            "a table of Hugging Face with columns such as mask_cat and mask_dog."
+        )
 
 
 def refuse_splits(dataset: str, train_split: str | None, val_split: str | None) -> None:

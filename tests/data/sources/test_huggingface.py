@@ -201,10 +201,19 @@ def test_a_column_of_masks_for_each_label_gives_labels_that_may_overlap(make_fol
     source, _ = open_sources(str(tmp_path / "set"), val_fraction=0.5)
     assert source.layout == "Hugging Face, columns image and mask_cell, mask_rim"
     assert source.labels == ("cell", "rim")
+    assert open_sources(str(tmp_path / "set"), multilabel=True)[0].labels == ("cell", "rim")
     for index, (_, row) in enumerate(source.pairs):
         image, masks = source.read(index)
         np.testing.assert_array_equal(image, rows[row][0])
         np.testing.assert_array_equal(masks, np.stack(rows[row][1:], axis=-1))
+
+
+def test_one_column_of_masks_holds_no_labels(files, tmp_path):
+    table_of(files).save_to_disk(tmp_path / "set")
+    with pytest.raises(
+        KsegError, match="task: multilabel is not allowed for .* have one channel.*columns such as mask_c"
+    ):
+        open_sources(str(tmp_path / "set"), multilabel=True)
 
 
 def test_a_folder_of_files_with_parquet_in_it_stays_one(make_folder, pairs, files):
