@@ -121,6 +121,21 @@ def test_views_are_averaged(tta, views, image, rng):
     assert len(np.unique(np.round(expected, 3), axis=0)) == len(views)  # the views differ, so all of them count
 
 
+@pytest.mark.parametrize(
+    ("multiple", "sizes"), [(1, [(48, 72), (64, 96), (80, 120)]), (16, [(48, 64), (64, 96), (80, 128)])]
+)
+def test_scales_are_averaged(multiple, sizes, rng):
+    image = cv2.resize(rng.integers(0, 256, (8, 12, 3), np.uint8), (96, 64))
+    model = bright(kernel=3)
+    expected = []
+    for height, width in sizes:  # 0.75, 1 and 1.25 times the sides, to the nearest multiple
+        logits = keras.ops.convert_to_numpy(model(cv2.resize(image, (width, height))[None]))[0]
+        expected.append(cv2.resize(expit(logits), (96, 64)))
+    found = Predictor([model], Metadata(size_multiple=multiple), tta=["scales"]).predict(image).probabilities
+    np.testing.assert_allclose(found.squeeze(), np.mean(expected, axis=0), atol=1e-5)
+    assert np.ptp(expected, axis=0).max() > 0.01  # the views differ, so all of them count
+
+
 def test_scales_keep_what_is_where_it_is():
     image = np.zeros((64, 96, 3), np.uint8)
     image[16:48, 32:64] = 255
