@@ -1,8 +1,10 @@
 """Encoders from presets of KerasHub, saved into folders: no preset can be downloaded in a test."""
 
+import importlib
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import keras
 import numpy as np
@@ -14,15 +16,22 @@ from kseg.models import encoded
 from kseg.models.encoders import encode
 from kseg.models.networks import find_encoder
 
-hub = pytest.importorskip("keras_hub")
+# KerasHub is imported by the tests that run: it imports TensorFlow, which takes seconds.
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("keras_hub") is None, reason="needs the package keras-hub"),
+]
 
 SCALE, OFFSET = [0.017, 0.018, 0.019], [-2.1, -2.0, -1.8]
 
 
+def keras_hub():
+    return importlib.import_module("keras_hub")
+
+
 @quick_initializers()
-def densenet(image_shape=(64, 64, 3)):
-    repeats = [1, 1, 1, 1]
-    return hub.models.DenseNetBackbone(repeats, compression_ratio=0.5, growth_rate=8, image_shape=image_shape)
+def densenet(repeats=(1, 1, 1, 1), image_shape=(64, 64, 3)):
+    return keras_hub().models.DenseNetBackbone(repeats, compression_ratio=0.5, growth_rate=8, image_shape=image_shape)
 
 
 @quick_initializers()
@@ -31,10 +40,10 @@ def efficientnet():
     stages |= {"output_filters": [8, 16, 16, 24, 32], "expansion_ratios": [1, 4, 4, 4, 4], "strides": [1, 2, 2, 2, 2]}
     stages |= {"squeeze_and_excite_ratios": [0.0, 0.25, 0.25, 0.25, 0.25], "block_types": ["fused"] + ["unfused"] * 4}
     stages |= {"width_coefficients": [1.0] * 5, "depth_coefficients": [1.0] * 5}
-    return hub.models.EfficientNetBackbone(**{f"stackwise_{name}": value for name, value in stages.items()})
+    return keras_hub().models.EfficientNetBackbone(**{f"stackwise_{name}": value for name, value in stages.items()})
 
 
-def save(network, folder, converter=hub.layers.DenseNetImageConverter, scale=SCALE, offset=OFFSET):
+def save(network, folder, kind="DenseNet", scale=SCALE, offset=OFFSET):
     """Save a network with statistics of its own, as a preset."""
     rng = np.random.default_rng(1)
     for layer in all_layers(network):
@@ -42,6 +51,7 @@ def save(network, folder, converter=hub.layers.DenseNetImageConverter, scale=SCA
             gamma, beta, mean, variance = layer.get_weights()
             layer.set_weights([gamma, beta, mean + rng.normal(0, 0.1, mean.shape), variance * 1.1])
     network.save_to_preset(str(folder))
+    converter = getattr(keras_hub().layers, f"{kind}ImageConverter")
     converter(image_size=(64, 64), scale=scale, offset=offset).save_to_preset(str(folder))
     return str(folder)
 
@@ -55,7 +65,7 @@ def preset(tmp_path_factory):
 def nested(tmp_path_factory):
     """A preset whose BatchNorm lies in layers of KerasHub's own."""
     folder = tmp_path_factory.mktemp("efficientnet")
-    return save(efficientnet(), folder, hub.layers.EfficientNetImageConverter)
+    return save(efficientnet(), folder, "EfficientNet")
 
 
 @quick_initializers()
@@ -69,12 +79,11 @@ def images(rng, *shape):
     return rng.integers(0, 256, shape).astype(np.uint8)
 
 
-@pytest.mark.slow
 def test_the_features_are_those_of_kerashub_for_the_pixels_as_it_scales_them(preset, rng):
     batch = images(rng, 2, 96, 64, 3)
     strides, model = features(preset)
     assert strides == [2, 4, 8, 16, 32]
-    theirs = hub.models.Backbone.from_preset(preset, image_shape=(None, None, 3))
+    theirs = keras_hub().models.Backbone.from_preset(preset, image_shape=(None, None, 3))
     scaled = batch.astype(np.float32) * np.float32(SCALE) + np.float32(OFFSET)
     expected = theirs.predict_on_batch(scaled)
     assert expected.std() > 0.02
@@ -83,14 +92,12 @@ def test_the_features_are_those_of_kerashub_for_the_pixels_as_it_scales_them(pre
     assert abs(theirs.predict_on_batch(batch / np.float32(255)) - expected).max() > 0.01
 
 
-@pytest.mark.slow
 def test_a_preset_without_scale_takes_pixels_as_they_are(tmp_path):
     encoder = find_encoder(save(densenet(), tmp_path, scale=None, offset=None))
     np.testing.assert_allclose(encoder.mean, 0)
     np.testing.assert_allclose(255 * np.array(encoder.deviation), 1)
 
 
-@pytest.mark.slow
 def test_three_equal_channels_give_what_any_number_of_equal_channels_gives(preset, rng):
     grey = images(rng, 1, 64, 64, 1)
     expected = features(preset)[1].predict_on_batch(np.repeat(grey, 3, axis=-1))
@@ -100,7 +107,6 @@ def test_three_equal_channels_give_what_any_number_of_equal_channels_gives(prese
             np.testing.assert_allclose(one, other, atol=1e-4 * abs(other).max())
 
 
-@pytest.mark.slow
 def test_statistics_within_layers_of_kerashub_stay_too(nested, rng):
     for weights, moves in (("preset", False), (None, True)):
         _, model = features(nested, weights=weights)
@@ -112,7 +118,6 @@ def test_statistics_within_layers_of_kerashub_stay_too(nested, rng):
         assert all(moved) if moves else not any(moved)
 
 
-@pytest.mark.slow
 def test_a_dtype_policy_reaches_the_layers(preset):
     model = encoded(4, 2, decoder="mlp", encoder=preset, encoder_weights="preset", dtype="mixed_bfloat16")
     assert keras.config.dtype_policy().name == "float32"
@@ -120,7 +125,6 @@ def test_a_dtype_policy_reaches_the_layers(preset):
     assert (model.output.shape, model.output.dtype) == ((None, None, None, 2), "float32")
 
 
-@pytest.mark.slow
 def test_a_fresh_process_without_kseg_opens_a_saved_model(nested, tmp_path):
     _, model = features(nested)
     model.save(tmp_path / "model.keras")
@@ -136,7 +140,6 @@ def test_a_fresh_process_without_kseg_opens_a_saved_model(nested, tmp_path):
             np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.slow
 def test_what_cannot_be_an_encoder_is_refused(preset, tmp_path, monkeypatch):
     with pytest.raises(
         KsegError, match=r"encoder: there is no folder ./nowhere; expected one with the files of a preset"
@@ -147,14 +150,13 @@ def test_what_cannot_be_an_encoder_is_refused(preset, tmp_path, monkeypatch):
         KsegError, match=r"bare cannot be had: .*`image_converter.json` doesn't exist.*how images are s"
     ):
         encoded(encoder=str(tmp_path / "bare"))
-    vit = hub.models.ViTBackbone((64, 64, 3), 16, num_layers=1, num_heads=2, hidden_dim=32, mlp_dim=32)
-    vit = save(vit, tmp_path / "vit", hub.layers.ViTImageConverter)
+    vit = keras_hub().models.ViTBackbone((64, 64, 3), 16, num_layers=1, num_heads=2, hidden_dim=32, mlp_dim=32)
+    vit = save(vit, tmp_path / "vit", "ViT")
     with pytest.raises(
         KsegError, match="ViTBackbone of .*cannot be made for images of any size and 3 channels: .*DenseN"
     ):
         encoded(encoder=vit)
-    shallow = hub.models.DenseNetBackbone([1, 1], compression_ratio=0.5, growth_rate=8)
-    shallow = save(shallow, tmp_path / "shallow")
+    shallow = save(densenet([1, 1]), tmp_path / "shallow")
     with pytest.raises(KsegError, match="has features of 2, 4, 8 strides; .* there is none of 16, 32"):
         encoded(encoder=shallow)
     (tmp_path / "densenet").mkdir()

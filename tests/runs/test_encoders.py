@@ -10,11 +10,10 @@ import pytest
 from kseg.callbacks import HistoryFile
 from kseg.commands import train as command
 
-hub = pytest.importorskip("keras_hub")
-
 
 @pytest.fixture(scope="module")
 def preset(tmp_path_factory):
+    hub = pytest.importorskip("keras_hub")
     folder = tmp_path_factory.mktemp("my presets") / "small"
     hub.models.DenseNetBackbone([1, 1, 1, 1], compression_ratio=0.5, growth_rate=8).save_to_preset(str(folder))
     hub.layers.DenseNetImageConverter(scale=1 / 255, offset=-0.5).save_to_preset(str(folder))
