@@ -131,6 +131,17 @@ def test_a_distance_that_is_nowhere_defined_is_not_0():
     assert missed["mean"]["boundary_f1"] == 0
 
 
+def test_scores_of_edges_are_averaged_over_the_images_that_have_them():
+    truth = np.zeros((3, 24, 24), np.uint8)
+    truth[:2, 4:12, 4:12] = 1
+    predicted = np.stack([np.roll(truth[0], 3, axis=1), truth[1], truth[2]])  # three pixels off, exact, empty in both
+    images = [score_image(str(index), *pair, 1) for index, pair in enumerate(zip(truth, predicted, strict=True))]
+    found = summarise(images, ["a"])["classes"]["a"]
+    expected = [compare_edges(truth[index] > 0, predicted[index] > 0) for index in (0, 1)]
+    assert expected[0] != expected[1]
+    assert (found["boundary_f1"], found["hausdorff_95"]) == pytest.approx(np.mean(expected, axis=0).tolist())
+
+
 def test_edges_of_empty_masks():
     empty, full = np.zeros((4, 4), bool), np.ones((4, 4), bool)
     assert np.isnan(compare_edges(empty, empty)).all()
