@@ -54,10 +54,8 @@ def _list(given: Arguments) -> int:
         plain = unet()
         print("Models: unet, fpn, deeplabv3plus, mlp. All take uint8 images of 1 to 16 channels; sides are multiples")
         print("of 32, without an encoder of 8. --encoder-weights imagenet lets Keras download its weights.")
-        print(
-            "--encoder also takes a preset of KerasHub, such as hf://keras/resnet_18_imagenet, with --encoder-weights"
-        )
-        print("preset: of a ResNet, DenseNet, CSPNet or EfficientNet (pip install 'kseg[hub]').\n")
+        print("--encoder also takes presets of KerasHub (pip install 'kseg[hub]'): of a ResNet, DenseNet, CSPNet or")
+        print("EfficientNet, such as hf://keras/resnet_18_imagenet, with --encoder-weights preset.\n")
         heads = f"{'encoder':<20}{'parameters':>12}  {'with':<6}{'weights':<10}{'strides':<12}"
         costs = "  forward    step  (times that of the plain U-Net)" if given.measure else ""
         print((heads + costs).rstrip())
