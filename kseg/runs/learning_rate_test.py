@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -101,10 +102,9 @@ def learning_rate_test(
     """
     copy = keras.models.clone_model(model)
     copy.set_weights(model.get_weights())
-    settings = model.optimizer.get_config()
     growth = (highest / lowest) ** (1 / (steps - 1))
     rate = keras.optimizers.schedules.ExponentialDecay(lowest, 1, growth)
-    copy.compile(type(model.optimizer).from_config(settings | {"learning_rate": rate}), loss=model.loss)
+    copy.compile(_with_rate(model.optimizer, rate), loss=model.loss)
     losses: list[float] = []
     smoothed: list[float] = []
     average = 0.0
@@ -126,6 +126,17 @@ def learning_rate_test(
             "a lower rate, or give more images."
         )
     return LearningRateTest(lowest * growth ** np.arange(len(losses)), np.array(losses), np.array(smoothed))
+
+
+def _with_rate(
+    optimizer: keras.optimizers.Optimizer, rate: keras.optimizers.schedules.LearningRateSchedule
+) -> keras.optimizers.Optimizer:
+    """Return a new optimizer with the same settings and this learning rate, also within one that scales the loss."""
+    changed: dict[str, Any] = {"learning_rate": rate}
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        inner = _with_rate(optimizer.inner_optimizer, rate)
+        changed = {"inner_optimizer": keras.saving.serialize_keras_object(inner)}
+    return type(optimizer).from_config(optimizer.get_config() | changed)
 
 
 def find_learning_rate(options: FitOptions, *, lowest: float, highest: float, steps: int) -> LearningRateTest:

@@ -4,8 +4,10 @@ import pytest
 from PIL import Image
 
 from kseg.commands import lr_find
+from kseg.config.train import OptimizerOptions
 from kseg.errors import KsegError
 from kseg.runs.learning_rate_test import LearningRateTest, learning_rate_test
+from kseg.runs.optimizer import make_optimizer
 
 
 def regression(scale=1.0):
@@ -34,6 +36,17 @@ def test_the_model_stays_as_it_was():
     np.testing.assert_array_equal(model.get_weights()[0], weights[0])
     assert float(model.optimizer.learning_rate) == rate
     assert int(model.optimizer.iterations) == 0
+
+
+@pytest.mark.parametrize("kind", ["adamw", "sgd"])
+def test_an_optimizer_that_scales_the_loss_is_tested_as_one_that_does_not(kind):
+    found = []
+    for scale_loss in (False, True):
+        model, batches = regression()
+        model.compile(make_optimizer(OptimizerOptions(optimizer=kind), 100, scale_loss=scale_loss), loss="mse")
+        found.append(learning_rate_test(model, batches, lowest=1e-4, highest=10, steps=60))
+    np.testing.assert_allclose(found[1].losses, found[0].losses, rtol=1e-5)
+    assert np.ptp(found[0].losses) > 0.1
 
 
 def test_the_steepest_fall_before_the_lowest_point_is_suggested():
