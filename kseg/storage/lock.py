@@ -5,6 +5,7 @@ import logging
 import os
 import platform
 from collections.abc import Iterator
+from os.path import samestat
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -15,25 +16,30 @@ _log = logging.getLogger("kseg")
 
 LOCK_FILE = ".lock"
 
-_locks: dict[Path, FileLock] = {}  # the folders that `lock` has locked for this process
+# The folders that `lock` has locked for this process, and the file of the lock as it was then.
+_locks: dict[Path, tuple[FileLock, os.stat_result]] = {}
 
 
 def lock(folder: Path) -> None:
     """Make a folder if needed, and lock it until `unlock` or until this process ends.
 
-    Does nothing if this process has locked the folder with this function already.
+    Does nothing if this process has locked the folder with this function already. If the folder was removed since, or
+    replaced, it is made and locked anew: the lock on a file that is gone keeps nobody away.
 
     Raises:
         KsegError: another process has locked the folder, or it cannot be made or written to.
     """
+    path = folder.resolve() / LOCK_FILE
+    if folder.resolve() in _locks and not (path.exists() and samestat(path.stat(), _locks[folder.resolve()][1])):
+        unlock(folder)
     if folder.resolve() not in _locks:
-        _locks[folder.resolve()] = _acquire(folder)
+        _locks[folder.resolve()] = _acquire(folder), path.stat()
 
 
 def unlock(folder: Path) -> None:
     """Let other processes write to the folder."""
-    file_lock = _locks.pop(folder.resolve(), None)
-    if file_lock is not None:
+    if folder.resolve() in _locks:
+        file_lock, _ = _locks.pop(folder.resolve())
         file_lock.release()
 
 

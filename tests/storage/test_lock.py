@@ -1,5 +1,6 @@
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -44,6 +45,22 @@ def test_a_second_process_is_refused_until_the_first_is_killed(take, owner, tmp_
     owner.wait()
     take(tmp_path)
     unlock(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_folder_that_was_removed_is_made_and_locked_anew(tmp_path):
+    folder = tmp_path / "run"
+    for _ in range(2):
+        lock(folder)
+        lock(folder)  # does nothing
+        code = f"import pathlib; from kseg.storage.lock import lock; lock(pathlib.Path({str(folder)!r}))"
+        other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert f"is in use by process {os.getpid()}" in other.stderr
+        shutil.rmtree(folder)
+    folder.mkdir()  # by somebody else
+    lock(folder)
+    assert (folder / LOCK_FILE).exists()
+    unlock(folder)
 
 
 @pytest.mark.slow
