@@ -47,7 +47,8 @@ def make_loss(options: ModelOptions, shares: Sequence[float] = ()) -> keras.loss
     try:
         return losses.get(options.loss, **arguments)
     except ValueError as error:
-        raise KsegError(f"loss {options.loss} with {arguments}: {error}") from error
+        given = arguments | ({"class_weight": options.class_weight} if "class_weight" in arguments else {})
+        raise KsegError(f"loss {options.loss} with {given}: {error}") from error
 
 
 def balance(shares: Sequence[float]) -> list[float]:

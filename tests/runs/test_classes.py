@@ -125,3 +125,5 @@ def test_settings_that_do_not_fit_the_task_are_refused(task, options, message):
 def test_a_loss_without_class_weights_says_so():
     with pytest.raises(KsegError, match="loss bce with .*: The loss 'bce' takes no 'class_weight'"):
         make_loss(ModelOptions(loss="bce", class_weight=(1, 2)))
+    with pytest.raises(KsegError, match="loss bce with {'class_weight': 'balanced'}: The loss 'bce' takes no"):
+        make_loss(ModelOptions(loss="bce", class_weight="balanced"))

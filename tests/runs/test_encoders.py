@@ -15,7 +15,7 @@ from kseg.commands import train as command
 def preset(tmp_path_factory):
     hub = pytest.importorskip("keras_hub")
     folder = tmp_path_factory.mktemp("my presets") / "small"
-    hub.models.DenseNetBackbone([1, 1, 1, 1], compression_ratio=0.5, growth_rate=8).save_to_preset(str(folder))
+    hub.models.DenseNetBackbone([1, 1, 1, 1], compression_ratio=0.5, growth_rate=4).save_to_preset(str(folder))
     hub.layers.DenseNetImageConverter(scale=1 / 255, offset=-0.5).save_to_preset(str(folder))
     return str(folder)
 
@@ -25,7 +25,7 @@ def test_interrupted_and_resumed_by_the_printed_command_it_ends_with_the_same_bi
     folder, preset, tmp_path, signals, monkeypatch, capsys, refused
 ):
     flags = ["--dataset", str(folder), "--image-size", "32", "--batch-size", "2", "--epochs", "2", "--freeze", "1"]
-    flags += ["--encoder", preset, "--encoder-weights", "preset", "--model", "fpn", "--on-collapse", "warn"]
+    flags += ["--encoder", preset, "--encoder-weights", "preset", "--model", "mlp", "--on-collapse", "warn"]
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     assert command.main([*flags, "--run-dir", str(whole)]) == 0
 
