@@ -1,9 +1,9 @@
 """The settings of a prediction."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kseg.config.base import Settings
 
@@ -38,6 +38,12 @@ class UseOptions(Settings):
         ge=1,
         description="Tiles that go through the model at once. More is faster on a GPU, and slower on most CPUs.",
     )
+
+    @model_validator(mode="after")
+    def _overlap_is_of_tiles(self) -> Self:
+        if self.tile is None and self.overlap != type(self).model_fields["overlap"].default:
+            raise ValueError(f"overlap: {self.overlap:g} is not allowed without tiles; expected also --tile.")
+        return self
 
     def loading(self) -> dict[str, Any]:
         """Return the keyword arguments of `kseg.load`."""

@@ -147,6 +147,7 @@ def test_tiles_and_other_views_from_the_command(folder, tmp_path):
         (["--out", "out"], "There is nothing to predict; expected images"),
         (["gone.png", "--out", "out"], "gone.png does not exist"),
         (["photos", "--out", "out", "--tile", "12"], "tile: 12 is not a multiple of 8; near it are 8 and 16"),
+        (["photos", "--out", "out", "--overlap", "0.25"], "overlap: 0.25 is not allowed without tiles; expected also"),
         (["photos", "--out", "out", "--overlap", "1"], "overlap: 1.0 is not allowed; expected less than 1"),
     ],
 )
