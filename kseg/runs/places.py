@@ -8,6 +8,7 @@ the one that the command names, or the one with which kseg started the run in th
 import hashlib
 import json
 import logging
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def refuse_own_network(settings: Mapping[str, Any], source: Path, model: str | N
         if given[name] is None:
             raise KsegError(
                 f"{source} names the {name} {own!r:.200}. A file of a run does not decide what code is run, which file "
-                f"is opened or what is downloaded: add --{name} {own} if you trust it."
+                f"is opened or what is downloaded: add --{name} {shlex.quote(own)} if you trust it."
             )
 
 

@@ -29,11 +29,12 @@ def lock(folder: Path) -> None:
     Raises:
         KsegError: another process has locked the folder, or it cannot be made or written to.
     """
-    path = folder.resolve() / LOCK_FILE
-    if folder.resolve() in _locks and not (path.exists() and samestat(path.stat(), _locks[folder.resolve()][1])):
+    place = folder.resolve()
+    path = place / LOCK_FILE
+    if place in _locks and not (path.exists() and samestat(path.stat(), _locks[place][1])):
         unlock(folder)
-    if folder.resolve() not in _locks:
-        _locks[folder.resolve()] = _acquire(folder), path.stat()
+    if place not in _locks:
+        _locks[place] = _acquire(folder), path.stat()
 
 
 def unlock(folder: Path) -> None:

@@ -40,6 +40,7 @@ def test_interrupted_and_resumed_by_the_printed_command_it_ends_with_the_same_bi
     assert f"Resume:      python -m kseg.train --run-dir {stopped} --resume --encoder '{preset}'\n" in printed
     said = refused("--run-dir", str(stopped), "--resume")
     assert f"names the encoder '{preset}'. A file of a run does not decide what code is run, which file is" in said
+    assert f"add --encoder '{preset}' if you trust it." in said
     assert command.main(["--run-dir", str(stopped), "--resume", "--encoder", preset]) == 0
     assert (whole / "history.csv").read_bytes() == (stopped / "history.csv").read_bytes()
     models = [keras.models.load_model(run / "last.keras", compile=False) for run in (whole, stopped)]
