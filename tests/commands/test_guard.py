@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from kseg.commands.guard import guard
@@ -36,3 +40,24 @@ def test_ctrl_c_is_130():
 def test_another_error_keeps_its_traceback():
     with pytest.raises(ZeroDivisionError):
         guard(lambda: 1 // 0)
+
+
+def run(command, output):
+    """Status and messages of a process that guards a command."""
+    program = f"import sys; from kseg.commands.guard import guard; sys.exit(guard(lambda: {command}))"
+    ended = subprocess.run(
+        [sys.executable, "-c", program], stdout=output, stderr=subprocess.PIPE, text=True, check=False
+    )
+    return ended.returncode, ended.stderr
+
+
+def test_where_nothing_reads_the_output_the_command_says_so():
+    reader, writer = os.pipe()
+    os.close(reader)
+    said = "kseg: stopped, because nothing reads the output any more.\n"
+    assert run("print('a' * 100_000)", writer) == (141, said)
+    os.close(writer)
+
+
+def test_another_broken_pipe_is_an_error():
+    assert run("exec(\"raise BrokenPipeError('a worker ended')\")", subprocess.PIPE) == (2, "kseg: a worker ended\n")
