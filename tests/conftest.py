@@ -13,6 +13,10 @@ import pytest
 if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker has its parent's
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=1".strip()
 
+# torch has one thread in each process: where two processes have one for each core, they wait for each other, and take
+# twice as long.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import kseg  # before keras: makes JAX the default
 
 kseg.data.quiet_tensorflow()
@@ -26,12 +30,6 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
 # --hypothesis-profile default looks for others.
 hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("steady")
-
-if os.environ.get("KERAS_BACKEND") == "torch":
-    import torch
-
-    # One thread for each of xdist's workers: more of them wait for each other.
-    torch.set_num_threads(1)
 
 
 @pytest.fixture
