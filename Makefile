@@ -8,7 +8,7 @@ PYTEST = $(BIN)/python -m pytest -n 2 --dist worksteal
 .SILENT:
 
 demo: .venv/demo
-	echo "== Training on the built-in data set in dev mode: 100 images, 10 epochs"
+	echo "== Training on the built-in data set in dev mode: 200 images, 5 epochs"
 	$(BIN)/python -m kseg.train --config demo
 
 # For the everyday loop: style, types, and the fast tests, in some four minutes on two cores.

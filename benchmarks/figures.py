@@ -46,6 +46,8 @@ SCRIPTS = {
     "audit": Script((_NUCLEI,), ("jax",)),
     "start": Script(("--nuclei", _NUCLEI)),
     "pretraining": Script(("--nuclei", _NUCLEI), ("jax",)),
+    "quality": Script(("--nuclei", _NUCLEI), ("jax",)),
+    "deep_supervision": Script(("--nuclei", _NUCLEI), ("jax",)),
     "peers": Script(backends=("torch",)),
     "tiling": Script(),
     "predicting": Script(("--nuclei", _NUCLEI), ("jax",)),

@@ -15,12 +15,11 @@ import numpy as np
 import segmentation_models_pytorch as smp
 import torch
 import tyro
+from scoring import score
 
 from kseg import TrainConfig
 from kseg.commands.train import parse
 from kseg.config.train import DataOptions
-from kseg.data import Batches
-from kseg.metrics import SegmentationMetrics
 from kseg.runs.data import RunData, make_batches, open_data
 
 
@@ -51,45 +50,56 @@ def _train(
     settings: TrainConfig, options: DataOptions, data: RunData, rate: float, encoder: str
 ) -> list[tuple[float, float]]:
     """Return mean F1 and mean IoU in validation of each epoch."""
-    torch.manual_seed(settings.seed)
     batches, validation = make_batches(data, options, (0, 0))
-    model = smp.Unet(encoder, encoder_weights=None, in_channels=data.training.channels, classes=data.task.outputs)
-    mode = "binary" if data.task.kind == "binary" else "multiclass"
-    dice = smp.losses.DiceLoss(mode, ignore_index=255)
-    entropy = (smp.losses.SoftBCEWithLogitsLoss if mode == "binary" else smp.losses.SoftCrossEntropyLoss)(
-        ignore_index=255, **({} if mode == "binary" else {"smooth_factor": 0.0})
-    )
-    optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=settings.weight_decay)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, batches.steps * settings.epochs)
+    peer = Peer("Unet", encoder, data, settings, rate=rate, steps=batches.steps * settings.epochs)
     scores, stream = [], iter(batches)
     for _ in range(settings.epochs):
-        model.train()
         for images, masks in islice(stream, batches.steps):
-            target = torch.from_numpy(masks.astype(np.int64))
-            target = target.permute(0, 3, 1, 2).float() if mode == "binary" else target[..., 0]
-            logits = model(_as_input(images))
-            optimizer.zero_grad()
-            (dice(logits, target) + entropy(logits, target)).backward()
-            optimizer.step()
-            schedule.step()
-        scores.append(_score(model, validation, data))
+            peer.step(images, masks)
+        scores.append(score(peer.logits, validation, data))
     return scores
+
+
+class Peer:
+    """A network of SMP from random weights, with SMP's losses."""
+
+    def __init__(
+        self, network: str, encoder: str, data: RunData, settings: TrainConfig, *, rate: float, steps: int
+    ) -> None:
+        torch.manual_seed(settings.seed)
+        arguments = {"encoder_weights": None, "in_channels": data.training.channels, "classes": data.task.outputs}
+        self._network = getattr(smp, network)(encoder, **arguments).to(memory_format=torch.channels_last)
+        self._binary = data.task.kind == "binary"
+        entropy = (
+            smp.losses.SoftBCEWithLogitsLoss(ignore_index=255)
+            if self._binary
+            else smp.losses.SoftCrossEntropyLoss(ignore_index=255, smooth_factor=0.0)
+        )
+        self._losses = [smp.losses.DiceLoss("binary" if self._binary else "multiclass", ignore_index=255), entropy]
+        self._optimizer = torch.optim.AdamW(self._network.parameters(), rate, weight_decay=settings.weight_decay)
+        self._schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self._optimizer, steps)
+
+    def step(self, images: np.ndarray, masks: np.ndarray) -> None:
+        """Train on a batch."""
+        self._network.train()
+        target = torch.from_numpy(masks.astype(np.int64))
+        target = target.permute(0, 3, 1, 2).float() if self._binary else target[..., 0]
+        logits = self._network(_as_input(images))
+        self._optimizer.zero_grad()
+        sum(loss(logits, target) for loss in self._losses).backward()
+        self._optimizer.step()
+        self._schedule.step()
+
+    def logits(self, images: np.ndarray) -> torch.Tensor:
+        """Return the logits of a batch, channels last."""
+        self._network.eval()
+        with torch.no_grad():
+            return self._network(_as_input(images)).permute(0, 2, 3, 1).contiguous()
 
 
 def _as_input(images: np.ndarray) -> torch.Tensor:
     """Return images from 0 to 1, channels first, in torch's fast layout."""
     return (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255).contiguous(memory_format=torch.channels_last)
-
-
-def _score(model: torch.nn.Module, validation: Batches, data: RunData) -> tuple[float, float]:
-    metric = SegmentationMetrics(class_names=data.task.classes)
-    model.eval()
-    with torch.no_grad():
-        for images, masks, *weights in validation:
-            logits = model(_as_input(images)).permute(0, 2, 3, 1).contiguous()
-            metric.update_state(masks, logits, sample_weight=weights[0] > 0 if weights else None)
-    found = metric.result()
-    return float(found["f1"]), float(found["iou"])
 
 
 if __name__ == "__main__":
