@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent / "kseg"
 
 # Each part may import the parts of the lines above its own, and itself; those of one line do not know each other.
 FLOORS = [
-    {"errors", "findings", "interval", "progress"},
+    {"allocator", "errors", "findings", "interval", "progress"},
     {"even_batches", "processes", "storage", "task"},
     {"config", "data"},
     {"backend", "distribution", "metadata", "targets", "keras_private"},

@@ -10,8 +10,8 @@ import tyro
 from pydantic import Field
 
 from kseg.commands.guard import guard
+from kseg.commands.prepare import prepare_for_keras
 from kseg.config.evaluate import EvaluateConfig
-from kseg.data import quiet_tensorflow
 
 SUMMARY = "Score a trained model at the images' own size, beside what a trivial answer would score."
 
@@ -67,10 +67,9 @@ def _data_of_run(model: Path) -> list[str]:
 
 
 def _evaluate(given: Arguments) -> int:
-    from kseg.backend import check_environment, keep_compiled_programs
+    from kseg.backend import keep_compiled_programs
 
-    check_environment()
-    quiet_tensorflow()
+    prepare_for_keras()
     from kseg.inference.evaluate import evaluate
     from kseg.inference.evaluation_files import describe, write_files
     from kseg.inference.evaluation_page import evaluation_page

@@ -10,8 +10,8 @@ import tyro
 from pydantic import Field
 
 from kseg.commands.guard import guard
+from kseg.commands.prepare import prepare_for_keras
 from kseg.config.export import ExportConfig
-from kseg.data import quiet_tensorflow
 from kseg.errors import KsegError
 
 SUMMARY = "Export a trained model for ONNX Runtime, TensorFlow, LiteRT or PyTorch, and compare it there."
@@ -39,10 +39,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "kseg export") -> i
 
 
 def _export(given: Arguments) -> int:
-    from kseg.backend import check_environment, keep_compiled_programs
+    from kseg.backend import keep_compiled_programs
 
-    check_environment()
-    quiet_tensorflow()
+    prepare_for_keras()
     from kseg.inference.export import export
 
     logging.basicConfig(format="%(message)s", stream=sys.stdout)

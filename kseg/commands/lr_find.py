@@ -9,8 +9,8 @@ import tyro
 from pydantic import Field
 
 from kseg.commands.guard import guard
+from kseg.commands.prepare import prepare_for_keras
 from kseg.config.train import FitOptions
-from kseg.data import quiet_tensorflow
 
 SUMMARY = "Suggest a learning rate: train some steps with a growing one, and draw the loss."
 
@@ -40,10 +40,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "kseg lr-find") -> 
 
 
 def _find(given: Arguments) -> int:
-    from kseg.backend import check_environment, keep_compiled_programs
+    from kseg.backend import keep_compiled_programs
 
-    check_environment()
-    quiet_tensorflow()
+    prepare_for_keras()
     from kseg.keras_private import leave_tensorflow_to_others
     from kseg.runs.learning_rate_test import find_learning_rate
 

@@ -10,6 +10,7 @@ import tyro
 from pydantic import Field
 
 from kseg.commands.guard import guard
+from kseg.commands.prepare import prepare_for_keras
 from kseg.config.base import Settings
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "kseg models") -> i
 
 
 def _list(given: Arguments) -> int:
-    from kseg.backend import check_environment, keep_compiled_programs
+    from kseg.backend import keep_compiled_programs
 
-    check_environment()
+    prepare_for_keras()
     import keras
 
     from kseg.models import ENCODERS, encoded, unet

@@ -9,6 +9,7 @@ import tyro
 from pydantic import Field
 
 from kseg.commands.guard import guard
+from kseg.commands.prepare import prepare_for_keras
 from kseg.config.predict import PredictConfig
 
 SUMMARY = "Predict the masks of images of any size with a trained model."
@@ -43,9 +44,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "kseg predict") -> 
 def _predict(given: Arguments) -> int:
     import PIL.Image
 
-    from kseg.backend import check_environment, keep_compiled_programs
+    from kseg.backend import keep_compiled_programs
 
-    check_environment()
+    prepare_for_keras()
     from kseg.inference.predict import predict
 
     # Pillow takes more than 89 million pixels for an attack; here the images are the user's own.

@@ -9,8 +9,8 @@ import tyro
 from pydantic import Field
 
 from kseg.commands.guard import guard
+from kseg.commands.prepare import prepare_for_keras
 from kseg.config.base import Settings
-from kseg.data import quiet_tensorflow
 
 SUMMARY = "Make the page of a run again, with its best model evaluated: curves, scores, the worst images."
 
@@ -36,10 +36,9 @@ def main(arguments: Sequence[str] | None = None, prog: str = "kseg report") -> i
 
 
 def _report(given: Arguments) -> int:
-    from kseg.backend import check_environment, keep_compiled_programs
+    from kseg.backend import keep_compiled_programs
 
-    check_environment()
-    quiet_tensorflow()
+    prepare_for_keras()
     from kseg.runs.directory import RunDirectory
     from kseg.runs.report import evaluate_run, write_report
 

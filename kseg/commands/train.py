@@ -11,9 +11,9 @@ import tyro
 from pydantic import create_model
 
 from kseg.commands.guard import guard
+from kseg.commands.prepare import prepare_for_keras
 from kseg.config.base import Settings, find_recipe, read_yaml
 from kseg.config.train import DataOptions, ModelOptions, OptimizerOptions, RunOptions, TrainConfig
-from kseg.data import quiet_tensorflow
 from kseg.errors import KsegError
 from kseg.processes import end_if_failed, find_cluster, join
 
@@ -125,10 +125,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m kseg.tra
 
 
 def _train(given: Arguments) -> int:
-    from kseg.backend import check_environment
-
-    check_environment()
-    quiet_tensorflow()
+    prepare_for_keras()
     if cluster := find_cluster(given.processes.coordinator, given.processes.process, given.processes.processes):
         join(cluster)
     from kseg.keras_private import leave_tensorflow_to_others
