@@ -1,7 +1,8 @@
 """Time of a training step where the C library keeps freed memory, as in `kseg train`, over one where it does not.
 
-    python benchmarks/allocator.py                 # on JAX
     KERAS_BACKEND=torch python benchmarks/allocator.py
+
+On JAX there is nothing to gain: it takes its memory in threads of its own.
 
 Each turn starts two fresh processes, one after the other: plain, and with `kseg.allocator.keep_freed_memory`. Both
 train kseg's U-Net on the same batches, with kseg's loss and metrics; a time is the median of a process. A ratio

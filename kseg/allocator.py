@@ -4,9 +4,8 @@ import contextlib
 import ctypes
 import os
 
-# What mallopt calls M_ARENA_MAX, M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD, in glibc's malloc.h.
+# What mallopt calls M_MMAP_THRESHOLD, M_TRIM_THRESHOLD and M_TOP_PAD, in glibc's malloc.h.
 _SETTINGS = {
-    -8: 1,  # all threads share one heap: the others give large blocks back whatever follows
     -3: 2**30,  # bytes from which a block is asked of the system alone, and given back when it is freed
     -1: 2**31 - 1,  # free bytes at the end of the heap that are given back
     -2: 2**26,  # bytes that are asked for beyond what is needed
@@ -17,8 +16,10 @@ def keep_freed_memory() -> bool:
     """Have glibc keep what a training step frees for the next one. For a command, which owns its process.
 
     Otherwise it gives large blocks back to the system, which hands them out again page by page, each filled with zeros.
-    That takes a tenth of a step on JAX, and up to a quarter on torch; see benchmarks/allocator.py. It is called before
-    JAX or torch is imported, whose threads would have heaps of their own.
+    On torch that takes up to a fifth of a step on the CPU; see benchmarks/allocator.py. It holds for the first thread,
+    which is torch's. JAX works in threads of its own, whose heaps stay as they are. With one heap for all (M_ARENA_MAX)
+    its steps took 0.89 to 0.96 of the time, but its compiler, whose threads then wait for each other, 1.2 times as
+    long on two cores.
 
     Returns:
         Whether it was done: not where the environment has settings for malloc, nor with another C library.

@@ -14,9 +14,9 @@ pytestmark = [
     pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no such settings"),
 ]
 
-# Blocks of 64 MiB, one after the other, in the first thread and in another, as those of JAX.
+# Blocks of 64 MiB, one after the other.
 PAGES = """
-import resource, threading
+import resource
 from kseg.allocator import keep_freed_memory
 kept = {} and keep_freed_memory()
 def use():
@@ -25,9 +25,6 @@ def use():
 use()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 use()
-thread = threading.Thread(target=use)
-thread.start()
-thread.join()
 print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -47,13 +44,13 @@ def test_memory_that_is_freed_is_used_again():
 
 @pytest.mark.parametrize(
     "variables",
-    [{"MALLOC_ARENA_MAX": "4"}, {"MALLOC_TRIM_THRESHOLD_": "0"}, {"GLIBC_TUNABLES": "glibc.malloc.arena_max=4"}],
+    [{"MALLOC_TRIM_THRESHOLD_": "0"}, {"GLIBC_TUNABLES": "glibc.malloc.trim_threshold=0"}],
     ids=str,
 )
 def test_a_choice_stands(variables):
     kept, pages = python(PAGES.format(True), **variables)
     assert kept == "False"
-    assert int(pages) > 100_000
+    assert int(pages) > 50_000
 
 
 @pytest.mark.parametrize("fault", [AttributeError("mallopt"), TypeError("Windows")], ids=repr)
