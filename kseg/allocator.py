@@ -17,9 +17,9 @@ def keep_freed_memory() -> bool:
 
     Otherwise it gives large blocks back to the system, which hands them out again page by page, each filled with zeros.
     On torch that takes up to a fifth of a step on the CPU; see benchmarks/allocator.py. It holds for the first thread,
-    which is torch's. JAX works in threads of its own, whose heaps stay as they are. With one heap for all (M_ARENA_MAX)
-    its steps took 0.89 to 0.96 of the time, but its compiler, whose threads then wait for each other, 1.2 times as
-    long on two cores.
+    in which torch works. JAX works in other threads, whose heaps stay as they are. With one heap for all threads
+    (M_ARENA_MAX) its steps took 0.89 to 0.96 of the time; but a first run took 1.2 times as long, because the threads
+    of its compiler then wait for each other.
 
     Returns:
         Whether it was done: not where the environment has settings for malloc, nor with another C library.
