@@ -1,18 +1,19 @@
-"""Time of a training step where the C library keeps freed memory, as in `kseg train`, over one where it does not.
+"""Time of a training step by how the C library gets memory from the system.
 
+    python benchmarks/allocator.py                 # on JAX
     KERAS_BACKEND=torch python benchmarks/allocator.py
 
-On JAX there is nothing to gain: it takes its memory in threads of its own.
-
-Each turn starts two fresh processes, one after the other: plain, and with `kseg.allocator.keep_freed_memory`. Both
-train kseg's U-Net on the same batches, with kseg's loss and metrics; a time is the median of a process. A ratio
-compares the two of a turn; its median is printed with the least and the greatest. So are the pages that a step asks of
-the system, and the largest resident size.
+Each turn starts three fresh processes, one after the other: plain; with `kseg.allocator.keep_freed_memory`, as in
+`kseg train`; and with huge pages, which the environment asks for. All train kseg's U-Net on the same batches, with
+kseg's loss and metrics; a time is the median of a process. A ratio compares a way with plain in the same turn; its
+median is printed with the least and the greatest. So are the pages that a step asks of the system, and the largest
+resident size.
 """
 
 import kseg  # noqa: F401  isort: skip  (before keras: makes JAX the default)
 
 import multiprocessing
+import os
 import resource
 import statistics
 import time
@@ -21,6 +22,9 @@ from concurrent.futures import ProcessPoolExecutor
 import tyro
 
 from kseg.allocator import keep_freed_memory
+
+_WAYS = {"plain": {}, "kept": {}, "huge pages": {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}}
+"""The ways, and what each has in the environment."""
 
 
 def main(
@@ -31,24 +35,32 @@ def main(
     """Print the ratios of the step times, with their spread.
 
     Args:
-        turns: Pairs of processes for each batch.
+        turns: Processes of each way for each batch.
         batches: Images in a batch, and their side in pixels.
         steps: Steps of each process, after three to warm up.
     """
     for images, side in batches:
-        pairs = [[_in_process(images, side, steps, kept) for kept in (False, True)] for _ in range(turns)]
+        measured = [{way: _in_process(way, images, side, steps) for way in _WAYS} for _ in range(turns)]
         print(f"{images} x {side} x {side}:")
-        for index, way in enumerate(("plain", "kept")):
-            seconds, pages, mib = (statistics.median(values) for values in zip(*(p[index] for p in pairs), strict=True))
-            print(f"  {way}: {seconds * 1e3:.0f} ms a step, {pages:.0f} pages a step, {mib:.0f} MiB at most")
-        ratios = [kept[0] / plain[0] for plain, kept in pairs]
-        print(f"  kept / plain = {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
+        for way in _WAYS:
+            of_way = zip(*(turn[way] for turn in measured), strict=True)
+            seconds, pages, mib = map(statistics.median, of_way)
+            ratios = [turn[way][0] / turn["plain"][0] for turn in measured]
+            print(
+                f"  {way + ':':12}{seconds * 1e3:5.0f} ms a step, {statistics.median(ratios):.3f} of plain "
+                f"({min(ratios):.3f} to {max(ratios):.3f}); {pages:.0f} pages a step; at most {mib:.0f} MiB"
+            )
 
 
-def _in_process(*arguments: int) -> tuple[float, float, float]:
+def _in_process(way: str, images: int, side: int, steps: int) -> tuple[float, float, float]:
     """Return what `_measure` returns in a fresh process."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measure, *arguments).result()
+    os.environ |= _WAYS[way]
+    try:
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            return pool.submit(_measure, images, side, steps, way == "kept").result()
+    finally:
+        for name in _WAYS[way]:
+            del os.environ[name]
 
 
 def _measure(images: int, side: int, steps: int, kept: bool) -> tuple[float, float, float]:

@@ -40,7 +40,7 @@ SCRIPTS = {
     "devices": Script(("--dataset", _NUCLEI), ("jax",)),
     "losses": Script(),
     "layers": Script(backends=("torch",)),
-    "allocator": Script(backends=("torch",)),
+    "allocator": Script(),
     "overhead": Script(),
     "pipeline": Script(("--dataset", _NUCLEI), ("jax",)),
     "records": Script(("--dataset", _NUCLEI), ("jax",)),
