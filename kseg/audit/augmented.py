@@ -8,9 +8,10 @@ from typing import Any, Literal
 import numpy as np
 
 from kseg.audit.datasets import AuditedSet, open_set
-from kseg.audit.rule import Setting, majority_rule, set_rule
+from kseg.audit.rule import majority_rule, set_rule
 from kseg.audit.statistics import MaskStatistics, all_labels, measure_mask
 from kseg.data.files.pair import MaskExif
+from kseg.data.labels import ForegroundSetting
 from kseg.data.transforms.augment import augment_batch, augment_example
 from kseg.data.transforms.resize import scale
 from kseg.data.transforms.strengths import Preset, find_augmentation
@@ -45,7 +46,7 @@ def augmented_page(
     val_split: str | None = None,
     val_fraction: float = 0.2,
     seed: int = 0,
-    foreground: Setting = "auto",
+    foreground: ForegroundSetting = "auto",
     bit_depth: int | Literal["auto"] = "auto",
     colours: Sequence[str] | Literal["auto"] = "auto",
     multilabel: bool = False,

@@ -9,7 +9,7 @@ from kseg import IGNORE
 from kseg.audit.file_checks import findings_of
 from kseg.audit.inspection import InspectedPair
 from kseg.audit.mask_checks import MOST_CLASSES
-from kseg.data.labels import Foreground
+from kseg.data.labels import WHITE, Foreground
 from kseg.findings import Finding
 
 _MOST_LISTED = 8
@@ -42,7 +42,7 @@ def count_classes(
         labels: the names of the channels, where each is a label that may overlap; then these are counted.
 
     Returns:
-        No classes if there is one value, or so many that they are numbers of objects.
+        No classes if there is one value, so many that they are numbers of objects, or shades of white.
     """
     table, total = rule.table(), 0
     classes = {value: ClassCount(name) for value, name in (enumerate(labels) if labels else names.items())}
@@ -59,7 +59,7 @@ def count_classes(
                 counted.pixels += pixels
                 if pixels:
                     counted.masks.setdefault(pair.split, []).append(pair.mask.name)
-    several = bool(labels) or 2 <= len(classes) <= MOST_CLASSES
+    several = bool(labels) or (2 <= len(classes) <= MOST_CLASSES and rule.values != WHITE)
     return [classes[value] for value in sorted(classes)] if several else [], total
 
 

@@ -10,8 +10,9 @@ from kseg.audit.file_checks import findings_of
 from kseg.audit.inspection import InspectedPair, measured
 from kseg.audit.rule import count_masks_by_value, share_by_rule
 from kseg.audit.statistics import MaskStatistics
-from kseg.data.labels import Foreground, list_values
+from kseg.data.labels import WHITE, Foreground
 from kseg.data.quality import find_inverted, find_two_ways_of_writing
+from kseg.data.survey import list_values
 from kseg.findings import Finding
 
 _RARE = 0.02  # mean share of foreground
@@ -30,7 +31,7 @@ def check_masks(pairs: Sequence[InspectedPair], rule: Foreground, alignment: Ali
     if not masks:
         return []
     return [
-        *soft_masks(masks),
+        *soft_masks(masks, rule),
         *mixed_values(masks, rule),
         *unexpected_values(masks, rule),
         *empty_masks(masks, rule),
@@ -42,15 +43,16 @@ def check_masks(pairs: Sequence[InspectedPair], rule: Foreground, alignment: Ali
     ]
 
 
-def soft_masks(masks: Masks) -> list[Finding]:
-    """Find masks of 0 to 255 that were interpolated."""
+def soft_masks(masks: Masks, rule: Foreground) -> list[Finding]:
+    """Find masks of 0 to 255 that were interpolated, unless the rule is made for them."""
     return findings_of(
         "soft_masks",
         "error",
         "masks with soft edges: white on black, then interpolated or saved as JPEG",
-        [(name, f"{len(mask.values)} values") for name, mask in masks if mask.is_soft],
+        [(name, f"{len(mask.values)} values") for name, mask in masks if mask.is_soft and rule.values != WHITE],
         "Values between 0 and 255 are no classes: read as such they are foreground or errors, along every edge.",
-        "Export the masks as PNG and resize them without interpolation (nearest); or else threshold them at 128.",
+        "Export the masks as PNG and resize them without interpolation (nearest); or else --foreground white, which "
+        "takes 128 and above as foreground.",
     )
 
 
@@ -78,14 +80,15 @@ def unexpected_values(masks: Masks, rule: Foreground) -> list[Finding]:
     if not hard:
         return []
     holders = count_masks_by_value([mask for _, mask in hard])
-    if _reads_white(rule):
-        expected = {0, 1, IGNORE}  # 0 and 1: see mixed_values
-    else:
+    usual: set[int] = set()
+    if not _reads_white(rule):
         few = max(1, _RARE_VALUE * len(hard))
-        expected = {value for value, number in holders.items() if number > few} | {0, IGNORE, *(rule.values or ())}
-    if len(holders) > MOST_CLASSES or len(expected - {0, IGNORE}) == 0:
+        usual = {value for value, number in holders.items() if number > few} | {*(rule.values or ())}
+    if len(holders) > MOST_CLASSES or not (usual - {0, IGNORE} or _reads_white(rule)):
         return []
-    files = [(name, sorted(set(mask.values.tolist()) - expected)) for name, mask in hard]
+    expected = usual | {0, IGNORE}
+    held = [(name, mask.values.tolist()) for name, mask in hard]
+    files = [(name, sorted(set(values) - expected)) for name, values in held if values[-1] != 1]  # see mixed_values
     return findings_of(
         "unexpected_values",
         "error" if _reads_white(rule) else "warning",

@@ -18,9 +18,10 @@ from kseg.audit.file_checks import check_files
 from kseg.audit.image_checks import check_images
 from kseg.audit.inspection import InspectedPair, measured
 from kseg.audit.mask_checks import check_masks
-from kseg.audit.rule import Setting, majority_rule, set_rule, share_by_rule
+from kseg.audit.rule import majority_rule, set_rule, share_by_rule
 from kseg.data.files.pair import MaskExif
-from kseg.data.labels import Foreground, list_values
+from kseg.data.labels import Foreground, ForegroundSetting
+from kseg.data.survey import list_values
 from kseg.findings import SEVERITIES, Finding
 from kseg.progress import progress
 
@@ -141,7 +142,7 @@ def audit(
     val_split: str | None = None,
     val_fraction: float = 0.2,
     seed: int = 0,
-    foreground: Setting = "auto",
+    foreground: ForegroundSetting = "auto",
     bit_depth: int | Literal["auto"] = "auto",
     colours: Sequence[str] | Literal["auto"] = "auto",
     workers: int | None = None,

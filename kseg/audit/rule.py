@@ -1,19 +1,16 @@
 """How the mask values of a data set are read, although some masks may be faulty."""
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 
 from kseg import IGNORE
 from kseg.audit.statistics import MaskStatistics
-from kseg.data.labels import NAMED_CLASSES, Foreground, foreground_as_set, read_foreground
+from kseg.data.labels import NAMED_CLASSES, Foreground, ForegroundSetting, foreground_as_set, read_foreground
 from kseg.errors import KsegError
 
-Setting = Sequence[int] | Literal["auto", "any", "classes"]
 
-
-def set_rule(setting: Setting, *, named_classes: bool = False) -> Foreground | None:
+def set_rule(setting: ForegroundSetting, *, named_classes: bool = False) -> Foreground | None:
     """Return the rule that the user set, or that the data set gives by naming its classes; None: the masks decide."""
     if setting == "auto":
         return NAMED_CLASSES if named_classes else None

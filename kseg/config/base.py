@@ -150,7 +150,7 @@ def is_marked(field: FieldInfo, mark: dict[str, Any]) -> bool:
 
 # What pydantic's own message does not say in words that fit the flag.
 _ALLOWED = {
-    "foreground": "auto, any, classes, or whole numbers from 0 to 65535",
+    "foreground": "auto, any, classes, white, or whole numbers from 0 to 65535",
     "colours": "auto, or colours such as '#000000' '#ff0000'",
     "image_size": "a whole number of pixels, or two",
     "threshold": "auto, or a probability above 0 and below 1",

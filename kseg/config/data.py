@@ -105,12 +105,13 @@ class ForegroundOptions(SourceOptions):
     """A data set, and which mask values are foreground."""
 
     foreground: (
-        Literal["auto", "any", "classes"]
+        Literal["auto", "any", "classes", "white"]
         | Annotated[tuple[Annotated[int, Field(ge=0, le=65535)], ...], Field(min_length=1)]
     ) = Field(
         "auto",
         description="Mask values that are foreground, where there is one class. any: every value but 0; classes: every "
-        "value but 0, and 255 is ignored; auto: 255 if the masks hold only 0 and 255, else classes.",
+        "value but 0, and 255 is ignored; white: 128 to 255, for masks with soft edges, as in a JPEG; auto: 255 if the "
+        "masks hold only 0 and 255, else classes.",
     )
 
 

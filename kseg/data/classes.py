@@ -7,12 +7,9 @@ from typing import Any, Literal
 import numpy as np
 
 from kseg import IGNORE
-from kseg.data.labels import (
-    NOT_COVERED,
-    list_values,
-)
+from kseg.data.labels import NOT_COVERED
 from kseg.data.sources.base import Source
-from kseg.data.survey import MaskValues
+from kseg.data.survey import MaskValues, list_values
 from kseg.errors import KsegError
 from kseg.task import Task
 
@@ -24,7 +21,7 @@ _VALUES = 65536  # masks have 8 or 16 bits
 _RARE = 0.001  # below this share of the pixels a class is named before the first step
 
 # Masks with this many values or more may hold instance ids: numbers of objects, which mean something else in each mask.
-_FEWEST_IDS, _FEWEST_UNIQUE_IDS = 6, 20
+_FEWEST_IDS = 6
 _NEARLY_ALL = 0.9
 
 
@@ -176,7 +173,7 @@ def refuse_instances(name: str, survey: Sequence[MaskValues]) -> None:
         return
     counted = [np.array_equal(mask, np.arange(1, len(mask) + 1)) for mask in masks]
     numbered = np.mean(counted) >= _NEARLY_ALL and len({len(mask) for mask in masks}) >= 3
-    unique = len(values) >= _FEWEST_UNIQUE_IDS and np.mean(in_masks == 1) >= _NEARLY_ALL
+    unique = np.mean(in_masks == 1) >= _NEARLY_ALL
     if not (numbered or unique):
         return
     how = "numbered from 1 in each mask" if numbered else "nearly each in one mask alone"

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from kseg import IGNORE
 from kseg.data.sources.base import Source
-from kseg.data.survey import MaskValues, refuse_two_ways_of_writing, survey_masks, values_in
+from kseg.data.survey import MaskValues, list_values, refuse_unclear_masks, survey_masks, values_in
 from kseg.errors import KsegError
 from kseg.task import Task
 
@@ -23,6 +23,12 @@ _MAX_CLASSES = 64
 _MAX_FIRST_CLASS = 32
 
 _HELP = "Set the foreground values with --foreground (values, or any), or correct the masks."
+
+WHITE = tuple(range(128, 256))
+"""The foreground values of masks that were black and white before a resize, or before they were saved as JPEG."""
+
+ForegroundSetting: TypeAlias = Sequence[int] | Literal["auto", "any", "classes", "white"]
+"""How to find the foreground, see `find_foreground`."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +76,15 @@ class Foreground:
         return {"task": "binary"} if self.selected else {"task": "binary", "foreground": self.setting}
 
     def __str__(self) -> str:
-        values = "every value but 0" if self.values is None else "value " + ", ".join(map(str, self.values))
+        values = "every value but 0" if self.values is None else "value " + list_values(self.values)
         ignored = "; ignored: " + ", ".join(map(str, self.ignored)) if self.ignored else ""
         return f"{values}{ignored} ({self.because})"
 
     @property
-    def setting(self) -> tuple[int, ...] | Literal["any", "classes"]:
+    def setting(self) -> ForegroundSetting:
         """The value of `--foreground` that gives this rule without reading the masks."""
+        if self.values == WHITE:
+            return "white"
         if self.values is not None:
             return self.values
         return "classes" if self.ignored else "any"
@@ -97,7 +105,7 @@ NAMED_CLASSES = Foreground(values=None, because="the data set names its classes"
 """The rule for masks that hold class indices."""
 
 
-def find_foreground(source: Source, setting: Sequence[int] | Literal["auto", "any", "classes"] = "auto") -> Foreground:
+def find_foreground(source: Source, setting: ForegroundSetting = "auto") -> Foreground:
     """Return the rule for a data set's masks.
 
     Args:
@@ -106,6 +114,7 @@ def find_foreground(source: Source, setting: Sequence[int] | Literal["auto", "an
 
             - `any`: every value but 0 is foreground (instance ids, or masks of 0 and 255).
             - `classes`: every value but 0 is foreground, and 255 is ignored.
+            - `white`: 128 to 255 are foreground, in masks of 0 to 255 with soft edges.
             - values: these are foreground, all others background; 255 is ignored unless it is one of them.
             - `auto`: reads the first 1000 masks, and goes on while they are all empty. In masks of 0 and 255, 255 is
               foreground. Other masks hold class indices, where 255 is ignored; so do all masks of a data set that
@@ -145,12 +154,13 @@ def refuse_uncovered(
         KsegError: it does not.
     """
     table = rule.table()
-    uncovered = [value for value in values_in(validation_masks) if table[value] == NOT_COVERED]
-    if uncovered:
-        raise KsegError(
-            f"The validation masks of {validation} hold {list_values(uncovered)}; expected 0 and 255, as in the "
-            f"training masks. {_HELP}"
-        )
+    for split, name, masks in (("training", training, training_masks), ("validation", validation, validation_masks)):
+        uncovered = [value for value in values_in(masks) if table[value] == NOT_COVERED]
+        if uncovered and rule.only is not None:
+            raise KsegError(
+                f"The {split} masks of {name} hold {list_values(uncovered)}; expected {list_values(rule.only)}: "
+                f"foreground is {rule}. {_HELP}"
+            )
     if not (table[values_in(training_masks)] == 1).any():
         raise KsegError(
             f"No training mask of {training} has any foreground by --foreground {setting}: they hold "
@@ -161,16 +171,18 @@ def refuse_uncovered(
 def decide_foreground(survey: Sequence[MaskValues], name: str, *, named: bool) -> Foreground:
     """Return the rule that `auto` finds in masks; see `find_foreground` and `read_foreground`."""
     if not named:
-        refuse_two_ways_of_writing(name, survey)
+        refuse_unclear_masks(name, survey)
     return read_foreground(values_in(survey), name, named=named)
 
 
-def foreground_as_set(setting: Sequence[int] | Literal["any", "classes"]) -> Foreground:
+def foreground_as_set(setting: Sequence[int] | Literal["any", "classes", "white"]) -> Foreground:
     """Return the rule of a setting other than `auto`, see `find_foreground`; no mask is read."""
     if setting == "any":
         return Foreground(values=None, ignored=())
     if setting == "classes":
         return Foreground(values=None)
+    if setting == "white":
+        return Foreground(WHITE, ignored=(), only=tuple(range(WHITE[-1] + 1)), because="the light half of 0 to 255")
     values = tuple(int(value) for value in setting)
     return Foreground(values, ignored=() if IGNORE in values else (IGNORE,))
 
@@ -201,17 +213,6 @@ def read_foreground(found: Sequence[int], name: str, *, named: bool = False) -> 
         return Foreground((IGNORE,), ignored=(), only=(0, IGNORE), because="the masks hold 0 and 255")
     if IGNORE in found and (len(classes) > _MAX_CLASSES or classes[0] > _MAX_FIRST_CLASS):
         raise KsegError(
-            f"The masks of {name} hold {listed}: too many values, or too high ones, for class indices and 255. Masks "
-            f"of 0 and 255 that were resized or saved as JPEG look like this. {_HELP}"
+            f"The masks of {name} hold {listed}: too many values, or too high ones, for class indices and 255. {_HELP}"
         )
     return Foreground(values=None, because=f"the masks hold {listed}")
-
-
-def list_values(found: Sequence[Any]) -> str:
-    """Return values, or names, as text, the first eight of them.
-
-    >>> list_values(range(10))
-    '0, 1, 2, 3, 4, 5, 6, 7 and 2 more'
-    """
-    more = f" and {len(found) - 8} more" if len(found) > 8 else ""
-    return ", ".join(map(str, found[:8])) + more

@@ -19,10 +19,11 @@ from kseg.data.classes import (
 )
 from kseg.data.labels import (
     NOT_COVERED,
+    WHITE,
     Foreground,
+    ForegroundSetting,
     decide_foreground,
     foreground_as_set,
-    list_values,
     refuse_uncovered,
 )
 from kseg.data.multilabel import Labels, find_labels, read_label_values
@@ -30,7 +31,9 @@ from kseg.data.sources.base import Source
 from kseg.data.survey import (
     MaskValues,
     describe_masks,
-    refuse_two_ways_of_writing,
+    describe_soft_edges,
+    list_values,
+    refuse_unclear_masks,
     survey_channels,
     survey_masks,
     values_in,
@@ -53,8 +56,8 @@ def mask_reader(rule: Rule, name: str) -> Callable[[np.ndarray], np.ndarray]:
         mask = table.take(stored[..., channels])
         if rule.only is not None and (mask == NOT_COVERED).any():
             raise KsegError(
-                f"A mask of {name} holds a value other than {list_values(rule.only)}, the only values in the first "
-                "masks. Set the foreground values with --foreground, or select the classes with --classes."
+                f"A mask of {name} holds {np.setdiff1d(stored, rule.only)[0]}; expected {list_values(rule.only)}. Set "
+                "the foreground values with --foreground, or select the classes with --classes."
             )
         return mask
 
@@ -79,7 +82,7 @@ def read_masks_of_splits(
     validation: Source,
     *,
     task: Literal["auto"] | Kind = "auto",
-    foreground: Sequence[int] | Literal["auto", "any", "classes"] = "auto",
+    foreground: ForegroundSetting = "auto",
     classes: Sequence[str] | None = None,
     class_names: Sequence[str] | None = None,
     rest: Rest = "background",
@@ -111,20 +114,21 @@ def read_masks_of_splits(
             "LabelMe or YOLO files. Where each value is a class: --task multiclass."
         )
     surveys = survey_masks(training, until_foreground=True), survey_masks(validation)
-    name = f"{training.name} and {validation.name}"
+    name = _name_both(training, validation)
     if foreground != "auto":
         _refuse_with_foreground(foreground, task, classes, class_names)
-        return _read_binary(foreground_as_set(foreground), training, validation, surveys, str(foreground))
+        reading = _read_binary(foreground_as_set(foreground), training, validation, surveys, str(foreground))
+        return replace(reading, warnings=_warn_of_soft_edges(name, [*surveys[0], *surveys[1]], foreground))
     known = known_classes(training, values_in([*surveys[0], *surveys[1]]), class_names)
     if classes is None and (task == "binary" or (task == "auto" and len(known) < 2)):
         rule = decide_foreground(surveys[0], training.name, named=bool(training.classes))
         if not training.classes:
-            refuse_two_ways_of_writing(name, [*surveys[0], *surveys[1]])
+            refuse_unclear_masks(name, [*surveys[0], *surveys[1]])
         rule = rule.called(next(iter(known.values()))) if training.classes and len(known) == 1 else rule
         return _read_binary(rule, training, validation, surveys, "auto")
     if task == "auto" and classes is None and not training.classes:
         decide_foreground(surveys[0], training.name, named=False)  # raises where no class indices are
-        refuse_two_ways_of_writing(name, [*surveys[0], *surveys[1]])
+        refuse_unclear_masks(name, [*surveys[0], *surveys[1]])
         refuse_instances(name, [*surveys[0], *surveys[1]])
     values = selected_values(training.name, classes, known)
     if task == "binary" or (task == "auto" and len(values) == 1):
@@ -143,7 +147,8 @@ def _read_binary(
     refuse_uncovered(rule, training.name, validation.name, *surveys, setting)
     table = rule.table()
     rule = replace(rule, shares=tuple(class_shares(surveys[0], table, 2).tolist()))
-    return MaskReading(rule, _describe(surveys, table), (), _median_size(surveys[0]))
+    described = _describe(surveys, table, with_classes=rule.values != WHITE)
+    return MaskReading(rule, described, (), _median_size(surveys[0]))
 
 
 def _read_classes(
@@ -196,7 +201,7 @@ def _read_labels(
     named = bool(training.classes)
     values = read_label_values(pooled[0], training.name, foreground, named=named)
     if foreground == "auto" and not named:
-        refuse_two_ways_of_writing(f"{training.name} and {validation.name}", [*pooled[0], *pooled[1]])
+        refuse_unclear_masks(_name_both(training, validation), [*pooled[0], *pooled[1]])
     refuse_uncovered(values, training.name, validation.name, pooled[0], pooled[1], str(foreground))
     shares = [
         [float(class_shares(of_label, values.table(), 2)[1]) for of_label in zip(*survey, strict=True)]
@@ -212,13 +217,23 @@ def _read_labels(
     return MaskReading(rule, "; ".join(described), warnings, _median_size(pooled[0]))
 
 
+def _name_both(training: Source, validation: Source) -> str:
+    return " and ".join(dict.fromkeys((training.name, validation.name)))
+
+
+def _warn_of_soft_edges(name: str, survey: Sequence[MaskValues], foreground: ForegroundSetting) -> tuple[str, ...]:
+    soft = "" if foreground == "white" else describe_soft_edges(name, survey)
+    return (f"{soft} --foreground white takes 128 and above as foreground.",) if soft else ()
+
+
 def _median_size(survey: Sequence[MaskValues]) -> tuple[int, int]:
     height, width = np.median([mask.size for mask in survey], axis=0).round().astype(int).tolist()
     return height, width
 
 
-def _describe(surveys: Sequence[Sequence[MaskValues]], table: np.ndarray) -> str:
-    return f"training: {describe_masks(surveys[0], table)}; validation: {describe_masks(surveys[1], table)}"
+def _describe(surveys: Sequence[Sequence[MaskValues]], table: np.ndarray, *, with_classes: bool = True) -> str:
+    training, validation = (describe_masks(survey, table, with_classes=with_classes) for survey in surveys)
+    return f"training: {training}; validation: {validation}"
 
 
 def _foreground_of(values: Sequence[int], known: Mapping[int, str], rest: Rest) -> Foreground:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from kseg import IGNORE
-from kseg.data.labels import Foreground, decide_foreground, foreground_as_set, list_values
-from kseg.data.survey import MaskValues, values_in
+from kseg.data.labels import Foreground, decide_foreground, foreground_as_set
+from kseg.data.survey import MaskValues, list_values, values_in
 from kseg.errors import KsegError
 from kseg.task import Task
 

@@ -28,7 +28,7 @@ def is_black_and_white(values: np.ndarray) -> bool:
 def find_two_ways_of_writing(masks: Sequence[np.ndarray]) -> tuple[list[int], list[int]]:
     """Return which masks write foreground as 255 and which as class indices, where a data set has both; else nothing.
 
-    If any mask has 255 beside class indices, 255 means ignored, and a mask may have no other value.
+    Where at least as many masks have 255 beside class indices, 255 means ignored, and a mask may have no other value.
 
     Args:
         masks: the values in each mask, ascending.
@@ -40,25 +40,27 @@ def find_two_ways_of_writing(masks: Sequence[np.ndarray]) -> tuple[list[int], li
     """
     white = [index for index, values in enumerate(masks) if is_black_and_white(values) and values[0] == 0]
     classes = [index for index, values in enumerate(masks) if np.setdiff1d(values, (0, IGNORE)).size]
-    if not white or not classes or any(IGNORE in masks[index] for index in classes):
-        return [], []
-    return white, classes
+    with_both = sum(IGNORE in masks[index] for index in classes)
+    return (white, classes) if classes and len(white) > with_both else ([], [])
 
 
 def has_soft_edges(values: np.ndarray, counts: np.ndarray) -> bool:
     """Return whether masks were white on black until they were interpolated, or saved as JPEG.
 
-    Then values lie between 0 and 255 on both sides of the middle, and the light ones are more frequent than those in
-    the middle. Class indices and instance numbers are not like that.
+    Then values lie between 0 and 255 on both sides of the middle, some of them near 255, and the light ones are more
+    frequent than those in the middle; in a good JPEG all of them are near 0 or 255. Class indices and instance numbers
+    are not like that.
 
     Args:
         values: the values in the masks, ascending.
         counts: the number of pixels with each.
     """
     between = values[(values > 0) & (values < IGNORE)]
-    both_sides = (between < 128).any() and (between >= 128).any() and len(between) >= 4
+    dark, near_white = between < 128, between >= 200
+    both_sides = dark.any() and near_white.sum() >= 2 and len(between) >= 4
+    good_jpeg = dark.any() and near_white.any() and bool(((between <= 8) | (between >= 247)).all())
     light, middle = counts[(values >= 200) & (values <= IGNORE)].sum(), counts[(values >= 56) & (values < 200)].sum()
-    return bool(both_sides and light > middle and values[-1] <= IGNORE)
+    return bool((both_sides or good_jpeg) and light > middle and values[-1] <= IGNORE)
 
 
 def foreground_share(kinds: np.ndarray, counts: np.ndarray | None = None) -> float:

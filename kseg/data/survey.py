@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
 from kseg import IGNORE
-from kseg.data.quality import find_two_ways_of_writing, foreground_share
+from kseg.data.quality import find_two_ways_of_writing, foreground_share, has_soft_edges
 from kseg.data.sources.base import Source
 from kseg.data.threads import map_in_threads
 from kseg.errors import KsegError
@@ -79,35 +80,66 @@ def values_in(survey: Sequence[MaskValues]) -> list[int]:
     return np.unique(np.concatenate([mask.values for mask in survey])).tolist() if survey else []
 
 
-def refuse_two_ways_of_writing(name: str, survey: Sequence[MaskValues]) -> None:
-    """Refuse masks of which some write foreground as 255, and others as 1 or as class indices.
+def list_values(found: Sequence[Any]) -> str:
+    """Return ascending values, or names, as text: the first eight of them, or the first and the last of a range.
+
+    >>> list_values(range(0, 20, 2)), list_values(range(10))
+    ('0, 2, 4, 6, 8, 10, 12, 14 and 2 more', '0 to 9')
+    """
+    numbers = all(isinstance(value, int) for value in found)
+    if len(found) > 8 and numbers and list(found) == list(range(found[0], found[0] + len(found))):
+        return f"{found[0]} to {found[-1]}"
+    more = f" and {len(found) - 8} more" if len(found) > 8 else ""
+    return ", ".join(map(str, found[:8])) + more
+
+
+def refuse_unclear_masks(name: str, survey: Sequence[MaskValues]) -> None:
+    """Refuse masks with soft edges, and masks of which some write foreground as 255, and others as class indices.
 
     Args:
         name: the data set, for the message.
         survey: the masks of all splits.
 
     Raises:
-        KsegError: both ways occur.
+        KsegError: a mask has soft edges, or both ways occur.
     """
+    soft = describe_soft_edges(name, survey)
+    if soft:
+        raise KsegError(
+            f"{soft} --foreground white takes 128 and above as foreground. If each value is a class: --task multiclass."
+            " kseg audit names the files."
+        )
     white, with_classes = find_two_ways_of_writing([mask.values for mask in survey])
     if not white:
         return
-    classes = [value for value in values_in([survey[index] for index in with_classes]) if value]
+    classes = [value for value in values_in([survey[index] for index in with_classes]) if value not in (0, IGNORE)]
     example = ", ".join(map(str, classes[:4])) + (" …" if len(classes) > 4 else "")
     raise KsegError(
         f"The masks of {name} are written in two ways: of {len(survey)}, {len(white)} hold nothing but 0 and 255, and "
-        f"{len(with_classes)} hold {example} and no 255. Either 255 is foreground as well: --foreground any. Or 255 is "
-        "ignored: --foreground classes. kseg audit names the files."
+        f"{len(with_classes)} hold {example}. Either 255 is foreground as well: --foreground any. Or 255 is ignored: "
+        "--foreground classes. kseg audit names the files."
     )
 
 
-def describe_masks(survey: Sequence[MaskValues], table: np.ndarray) -> str:
+def describe_soft_edges(name: str, survey: Sequence[MaskValues]) -> str:
+    """Return how many masks have soft edges, as a sentence; empty if none has."""
+    soft = [mask for mask in survey if has_soft_edges(mask.values, mask.counts)]
+    if not soft:
+        return ""
+    return (
+        f"{len(soft)} of {len(survey)} masks of {name} have soft edges, as after a resize or in a JPEG: they hold "
+        f"{list_values(values_in(soft))}, mostly near 0 and 255."
+    )
+
+
+def describe_masks(survey: Sequence[MaskValues], table: np.ndarray, *, with_classes: bool = True) -> str:
     """Return what masks hold, as text.
 
     Args:
         survey: the masks.
         table: the new value of each stored value, uint8 `(65536,)`: 0, a class, or 255; see `Foreground.table` and
             `Classes.table`.
+        with_classes: whether to count the foreground values, each of which is a class.
 
     >>> survey = [MaskValues(np.array([0, 1]), np.array([3, 1])), MaskValues(np.array([0, 255]), np.array([3, 1]))]
     >>> table = np.eye(1, 65536, 1, np.uint8)[0]
@@ -120,7 +152,8 @@ def describe_masks(survey: Sequence[MaskValues], table: np.ndarray) -> str:
     kind, count = np.concatenate(kinds), np.concatenate([mask.counts for mask in survey])
     empty = sum(not (of_mask == 1).any() for of_mask in kinds)
     classes = int((table[values_in(survey)] == 1).sum())
+    counted = f", {classes} {'class' if classes == 1 else 'classes'}" if with_classes else ""
     return (
         f"foreground {foreground_share(kind, count):.1%}, ignored {count[kind == IGNORE].sum() / count.sum():.1%}, "
-        f"{empty} of {len(survey)} masks empty, {classes} {'class' if classes == 1 else 'classes'}"
+        f"{empty} of {len(survey)} masks empty{counted}"
     )

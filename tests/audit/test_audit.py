@@ -3,7 +3,7 @@ import re
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from kseg.audit import audit
 from kseg.audit.page import page
@@ -174,6 +174,27 @@ def test_255_beside_classes_is_ignored_and_counts_neither_way(scenes, write):
     report = audit(f"{write(more | {'a': (image, nothing_else)})}/")
     assert "mixed_values" not in causes_of(report)
     assert list(report.shares.values()) == pytest.approx([0, 1 / 3, 1 / 3, 1 / 3])
+
+
+def test_a_mask_with_a_class_beside_255_is_found_among_white_ones(scenes, write):
+    image, mask = scene(np.random.default_rng(0))
+    mask[0, 0] = 1
+    report = audit(f"{write(scenes(4) | {'slip': (image, mask)})}/")
+    assert causes_of(report)["unexpected_values"] == {"train/masks/slip.png"}
+    assert report.rule.values == (255,)
+
+
+def test_soft_edges_are_no_fault_where_they_are_read_at_128(scenes, write):
+    blurred = {
+        stem: (image, np.asarray(Image.fromarray(mask).filter(ImageFilter.GaussianBlur(1))))
+        for stem, (image, mask) in scenes(4).items()
+    }
+    folder = f"{write(blurred)}/"
+    assert len(causes_of(audit(folder))["soft_masks"]) == 4
+    report = audit(folder, foreground="white")
+    assert "soft_masks" not in causes_of(report)
+    assert not report.classes
+    assert list(report.shares.values()) == [float((mask >= 128).mean()) for _, mask in blurred.values()]
 
 
 def test_what_is_set_is_the_rule(write):

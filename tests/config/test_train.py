@@ -27,7 +27,7 @@ RECIPES = sorted(Path(__file__).parents[2].glob("kseg/configs/*.yaml"))
         ({"loss": "hausdorff"}, "loss: 'hausdorff' is not allowed; expected 'bce', 'combined', 'cross_entropy'"),
         (
             {"foreground": "cells"},
-            "foreground: 'cells' is not allowed; expected auto, any, classes, or whole numbers",
+            "foreground: 'cells' is not allowed; expected auto, any, classes, white, or whole numbers",
         ),
         ({"image_size": "big"}, "image_size: 'big' is not allowed; expected a whole number of pixels, or two"),
         ({"image_size": 100}, "image_size: 100 is not a multiple of 8; near it are 96 and 104"),

@@ -45,6 +45,8 @@ def test_what_is_set_is_not_questioned(holding):
     assert read_as(find_foreground(source, "classes"), 0, 1, 255) == [0, 1, 255]
     assert read_as(find_foreground(source, (1, 3)), 0, 1, 2, 3, 255) == [0, 1, 0, 1, 255]
     assert read_as(find_foreground(source, (255,)), 0, 1, 255) == [0, 0, 1]
+    assert read_as(find_foreground(source, "white"), 0, 127, 128, 255, 256) == [0, 0, 1, 1, NOT_COVERED]
+    assert str(find_foreground(source, "white")) == "value 128 to 255 (the light half of 0 to 255)"
 
 
 @pytest.mark.parametrize("values", [(0, 255), (0, 1), (0, 1, 255)])

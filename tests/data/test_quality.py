@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kseg.data.quality import border_share, channel_range, find_inverted, foreground_share, is_black_and_white
+from kseg.data.quality import (
+    border_share,
+    channel_range,
+    find_inverted,
+    find_two_ways_of_writing,
+    foreground_share,
+    has_soft_edges,
+    is_black_and_white,
+)
 
 pytestmark = pytest.mark.backend_free
 
@@ -42,3 +50,25 @@ def test_inverted_are_those_that_are_foreground_all_around_unlike_the_others():
     assert find_inverted(shares, borders).tolist() == [8]
     assert find_inverted(np.full(8, 0.9), np.full(8, 0.9)).tolist() == []
     assert find_inverted(np.zeros(8), np.zeros(8)).tolist() == []
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        {0: 500, 92: 10, 128: 5, 130: 5, 181: 9, 255: 400},  # COCO-Stuff: classes up to 181, and much that is ignored
+        {0: 500, 3: 40, 18: 20, 140: 10, 255: 200},  # ADE20K
+        {0: 500, 1: 50, 20: 50, 254: 90, 255: 90},  # a second value for what is not labelled
+        {0: 500} | dict.fromkeys(range(1, 255), 4),  # instance ids
+        {0: 500, 255: 90},
+        {0: 500, 1: 400, 2: 100},
+    ],
+)
+def test_classes_and_instance_ids_have_no_soft_edges(pixels):
+    assert not has_soft_edges(np.array(list(pixels)), np.array(list(pixels.values())))
+
+
+def test_a_few_masks_with_255_beside_a_class_do_not_decide_for_all():
+    white, both, ones = np.array([0, 255]), np.array([0, 1, 255]), np.array([0, 1])
+    assert find_two_ways_of_writing([white, white, both]) == ([0, 1], [2])
+    assert find_two_ways_of_writing([white, both, both, ones]) == ([], [])
+    assert find_two_ways_of_writing([white, white, both, ones]) == ([0, 1], [2, 3])

@@ -4,6 +4,9 @@ import numpy as np
 from PIL.ImageFile import ImageFile as PillowFile
 
 from kseg.data.files.formats import is_white_zero, pixel_layout, upright_pixels
+from kseg.data.files.palettes import is_grey, read_palette
+
+_SOFTWARE = 305  # the TIFF tag with the name of the program that wrote the file
 
 # Pillow scales grey of 2 and 4 bits to 0 … 255; in a mask the stored values are class indices.
 _SCALES = {"L;2": 85, "L;2I": 85, "L;4": 17, "L;4I": 17}
@@ -16,29 +19,21 @@ def mask_pixels(picture: PillowFile) -> np.ndarray:
       Pillow and others sort a palette by frequency or put white first, so that its indices mean nothing.
     - An object that only the alpha channel shows: alpha.
     - A TIFF in which 0 is white: the values as shown if it holds black, else the stored ones, which are class indices.
+      Of one bit from tifffile, and so from scikit-image, the stored ones: it writes all Boolean arrays in this way.
     """
     scale, stored_inverted = _SCALES.get(pixel_layout(picture), 1), is_white_zero(picture)
-    palette, transparency = _grey_palette(picture), _transparency(picture)
+    palette, transparency = read_palette(picture), _transparency(picture)
     pixels = upright_pixels(picture)
     pixels = pixels if pixels.ndim == 3 else pixels[..., None]
-    if palette is not None and pixels[..., 0].max() < len(palette):
+    if palette is not None and is_grey(palette) and pixels[..., 0].max() < len(palette):
         indices, alpha = pixels[..., :1], pixels[..., 1:]
         alpha = transparency[indices] if transparency is not None else alpha
-        pixels = np.concatenate([palette[indices], alpha], axis=-1)
+        pixels = np.concatenate([palette[:, 0][indices], alpha], axis=-1)
     elif stored_inverted:
-        pixels = _as_shown_if_black(pixels, picture.mode)
+        pixels = ~pixels if _is_boolean_of_tifffile(picture) else _as_shown_if_black(pixels, picture.mode)
     if pixels.shape[-1] in (2, 4):
         pixels = _alpha_if_alone(pixels)
     return pixels // scale if scale > 1 else pixels
-
-
-def _grey_palette(picture: PillowFile) -> np.ndarray | None:
-    """Return the grey of each index, uint8 `(N,)`; None if there is no palette, or one with colours."""
-    palette = picture.getpalette("RGB") if picture.mode in ("P", "PA") else None
-    if not palette:
-        return None
-    colours = np.array(palette, np.uint8).reshape(-1, 3)
-    return colours[:, 0] if (colours == colours[:, :1]).all() else None
 
 
 def _transparency(picture: PillowFile) -> np.ndarray | None:
@@ -62,6 +57,10 @@ def _alpha_if_alone(pixels: np.ndarray) -> np.ndarray:
     if seen.all() or not (is_one_colour or (seen.any() and not colours[seen].any())):
         return pixels
     return alpha
+
+
+def _is_boolean_of_tifffile(picture: PillowFile) -> bool:
+    return picture.mode == "1" and getattr(picture, "tag_v2", {}).get(_SOFTWARE) == "tifffile.py"
 
 
 def _as_shown_if_black(pixels: np.ndarray, mode: str) -> np.ndarray:

@@ -12,6 +12,7 @@ from kseg.data.files.formats import ImageFile, read_bytes
 from kseg.data.files.images import find_bit_depth, find_channels
 from kseg.data.files.masks import MaskAnnotation, class_colours, refuse_colours
 from kseg.data.files.pair import MaskExif, check_headers, read_mask_of, read_pair
+from kseg.data.files.palettes import refuse_unclear_palettes
 from kseg.data.files.turned import find_turn, fits_stored_pixels
 from kseg.data.sources.order import Key, index_order
 from kseg.data.threads import map_in_threads
@@ -182,7 +183,8 @@ def check_colours(
         classes: the class names of a data set whose masks are drawn from annotations; else empty.
 
     Raises:
-        KsegError: `colours` is `auto` and a mask is in colours; or it is not, and masks are drawn from annotations.
+        KsegError: `colours` is `auto` and a mask is in colours, or palettes contradict each other; or it is not, and
+            masks are drawn from annotations.
     """
     if colours != "auto" and classes:
         raise KsegError(
@@ -190,7 +192,9 @@ def check_colours(
             "expected auto."
         )
     if colours == "auto" and not classes:
-        refuse_colours(name, [mask for mask in masks if not isinstance(mask, MaskAnnotation)])
+        files = [mask for mask in masks if not isinstance(mask, MaskAnnotation)]
+        refuse_colours(name, files)
+        refuse_unclear_palettes(name, files)
     return () if colours == "auto" else tuple(colours)
 
 

@@ -96,6 +96,16 @@ def test_a_tiff_in_which_0_is_white(tmp_path, dtype):
     assert (read(OBJECT * 3) == OBJECT * 3).all()  # class indices
 
 
+def test_a_boolean_tiff_of_tifffile_is_read_as_it_was_given(tmp_path):
+    path = str(tmp_path / "mask.tif")
+    tifffile.imwrite(path, OBJECT)
+    with tifffile.TiffFile(path) as file:
+        assert file.pages[0].photometric == tifffile.PHOTOMETRIC.MINISWHITE
+    assert (read_mask(path)[..., 0] == OBJECT).all()
+    Image.fromarray(OBJECT).save(path, compression="group4")  # 0 is white here too, and Pillow wrote what it shows
+    assert (read_mask(path)[..., 0] == OBJECT).all()
+
+
 @pytest.mark.parametrize("channels", [1, 4])
 @pytest.mark.parametrize(("dtype", "bits"), [(np.uint8, 8), (np.uint16, 16)])
 def test_an_image_in_which_0_is_white_is_read_as_it_is_shown(tmp_path, rng, channels, dtype, bits):

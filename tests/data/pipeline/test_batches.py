@@ -325,7 +325,7 @@ def test_a_mask_value_that_the_rule_does_not_know_is_an_error(source):
     path = source.masks[4]
     height, width = np.asarray(Image.open(path)).shape
     Image.fromarray(np.full((height, width), 128, np.uint8)).save(path)
-    with pytest.raises(KsegError, match="holds a value other than 0, 255, .*--foreground"):
+    with pytest.raises(KsegError, match=r"A mask of .* holds 128; expected 0, 255. Set the foreground values with"):
         list(validation_batches(source, rule, **SETTINGS))
 
 
