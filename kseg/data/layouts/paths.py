@@ -57,6 +57,17 @@ def find_file(folder: Path, name: str) -> Path | None:
     return path if is_file(path) else None
 
 
+def name_alone(name: str) -> str:
+    """Return the file name of a path that leads elsewhere: one of another machine, or a URL; other names unchanged.
+
+    >>> name_alone("/home/me/a.png"), name_alone("C:/cells/a.png"), name_alone("../b/a.png"), name_alone("b/a.png")
+    ('a.png', 'a.png', 'a.png', 'b/a.png')
+    """
+    parts = name.replace("\\", "/").split("/")
+    leads_out = len(parts) > 1 and (parts[0] == "" or ":" in parts[0] or ".." in parts)
+    return parts[-1] if leads_out else name
+
+
 def _exists(path: Path) -> bool:
     try:
         return path.exists()

@@ -14,7 +14,8 @@ The rules, from https://cocodataset.org/#format-data and https://github.com/coco
 A file is any JSON with images, annotations and categories in the folder, in `annotations/`, or in `train/`. Its name or
 its folder states the split: `annotations/instances_train2017.json`, `train/_annotations.coco.json`. Images are in
 `train2017/`, `images/train2017/`, `images/`, beside the file, or in another folder in `images/`, which CVAT names by
-the task; panoptic pictures in a folder of the file's name.
+the task; panoptic pictures in a folder of the file's name. Of a name that leads elsewhere, such as a path of another
+machine or a URL, the last part counts.
 """
 
 import mmap
@@ -26,7 +27,7 @@ from typing import NamedTuple
 
 from kseg import IGNORE
 from kseg.data.layouts.annotations.classes import class_indices, describe_classes
-from kseg.data.layouts.annotations.coco_json import Content, Id, ImageEntry, Instance, Reading, is_crowd, read_content
+from kseg.data.layouts.annotations.coco_json import Content, Id, Instance, Reading, is_crowd, read_content
 from kseg.data.layouts.annotations.coco_masks import InstanceMask, PanopticMask, Region, Runs
 from kseg.data.layouts.annotations.coco_units import are_shares
 from kseg.data.layouts.pairing import (
@@ -37,7 +38,7 @@ from kseg.data.layouts.pairing import (
     refuse_repeats,
     refuse_two,
 )
-from kseg.data.layouts.paths import find_file, image_in_folder, is_hidden
+from kseg.data.layouts.paths import find_file, image_in_folder, is_hidden, name_alone
 from kseg.errors import KsegError
 
 _SPLITS = ("train", *VALIDATION_NAMES, "test")
@@ -138,7 +139,7 @@ def _category_names(contents: Sequence[Content]) -> dict[Id, str]:
 def _pairs(
     folder: Path, file: _CocoFile, content: Content, index_of: Mapping[Id, int], reading: Reading
 ) -> Sequence[ImageMaskPair]:
-    images = _image_files(folder, file, content.images)
+    images = _image_files(folder, file, _image_names(folder, content))
     if content.panoptic:
         return [(images[number], mask) for number, mask in _panoptic_masks(folder, content, index_of).items()]
     regions: dict[Id, list[Region]] = defaultdict(list)
@@ -186,27 +187,33 @@ def _folders_in(folder: Path) -> list[Path]:
     return [path for path in entries if path.is_dir() and not is_hidden(path.name)]
 
 
-def _image_files(folder: Path, file: _CocoFile, entries: Mapping[Id, ImageEntry]) -> dict[Id, Path]:
+def _image_names(folder: Path, content: Content) -> dict[Id, str]:
+    """Return the file name of each image; without its folders if these are of another machine, as from Label Studio."""
+    names = {number: entry.name for number, entry in content.images.items()}
+    return {number: name if find_file(folder, name) else name_alone(name) for number, name in names.items()}
+
+
+def _image_files(folder: Path, file: _CocoFile, names: Mapping[Id, str]) -> dict[Id, Path]:
     """Return the file of each image; all are in the folder where the first one is."""
     places = [folder / file.split, folder / "images" / file.split, folder / "images", file.path.parent, folder]
-    first = next(iter(entries.values()))
+    first = next(iter(names.values()))
     # CVAT names the folder by the task or the subset, and the JSON as well: instances_default.json.
     own = [place for place in _folders_in(folder / "images") if file.path.stem.endswith(f"_{place.name}")]
     place = (
-        _find_place(own, first.name)
-        or _find_place(places, first.name)
-        or _find_place(_folders_in(folder / "images"), first.name)
+        _find_place(own, first)
+        or _find_place(places, first)
+        or _find_place(_folders_in(folder / "images"), first)
         or folder
     )
-    missing = [number for number, entry in entries.items() if not find_file(place, entry.name)]
+    missing = [number for number, name in names.items() if not find_file(place, name)]
     if missing:
         searched = ", ".join(dict.fromkeys(f"{place.relative_to(folder)}/" for place in places if place.is_dir()))
         raise KsegError(
-            f"{file.path}: {len(missing)} of {len(entries)} images are missing, such as image {missing[0]}, "
-            f"{entries[missing[0]].name!r}. Expected all in one of {searched}. Add them, or remove their entries."
+            f"{file.path}: {len(missing)} of {len(names)} images are missing, such as image {missing[0]}, "
+            f"{names[missing[0]]!r}. Expected all in one of {searched}. Add them, or remove their entries."
         )
     where = place.relative_to(folder)
     return {
-        number: image_in_folder(folder, str(where / entry.name), f"{file.path}, image {number}")
-        for number, entry in entries.items()
+        number: image_in_folder(folder, str(where / name), f"{file.path}, image {number}")
+        for number, name in names.items()
     }

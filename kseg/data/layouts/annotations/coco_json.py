@@ -106,9 +106,9 @@ def read_content(path: Path) -> Content:
     kind = Panoptic if annotations and isinstance(annotations[0], Panoptic) else Instance
     _check(path, "images", images, lambda entry: isinstance(entry, ImageEntry) and _is_id(entry.id))
     _check(path, "annotations", annotations, lambda entry: isinstance(entry, kind) and _is_annotation(entry))
-    _check(path, "categories", categories, lambda entry: isinstance(entry, dict) and _is_id(entry.get("id")))
+    _check(path, "categories", categories, lambda entry: isinstance(entry, dict) and _is_id(_id(entry.get("id"))))
     image_of = {entry.id: entry for entry in images}
-    names = {entry["id"]: str(entry.get("name", entry["id"])) for entry in categories}
+    names = {_id(entry["id"]): str(entry.get("name", entry["id"])) for entry in categories}
     if not images or len(image_of) < len(images) or len(names) < len(categories):
         raise KsegError(f"{path} has no images, or the same id for two images or two categories. Export it again.")
     for entry in annotations:
@@ -123,15 +123,23 @@ def read_content(path: Path) -> Content:
 def _compact(entry: dict[str, Any]) -> Any:
     """Keep what is needed of a JSON object, as soon as it is parsed: Python's lists of floats take much memory."""
     if "image_id" in entry and "segments_info" in entry:
-        return Panoptic(entry["image_id"], _slashes(entry.get("file_name")), entry["segments_info"])
+        return Panoptic(_id(entry["image_id"]), _slashes(entry.get("file_name")), entry["segments_info"])
     if "image_id" in entry:
         outline = _outline(entry.get("segmentation"))
-        return Instance(entry.get("id"), entry["image_id"], entry.get("category_id"), entry.get("iscrowd"), outline)
+        image, category = _id(entry["image_id"]), _id(entry.get("category_id"))
+        return Instance(entry.get("id"), image, category, entry.get("iscrowd"), outline)
     if "file_name" in entry:
-        return ImageEntry(entry.get("id"), _slashes(entry["file_name"]), entry.get("height"), entry.get("width"))
+        return ImageEntry(_id(entry.get("id")), _slashes(entry["file_name"]), entry.get("height"), entry.get("width"))
     if "category_id" in entry:
-        return Segment(entry.get("id"), entry["category_id"], entry.get("iscrowd"))
+        return Segment(entry.get("id"), _id(entry["category_id"]), entry.get("iscrowd"))
     return entry
+
+
+def _id(value: Any) -> Any:
+    """Return the id of an image or category that some tools write as text, or as 3.0, as a number."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return int(value) if isinstance(value, str) and value == str(_number(value)) and value.isdecimal() else value
 
 
 def _number(value: Any) -> Any:

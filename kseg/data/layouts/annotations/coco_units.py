@@ -1,4 +1,7 @@
-"""The unit of COCO's polygons: pixels, but some tools export shares of the sides, or per cent."""
+"""The unit of COCO's polygons: pixels, but some tools export shares of the sides, or per cent.
+
+Some images were made smaller after they were annotated.
+"""
 
 from collections.abc import Iterable
 
@@ -8,6 +11,7 @@ from kseg.data.layouts.annotations.coco_json import Content, ImageEntry, Instanc
 from kseg.data.layouts.annotations.coco_masks import Polygons
 from kseg.errors import KsegError
 
+_MOST_LEAVING = 0.2  # share of objects that a person drew beyond the rim, or a crop cut
 _MANY = 8  # polygons that prove that something is not by chance
 _LARGE = 200  # pixels: sides of images whose objects do not all lie within the first 100 pixels by chance
 
@@ -17,18 +21,18 @@ def are_shares(contents: Iterable[Content]) -> bool:
 
     Raises:
         KsegError: they are per cent: none is above 100, and outlines leave their images, or fill one corner of large
-            images.
+            images. Or more than a fifth of the objects, and more than one, leave their images.
     """
     contents = list(contents)
     reaches = [
-        (reach, _size(content.images[instance.image_id]))
+        (reach, _size(content.images[instance.image_id]), instance)
         for content in contents
         for instance in content.instances
         if (reach := _reach(instance)) is not None
     ]
     if not reaches:
         return False
-    reach, sizes = np.array([one for one, _ in reaches]), np.array([size for _, size in reaches])
+    reach, sizes = np.array([one for one, *_ in reaches]), np.array([size for _, size, _ in reaches])
     if reach.max() <= 1:
         return bool((sizes[sizes > 0] > 2).all())
     if reach.max() <= 100 and _are_per_cent(reach, sizes):
@@ -37,7 +41,21 @@ def are_shares(contents: Iterable[Content]) -> bool:
             "images or lie all in one corner. That looks like per cent of the sides; expected pixels. Multiply x by "
             "width / 100 and y by height / 100, or export the file again in pixels."
         )
+    leaving = np.flatnonzero(_leave_image(reach, sizes))
+    if len(leaving) > max(1, _MOST_LEAVING * len(reaches)):
+        (x, y), (width, height), instance = reaches[leaving[0]]
+        raise KsegError(
+            f"{contents[0].path}: the polygons of {len(leaving)} of {len(reaches)} objects leave their images, such as "
+            f"annotation {instance.id!r} (image {instance.image_id!r}), which reaches ({x:.4g}, {y:.4g}) in {width} x "
+            f"{height}. Expected pixels of images of the stated size: were they resized after they were annotated? "
+            "Export the annotations again for these images."
+        )
     return False
+
+
+def _leave_image(reach: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return which objects reach beyond their images, by more than a slip of the pen, bool `(N,)`."""
+    return np.any((sizes > 0) & (reach > 1.05 * sizes + 1), axis=1)
 
 
 def _are_per_cent(reach: np.ndarray, sizes: np.ndarray) -> bool:
@@ -47,8 +65,7 @@ def _are_per_cent(reach: np.ndarray, sizes: np.ndarray) -> bool:
         reach: the largest x and y of each object, float64 `(N, 2)`.
         sizes: width and height of its image, `(N, 2)`; 0 if unknown.
     """
-    known = sizes > 0
-    leaves_image = bool((known & (reach > 1.05 * sizes + 1)).any())
+    leaves_image = bool(_leave_image(reach, sizes).any())
     fills_corner = len(reach) >= _MANY and bool((sizes >= _LARGE).all()) and bool(reach.max() > 80)
     return leaves_image or fills_corner
 

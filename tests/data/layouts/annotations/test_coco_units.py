@@ -122,3 +122,47 @@ def test_images_are_where_cvat_puts_them(tmp_path, place, name):
     write_files(tmp_path, {"images/other/unrelated.png": None})
     _, (mask,) = masks_of(tmp_path, [instance_entry(1, 0, [SQUARE])], place=place, name=name)
     np.testing.assert_array_equal(mask, square_mask())
+
+
+@pytest.mark.parametrize("name", ["/home/me/0.png", "C:\\cells\\0.png", "../../media/1/0.png", "https://a.org/b/0.png"])
+def test_of_a_name_that_leads_elsewhere_the_last_part_counts(tmp_path, name):
+    def rename(content):
+        content["images"][0]["file_name"] = name
+
+    _, (mask,) = masks_of(tmp_path, [instance_entry(1, 0, [SQUARE])], change=rename)
+    np.testing.assert_array_equal(mask, square_mask())
+
+
+def test_a_file_outside_of_the_folder_is_not_read(tmp_path):
+    def rename(content):
+        content["images"][0]["file_name"] = "../outside.png"
+
+    write_files(tmp_path, {"outside.png": None})
+    with pytest.raises(KsegError, match=r"image 0: '../outside.png' leads out of .*set; expected a path in it"):
+        masks_of(tmp_path / "set", [instance_entry(1, 0, [SQUARE])], change=rename)
+
+
+@pytest.mark.parametrize("kind", [str, float])
+@pytest.mark.parametrize("of", ["images", "categories", "annotations"])
+def test_ids_as_text_or_with_a_point_are_numbers(tmp_path, kind, of):
+    def change(content):
+        for entry in content[of]:
+            keys = ("image_id", "category_id") if of == "annotations" else ("id",)
+            entry |= {key: kind(entry[key]) if kind is float else str(entry[key]) for key in keys}
+
+    dog = [instance_entry(n, n, [SQUARE], category=7) for n in range(2)]
+    _, masks = masks_of(tmp_path, dog, 2, change=change)
+    for mask in masks:
+        np.testing.assert_array_equal(mask, square_mask(2))
+
+
+def test_outlines_for_larger_images_are_refused(tmp_path):
+    large = (20 * np.array(SQUARE)).tolist()
+    objects = [*(instance_entry(n, 0, [large]) for n in range(2)), instance_entry(2, 0, [SQUARE])]
+    message = (
+        r"polygons of 2 of 3 objects leave their images, such as annotation 0 \(image 0\), which reaches \(160, 180\)"
+    )
+    with pytest.raises(KsegError, match=message):
+        masks_of(tmp_path, objects)
+    slip = [2, 3, 300, 3, 8, 9]
+    masks_of(tmp_path, [instance_entry(9, 0, [slip]), *(instance_entry(n, 0, [SQUARE]) for n in range(4))])
