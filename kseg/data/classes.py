@@ -97,31 +97,27 @@ def class_shares(survey: Sequence[MaskValues], table: np.ndarray, number: int) -
 def describe_missing(
     class_names: Sequence[str], training_shares: Sequence[float], validation_shares: Sequence[float]
 ) -> list[str]:
-    """Return a line for the classes that a split, or both, do not have, and for rare ones.
+    """Return a line for the classes that a split, or both, do not have, for rare ones, and for names nearly the same.
 
     >>> describe_missing(["cat", "dog"], [0.1, 0.2], [0.1, 0.0])
-    ['Class dog is in no validation mask that was read: it will have no score.']
+    ['Class dog is in no validation mask that was read: there will be no score.']
     """
     names, training, validation = np.array(class_names), np.array(training_shares), np.array(validation_shares)
 
     def line(which: np.ndarray, said: str) -> list[str]:
         found = names[which]
-        one = len(found) == 1
-        return (
-            [f"{'Class' if one else 'Classes'} {list_values(found)} {'is' if one else 'are'} {said}"]
-            if len(found)
-            else []
-        )
+        subject = f"Class {found[0]} is" if len(found) == 1 else f"Classes {list_values(found)} are"
+        return [f"{subject} {said}"] if len(found) else []
 
-    both = (training == 0) & (validation == 0)
+    both, rare = (training == 0) & (validation == 0), (training > 0) & (training < _RARE)
+    folded = [name.casefold() for name in class_names]
+    alike = np.array([folded.count(name) > 1 for name in folded])
     return [
-        *line(both, "in no mask that was read: the model cannot learn it, and no score shows that."),
-        *line((training == 0) & ~both, "in no training mask that was read, and in validation masks: it will score 0."),
-        *line((validation == 0) & ~both, "in no validation mask that was read: it will have no score."),
-        *line(
-            (training > 0) & (training < _RARE),
-            f"on less than {_RARE:.1%} of the training pixels: look at its score, not at the mean.",
-        ),
+        *line(both, "in no mask that was read: nothing can be learned there, and no score shows that."),
+        *line((training == 0) & ~both, "in no training mask that was read, and in validation masks: F1 will be 0."),
+        *line((validation == 0) & ~both, "in no validation mask that was read: there will be no score."),
+        *line(rare, f"on less than {_RARE:.1%} of the training pixels: look at that score, not at the mean."),
+        *line(alike, "told apart by the case of letters alone: if they are one class, write them in one way."),
     ]
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kseg.data import open_sources, training_batches
-from kseg.data.classes import Classes
+from kseg.data.classes import Classes, describe_missing
 from kseg.data.mask_reading import read_masks_of_splits
 from kseg.errors import KsegError
 from kseg.task import Task
@@ -105,8 +105,8 @@ def test_what_was_found_can_be_set(sources):
 def test_classes_that_a_split_does_not_have_are_said(sources):
     reading = read_masks_of_splits(*sources([(0, 1, 2)], [(0, 2, 3)]), class_names=["cat", "dog", "bird"])
     assert reading.warnings == (
-        "Class bird is in no training mask that was read, and in validation masks: it will score 0.",
-        "Class cat is in no validation mask that was read: it will have no score.",
+        "Class bird is in no training mask that was read, and in validation masks: F1 will be 0.",
+        "Class cat is in no validation mask that was read: there will be no score.",
     )
 
 
@@ -114,7 +114,7 @@ def test_rare_classes_are_said(sources):
     training = [(0, 1, 2), *[(0, 1)] * 40]
     reading = read_masks_of_splits(*sources(training, [(0, 1, 2)]))
     assert reading.warnings == (
-        "Class 2 is on less than 0.1% of the training pixels: look at its score, not at the mean.",
+        "Class 2 is on less than 0.1% of the training pixels: look at that score, not at the mean.",
     )
     assert reading.rule.shares == pytest.approx((1 - 42 / 2624, 41 / 2624, 1 / 2624))
 
@@ -194,3 +194,9 @@ def test_batches_hold_the_indices(sources):
     _, masks = next(iter(batches))
     assert masks.dtype == np.uint8
     assert np.unique(masks).tolist() == [0, 1, 2]
+
+
+def test_names_that_differ_in_case_alone_are_said():
+    assert describe_missing(["Cell", "cell", "gland"], [0.1] * 3, [0.1] * 3) == [
+        "Classes Cell, cell are told apart by the case of letters alone: if they are one class, write them in one way."
+    ]

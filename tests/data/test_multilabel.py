@@ -234,7 +234,7 @@ def test_what_is_missing_or_rare_is_said(pictures, tmp_path):
     layers[..., 1] = False
     _, found = read(tiff_folder(tmp_path / "set", images, layers), class_names=NAMES)
     assert found.warnings == (
-        "Class cat is in no mask that was read: the model cannot learn it, and no score shows that.",
+        "Class cat is in no mask that was read: nothing can be learned there, and no score shows that.",
     )
     assert found.described.startswith("training: bird ")
 

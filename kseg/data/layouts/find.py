@@ -75,17 +75,22 @@ def _find_reader(folder: Path) -> Callable[[Path], Layout]:
     # Annotated data sets have folders of images, too; they are a second layout only if they have masks.
     folders = _first_masks(folder) if annotations else [*splits, *([] if lists else _pair_places(folder))]
     matches = [*lists, *annotations, *folders]
+    if not lists and not annotations and not _first_masks(folder):
+        _refuse_yolo_without_outlines(folder)
     if not matches:
-        described = next((path for path in sorted(folder.glob("*.y*ml")) if describes_data_set(path)), None)
-        if described:
-            raise KsegError(
-                f"{described} describes a data set of YOLO, but no text file with outlines belongs to the images under "
-                "its train. Expected train (and path, if there is one) to lead to images in this folder, such as "
-                "images/train, and their text files in labels/train."
-            )
         raise KsegError(f"There is no folder {folder / 'images'}. Expected {folder} to hold {_EXPECTED}.")
     refuse_two(matches)
     return (lists | splits | annotations).get(matches[0], _read_folders)
+
+
+def _refuse_yolo_without_outlines(folder: Path) -> None:
+    described = next((path for path in sorted(folder.glob("*.y*ml")) if describes_data_set(path)), None)
+    if described:
+        raise KsegError(
+            f"{described} describes a data set of YOLO, but no text file with outlines belongs to the images under its "
+            "train. Expected train (and path, if there is one) to lead to images in this folder, such as images/train, "
+            "and their text files in labels/train."
+        )
 
 
 def _split_readers(folder: Path) -> dict[Path, Callable[[Path], Layout]]:
@@ -201,7 +206,11 @@ def _pair_folders(images: Path, masks: Path) -> SplitPairs[Path | MaskAnnotation
     """Return the pairs of a folder of images and a folder of masks, or of folders with the masks of each label."""
     for folder in (images, masks):
         if not files_in(folder) and not _labelme_files(masks, images):
-            raise KsegError(f"{folder} has no image files; expected any of {', '.join(sorted(EXTENSIONS))}.")
+            texts = files_in(folder, {".txt"})
+            hint = f" It has {len(texts)} text files: YOLO's outlines need a data.yaml with names and train."
+            raise KsegError(
+                f"{folder} has no image files; expected any of {', '.join(sorted(EXTENSIONS))}.{hint if texts else ''}"
+            )
     image_files = files_in(images)
     if folders := label_folders(masks, images, image_files):
         return SplitPairs(str(images), pair_labels(folders, files_by_stem(image_files, images)))

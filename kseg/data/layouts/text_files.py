@@ -36,3 +36,12 @@ def read_json(path: Path, convert: Callable[[dict[str, Any]], Any] | None = None
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else error
         raise KsegError(f"{path} is not JSON: {reason}. Export it again.") from error
+
+
+def as_number(value: Any) -> Any:
+    """Return a whole number that some tools write as text as a number; other values unchanged.
+
+    >>> as_number("640"), as_number(640), as_number("wide")
+    (640, 640, 'wide')
+    """
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 10 else value

@@ -25,11 +25,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from kseg import IGNORE
 from kseg.data.layouts.annotations.classes import class_indices, describe_classes
 from kseg.data.layouts.annotations.coco_json import Content, Id, Instance, Reading, is_crowd, read_content
-from kseg.data.layouts.annotations.coco_masks import InstanceMask, PanopticMask, Region, Runs
-from kseg.data.layouts.annotations.coco_units import are_shares
+from kseg.data.layouts.annotations.coco_masks import InstanceMask, PanopticMask, Polygons, Region, Runs
+from kseg.data.layouts.annotations.units import Reach, are_shares, stated_size
 from kseg.data.layouts.pairing import (
     VALIDATION_NAMES,
     ImageMaskPair,
@@ -94,7 +96,8 @@ def _reader(training: _CocoFile, files: Sequence[_CocoFile]) -> Callable[[Path],
         names = _category_names(list(contents.values()))
         index_of = class_indices(list(names), training.path)
         instances = [instance for content in contents.values() for instance in content.instances]
-        reading = Reading(_are_brush_strokes(instances), are_shares(contents.values()))
+        reaches = [reach for content in contents.values() for reach in _reaches(content)]
+        reading = Reading(_are_brush_strokes(instances), are_shares(training.path, reaches))
         splits = [
             SplitPairs(str(file.path), _pairs(folder, file, content, index_of, reading))
             for file, content in contents.items()
@@ -113,6 +116,17 @@ def _are_brush_strokes(instances: Sequence[Instance]) -> bool:
     crowds = [instance for instance in instances if is_crowd(instance.iscrowd)]
     runs = [instance for instance in instances if isinstance(instance.outline, Runs)]
     return crowds == runs and len(crowds) > _MOST_CROWDS * len(instances)
+
+
+def _reaches(content: Content) -> Iterator[Reach]:
+    """Yield how far the polygons of each object reach; of none with a coordinate that is not a number."""
+    for instance in content.instances:
+        if isinstance(instance.outline, Polygons):
+            x, y = np.concatenate(instance.outline.points()).max(axis=0).tolist()
+            image = content.images[instance.image_id]
+            if np.isfinite([x, y]).all():
+                name = f"annotation {instance.id!r} (image {instance.image_id!r})"
+                yield Reach(x, y, *stated_size(image.height, image.width), name)
 
 
 def _describe_reading(instances: Sequence[Instance], reading: Reading) -> str:

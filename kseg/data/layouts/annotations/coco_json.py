@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from kseg import IGNORE
 from kseg.data.layouts.annotations.coco_masks import Fault, Outline, Polygons, Region, Runs
-from kseg.data.layouts.text_files import read_json
+from kseg.data.layouts.text_files import as_number, read_json
 from kseg.errors import KsegError
 
 _BYTES = 8  # of a float64
@@ -29,7 +29,7 @@ class ImageEntry(NamedTuple):
     @property
     def size(self) -> tuple[Any, Any] | None:
         """Height and width; None if one is missing."""
-        return None if self.height is None or self.width is None else (_number(self.height), _number(self.width))
+        return None if self.height is None or self.width is None else (as_number(self.height), as_number(self.width))
 
 
 class Reading(NamedTuple):
@@ -139,12 +139,7 @@ def _id(value: Any) -> Any:
     """Return the id of an image or category that some tools write as text, or as 3.0, as a number."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    return int(value) if isinstance(value, str) and value == str(_number(value)) and value.isdecimal() else value
-
-
-def _number(value: Any) -> Any:
-    """Return a size that some tools write as text as a number."""
-    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) < 10 else value
+    return int(value) if isinstance(value, str) and value == str(as_number(value)) and value.isdecimal() else value
 
 
 def _slashes(path: Any) -> str:
@@ -157,7 +152,7 @@ def _outline(segmentation: Any) -> Outline:
         if isinstance(segmentation, dict):
             (height, width), counts = segmentation["size"], segmentation["counts"]
             return Runs(
-                _number(height), _number(width), counts if isinstance(counts, str) else array("q", counts).tobytes()
+                as_number(height), as_number(width), counts if isinstance(counts, str) else array("q", counts).tobytes()
             )
         parts = tuple(array("d", part).tobytes() for part in segmentation or ())
     except (TypeError, KeyError, OverflowError, ValueError):

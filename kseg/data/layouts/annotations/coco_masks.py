@@ -30,10 +30,14 @@ class Polygons(NamedTuple):
     are_shares: bool = False
     """Whether coordinates are shares of width and height, not pixels."""
 
+    def points(self) -> list[np.ndarray]:
+        """Return x and y of the points of each polygon, float64 `(N, 2)`."""
+        return [np.frombuffer(part).reshape(-1, 2) for part in self.parts]
+
     def draw(self, canvas: Canvas) -> Patch:
         """Return the pixels of the object."""
         scale = [canvas.width, canvas.height] if self.are_shares else [1, 1]
-        return draw_polygons([(np.frombuffer(part).reshape(-1, 2) * scale).ravel() for part in self.parts], canvas)
+        return draw_polygons([(points * scale).ravel() for points in self.points()], canvas)
 
 
 class Runs(NamedTuple):

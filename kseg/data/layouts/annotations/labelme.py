@@ -2,6 +2,8 @@
 
 The rules, from https://github.com/wkentaro/labelme:
 
+- Coordinates are pixels; of which none is above 1 in the whole data set, shares of width and height. Labels are taken
+  without blanks around them.
 - A shape is a polygon, a rectangle (two opposite corners, or from X-AnyLabeling four, which may be turned: `rotation`)
   or a circle (its centre, and a point of its edge), in pixels of the upright image, or a mask, PNG in Base64, with its
   box. Lines and points have no area: they are refused.
@@ -12,12 +14,13 @@ The rules, from https://github.com/wkentaro/labelme:
 """
 
 import base64
+import contextlib
 import io
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -32,9 +35,10 @@ from kseg.data.layouts.annotations.drawing import (
     draw_polygons,
     find_canvas,
 )
+from kseg.data.layouts.annotations.units import Reach, are_shares, stated_size
 from kseg.data.layouts.pairing import Layout, SplitPairs
 from kseg.data.layouts.paths import is_file
-from kseg.data.layouts.text_files import read_json
+from kseg.data.layouts.text_files import as_number, read_json
 from kseg.errors import KsegError
 
 _SPECIAL = {"_background_": 0, "__ignore__": IGNORE}
@@ -59,7 +63,8 @@ def labelme_layout(rule: str, training: SplitPairs[Path], validation: SplitPairs
     """
     splits = (training, validation) if validation else (training,)
     files = [path for split in splits for _, path in split.pairs if path.suffix.lower() == ".json"]
-    labels = sorted({label for path in files for label in _labels(path)} - _SPECIAL.keys())
+    contents = [_survey(path) for path in files]
+    labels = sorted({label for content in contents for label in content.labels} - _SPECIAL.keys())
     if not labels:
         _read(files[0])
         raise KsegError(
@@ -68,12 +73,15 @@ def labelme_layout(rule: str, training: SplitPairs[Path], validation: SplitPairs
         )
     index_of = class_indices(labels, files[0].parent)
     classes = {index: label for label, index in index_of.items()}
+    shares = are_shares(files[0].parent, [reach for content in contents for reach in content.reaches])
 
     def with_masks(split: SplitPairs[Path]) -> SplitPairs["LabelMeMask"]:
         values = index_of | _SPECIAL
-        return SplitPairs(split.name, [(image, LabelMeMask(path, image, values)) for image, path in split.pairs])
+        masks = [(image, LabelMeMask(path, image, values, shares)) for image, path in split.pairs]
+        return SplitPairs(split.name, masks)
 
-    rule = f"LabelMe, {rule}: {describe_classes(classes)}"
+    unit = "; coordinates are shares of width and height" if shares else ""
+    rule = f"LabelMe, {rule}: {describe_classes(classes)}{unit}"
     return Layout(rule, with_masks(training), with_masks(validation) if validation else None, classes)
 
 
@@ -85,6 +93,8 @@ class LabelMeMask:
     image: Path
     values: Mapping[str, int]
     """The class index of each label."""
+    shares: bool = False
+    """Whether coordinates are shares of width and height, in place of pixels."""
 
     def __str__(self) -> str:
         return str(self.path)
@@ -103,7 +113,7 @@ class LabelMeMask:
         """Return the shapes of the file, and what to draw them on."""
         content = _read(self.path)
         self._refuse_another_image(content.get("imagePath"))
-        size = (content.get("imageHeight"), content.get("imageWidth"))
+        size = (as_number(content.get("imageHeight")), as_number(content.get("imageWidth")))
         try:
             return content["shapes"], find_canvas(self.image, None if None in size else size)
         except KsegError as error:
@@ -116,7 +126,7 @@ class LabelMeMask:
             if not isinstance(label, str):
                 raise KsegError(f"{where} has no label; expected text. Label it in LabelMe.")
             try:
-                yield self.values[label], _draw(shape, canvas)
+                yield self.values[label.strip()], _draw(shape, canvas, self.shares)
             except KsegError as error:
                 raise KsegError(f"{where}: {error}") from error
 
@@ -136,18 +146,32 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _labels(path: Path) -> set[str]:
-    """Return the labels in a file; none if it cannot be read: drawing its mask raises later."""
-    try:
-        labels = {shape.get("label") for shape in _read(path)["shapes"] if isinstance(shape, dict)}
-    except (KsegError, TypeError):
-        return set()
-    return {label for label in labels if isinstance(label, str)}
+class _Survey(NamedTuple):
+    """What a file says about the whole data set."""
+
+    labels: set[str]
+    reaches: list[Reach]
 
 
-def _draw(shape: dict[str, Any], canvas: Canvas) -> Patch:
+def _survey(path: Path) -> _Survey:
+    """Return the labels in a file and how far its shapes reach; none if it is faulty: drawing its mask raises later."""
+    found = _Survey(set(), [])
+    with contextlib.suppress(KsegError):
+        content = _read(path)
+        size = stated_size(content.get("imageHeight"), content.get("imageWidth"))
+        for number, shape in enumerate(content["shapes"], start=1):
+            if isinstance(shape, dict) and isinstance(label := shape.get("label"), str):
+                found.labels.add(label.strip())
+                x, y = _points(shape.get("points")).max(axis=0, initial=0).tolist()
+                if np.isfinite([x, y]).all():
+                    found.reaches.append(Reach(x, y, *size, f"shape {number} ({label!r:.80}) of {path.name}"))
+    return found
+
+
+def _draw(shape: dict[str, Any], canvas: Canvas, shares: bool) -> Patch:
     kind = shape.get("shape_type") or "polygon"
     points = _points(shape.get("points"))
+    points = points * [canvas.width, canvas.height] if shares else points
     count = len(points)
     if (kind == "polygon" and count >= 3) or (kind in ("rectangle", "rotation") and count == 4):
         return draw_polygons([points.ravel()], canvas)

@@ -32,7 +32,7 @@ from kseg.data.layouts.annotations.drawing import (
 )
 from kseg.data.layouts.pairing import Layout, SplitPairs, files_by_stem, refuse_repeats, stem
 from kseg.data.layouts.paths import files_in, image_in_folder
-from kseg.data.layouts.text_files import read_text
+from kseg.data.layouts.text_files import as_number, read_text
 from kseg.errors import KsegError
 from kseg.storage.strict_yaml import load_yaml
 
@@ -100,8 +100,8 @@ def _reader(path: Path, settings: Settings) -> Callable[[Path], Layout]:
 
 def _class_names(path: Path, names: Any) -> list[str]:
     """Return the names of the classes 0, 1, …, from a list or a mapping."""
-    if isinstance(names, dict) and set(names) == set(range(len(names))):
-        names = [names[number] for number in range(len(names))]
+    if isinstance(names, dict) and set(map(as_number, names)) == set(range(len(names))):
+        names = [name for _, name in sorted((as_number(number), name) for number, name in names.items())]
     if not isinstance(names, list) or not all(isinstance(name, str | int) for name in names):
         raise KsegError(
             f"{path}: names are {reprlib.repr(names)}; expected a list of names, or 0, 1, … with the name of each."

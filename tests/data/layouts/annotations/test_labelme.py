@@ -21,6 +21,7 @@ from tests.data.layouts.annotations.samples import (
     mutate,
     polygon_shape,
     read_masks,
+    square_mask,
     write_files,
 )
 
@@ -158,3 +159,33 @@ def test_other_json_beside_images_is_not_read(tmp_path):
 def test_any_shapes_are_read_or_refused_by_name(tmp_path_factory, path, value):
     folder = tmp_path_factory.getbasetemp() / "any-shapes"
     check_read_or_refused(write_files(folder, {"a.png": None, "a.json": mutate(SOUND_SHAPES, path, value)}), "a.json")
+
+
+def two(tmp_path, points, **fields):
+    """The layout of two images with one polygon each."""
+    content = labelme_json(("cat", polygon_shape(points))) | fields
+    files = dict.fromkeys(("a.png", "b.png")) | dict.fromkeys(("a.json", "b.json"), content)
+    return find_layout(write_files(tmp_path, files))
+
+
+def test_shares_of_the_sides_are_read_as_the_pixels_that_they_are(tmp_path):
+    layout = two(tmp_path, (np.reshape(SQUARE, (-1, 2)) / [WIDTH, HEIGHT]).ravel().tolist())
+    assert layout.rule.endswith("; coordinates are shares of width and height")
+    assert read_masks(layout.training) == [square_mask().tolist()] * 2
+
+
+def test_per_cent_and_outlines_of_larger_images_are_refused(tmp_path):
+    per_cent = (100 * np.reshape(SQUARE, (-1, 2)) / [WIDTH, HEIGHT]).ravel().tolist()
+    size = {"imageHeight": HEIGHT, "imageWidth": WIDTH}
+    with pytest.raises(KsegError, match=r"of 2 objects reach 75, as shape 1 \('cat'\) of a.json, .* per cent"):
+        two(tmp_path / "1", per_cent, **size)
+    with pytest.raises(KsegError, match=r"of 2 of 2 objects leave .* such as shape 1 .* \(160, 180\) in 16 x 12"):
+        two(tmp_path / "2", [20 * value for value in SQUARE], **size)
+
+
+def test_sizes_as_text_and_blanks_around_a_label(tmp_path):
+    layout = two(tmp_path, SQUARE, imageHeight=str(HEIGHT), imageWidth=str(WIDTH))
+    write_files(tmp_path, {"b.json": labelme_json((" cat ", polygon_shape(SQUARE)))})
+    layout = find_layout(tmp_path)
+    assert layout.classes == {1: "cat"}
+    assert read_masks(layout.training) == [square_mask().tolist()] * 2

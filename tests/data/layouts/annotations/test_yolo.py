@@ -144,3 +144,27 @@ def test_a_yaml_file_that_leads_nowhere_is_what_the_message_names(tmp_path):
     settings = yaml.safe_dump({"names": ["cat"], "train": "../elsewhere/images"})
     with pytest.raises(KsegError, match=r"data.yaml describes a data set of YOLO, but no text file .* under its train"):
         find_layout(write_files(tmp_path, {"pictures/a.png": None, "data.yaml": settings}))
+
+
+def test_numbers_of_names_may_be_text(tmp_path):
+    files = LAYOUTS["YOLO"] | {"data.yaml": "train: images/train\nnames: {'1': dog, '0': cat}\n"}
+    assert find_layout(write_files(tmp_path, files)).classes == {1: "cat", 2: "dog"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            "train: /content/other/images/train\nnames: [cat]\n",
+            r"data.yaml describes a data set of YOLO, but no text file",
+        ),
+        (
+            "train: images/train\nnc: 1\n",
+            r"labels/train has no image files; .* It has 1 text files: YOLO's outlines need a",
+        ),
+    ],
+)
+def test_a_yaml_file_that_leads_nowhere_is_what_the_message_is_about(tmp_path, settings, message):
+    files = {"images/train/a.png": None, "labels/train/a.txt": "0 " + fractions(SQUARE), "data.yaml": settings}
+    with pytest.raises(KsegError, match=message):
+        find_layout(write_files(tmp_path, files))

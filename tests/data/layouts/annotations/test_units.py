@@ -164,5 +164,5 @@ def test_outlines_for_larger_images_are_refused(tmp_path):
     )
     with pytest.raises(KsegError, match=message):
         masks_of(tmp_path, objects)
-    slip = [2, 3, 300, 3, 8, 9]
+    slip = [2, 3, 30, 3, 8, 9]
     masks_of(tmp_path, [instance_entry(9, 0, [slip]), *(instance_entry(n, 0, [SQUARE]) for n in range(4))])
