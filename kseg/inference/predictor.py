@@ -8,9 +8,11 @@ from typing import Any
 
 import keras
 import numpy as np
+from PIL.Image import Image as PillowImage
+from PIL.ImageOps import exif_transpose
 
 from kseg.checkpoints import read_state
-from kseg.data.files.images import to_8_bits
+from kseg.data.files.images import picture_values, to_8_bits
 from kseg.data.files.rows import Rows, open_rows
 from kseg.data.layouts.paths import is_file
 from kseg.data.transforms.resize import pad_or_crop, scale_image, scaled_size
@@ -22,8 +24,8 @@ from kseg.metadata import Metadata
 from kseg.models.fast_layers import FAST_LAYERS
 from kseg.task import Task
 
-Image = str | PathLike[str] | np.ndarray
-"""A file, or an array uint8 or uint16, `(H, W)` or `(H, W, C)`."""
+Image = str | PathLike[str] | np.ndarray | PillowImage
+"""A file, an array uint8 or uint16, `(H, W)` or `(H, W, C)`, or a picture of Pillow."""
 
 UNKNOWN_MULTIPLE = 32
 """What nearly every encoder divides by; for a model that does not say it."""
@@ -194,7 +196,7 @@ class Predictor:
         Raises:
             KsegError: an image cannot be read, or is not of the kind that the model takes.
         """
-        if not isinstance(image, str | PathLike | np.ndarray):
+        if isinstance(image, Sequence) and not isinstance(image, str):
             return [self(one) for one in image]
         return self.mask_of(self.open(image))
 
@@ -207,11 +209,18 @@ class Predictor:
         """Return an image as the model takes it.
 
         Raises:
-            KsegError: it cannot be read, or has another number of channels or another dtype.
+            KsegError: it cannot be read, is of another type, or has another number of channels or another dtype.
         """
-        if isinstance(image, np.ndarray):
-            return Rows.of(_as_uint8(image, self.metadata))
-        return open_rows(str(image), self.metadata.bit_depth, self.metadata.channels)
+        if isinstance(image, str | PathLike):
+            return open_rows(str(image), self.metadata.bit_depth, self.metadata.channels)
+        if isinstance(image, PillowImage):
+            image = picture_values(exif_transpose(image))  # of a copy: the caller's is not turned
+        if not isinstance(image, np.ndarray):
+            raise KsegError(
+                f"An image of type {type(image).__name__}; expected a path, an array of NumPy, uint8 (H, W, C), a "
+                "picture of Pillow, or a list of these. Of a tensor take keras.ops.convert_to_numpy(image)."
+            )
+        return Rows.of(_as_uint8(image, self.metadata))
 
     def bands(self, rows: Rows, progress: Callable[[int], object] = lambda done: None) -> Bands:
         """Yield the probabilities of an image from top to bottom, float32 `(rows, W, outputs)`.

@@ -179,6 +179,27 @@ def test_grey_arrays_and_16_bits(rng):
     np.testing.assert_array_equal(predictor(grey[..., None]), predictor(grey))
 
 
+def test_pictures_of_pillow_are_read_as_their_files_are(tmp_path, rng):
+    predictor = Predictor([bright()], Metadata())
+    colours = Image.fromarray(rng.integers(0, 256, (20, 30, 3)).astype(np.uint8))
+    turned = colours.copy()
+    turned.getexif()[274] = 6  # the EXIF orientation of a camera on its side
+    pictures = [colours, colours.convert("RGBA"), colours.convert("L"), colours.convert("P"), turned]
+    for number, (picture, mask) in enumerate(zip(pictures, predictor(pictures), strict=True)):
+        picture.save(tmp_path / f"{number}.png", exif=picture.getexif())
+        np.testing.assert_array_equal(mask, predictor(tmp_path / f"{number}.png"))
+    assert turned.size == (30, 20)  # the caller's picture is as it was
+    assert mask.shape == (30, 20)
+    with pytest.raises(KsegError, match=r"The image has Pillow's mode 'F'; expected 8 or 16 bits a channel"):
+        predictor(colours.convert("F"))
+
+
+@pytest.mark.parametrize("image", [None, 3, [[1, 2], [3, 4]], keras.ops.zeros((4, 4, 3), "uint8")])
+def test_what_is_no_image_is_refused(image):
+    with pytest.raises(KsegError, match=r"An image of type \w+; expected a path, an array .*convert_to_numpy"):
+        Predictor([bright()], Metadata())(image)
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [

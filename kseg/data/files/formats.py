@@ -147,7 +147,7 @@ def pixel_layout(picture: PillowFile) -> str:
     return arguments if isinstance(arguments, str) else str(next(iter(arguments or ()), ""))
 
 
-def is_white_zero(picture: PillowFile) -> bool:
+def is_white_zero(picture: Image.Image) -> bool:
     """Return whether this is a grey TIFF in which 0 is white (PhotometricInterpretation 0)."""
     return isinstance(picture, TiffImageFile) and picture.tag_v2.get(_PHOTOMETRIC) == 0
 

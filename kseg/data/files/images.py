@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from PIL import ImageOps
+from PIL import Image, ImageOps
 from PIL.ImageFile import ImageFile as PillowFile
 
 from kseg.data.files.bands import ORIENTATION, BandImage
@@ -127,16 +127,24 @@ def image_values(path: ImageFile) -> np.ndarray:
         if is_npy(path):
             return _open_npy_image(path)
         with _open_supported(path) as picture:
-            if isinstance(picture, BandImage):
-                return picture.read()
-            if picture.mode in MODES_OF_16_BITS:
-                is_inverted = is_white_zero(picture)  # Pillow inverts such files of 8 bits itself
-                values = upright_pixels(picture).astype(np.uint16)[..., None]
-                return ~values if is_inverted else values
-            ImageOps.exif_transpose(picture, in_place=True)
-            mode = "L" if picture.mode in _GREY_MODES else "RGB"
-            values = np.asarray(picture if picture.mode == mode else picture.convert(mode))
-            return values if mode == "RGB" else values[..., None]
+            return picture.read() if isinstance(picture, BandImage) else picture_values(picture)
+
+
+def picture_values(picture: Image.Image) -> np.ndarray:
+    """Return the pixels of a picture of Pillow without alpha, uint8 or uint16 `(H, W, C)`; it is turned upright.
+
+    Raises:
+        KsegError: it is of another mode than images have.
+    """
+    _refuse_mode("The image", picture)
+    if picture.mode in MODES_OF_16_BITS:
+        is_inverted = is_white_zero(picture)  # Pillow inverts such files of 8 bits itself
+        values = upright_pixels(picture).astype(np.uint16)[..., None]
+        return ~values if is_inverted else values
+    ImageOps.exif_transpose(picture, in_place=True)
+    mode = "L" if picture.mode in _GREY_MODES else "RGB"
+    values = np.asarray(picture if picture.mode == mode else picture.convert(mode))
+    return values if mode == "RGB" else values[..., None]
 
 
 def _open_npy_image(path: str) -> np.ndarray:
@@ -157,11 +165,16 @@ def _open_supported(path: ImageFile) -> Iterator[BandImage | PillowFile]:
                 raise KsegError(
                     f"{path} has {picture.dtype.name} values; expected 8 or 16 bits a channel. Convert it first."
                 )
-        elif picture.mode not in _MODES:
-            raise KsegError(
-                f"{path} has Pillow's mode {picture.mode!r}; expected 8 or 16 bits a channel. Convert it first."
-            )
+        else:
+            _refuse_mode(path, picture)
         yield picture
+
+
+def _refuse_mode(name: object, picture: Image.Image) -> None:
+    if picture.mode not in _MODES:
+        raise KsegError(
+            f"{name} has Pillow's mode {picture.mode!r}; expected 8 or 16 bits a channel. Convert it first."
+        )
 
 
 def _sample(paths: Sequence[ImageFile]) -> Sequence[ImageFile]:
