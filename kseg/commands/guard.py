@@ -23,6 +23,7 @@ def guard(command: Callable[[], int]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files that are no UTF-8 are printed, not raised
     try:
+        _refuse_empty_arguments()
         return command()
     except (KsegError, OSError) as error:
         if isinstance(error, BrokenPipeError) and _is_cut_off(sys.stdout):
@@ -33,6 +34,13 @@ def guard(command: Callable[[], int]) -> int:
         return error.status if isinstance(error, KsegError) else 2
     except KeyboardInterrupt:
         return 130
+
+
+def _refuse_empty_arguments() -> None:
+    """Refuse `--run-dir "$UNSET"`, which would be the current folder."""
+    if "" in sys.argv[1:]:
+        before = sys.argv[sys.argv.index("", 1) - 1]
+        raise KsegError(f"The argument after {before} is empty; expected some text. Is a variable of the shell unset?")
 
 
 def _is_cut_off(stream: IO[str]) -> bool:

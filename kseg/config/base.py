@@ -1,6 +1,7 @@
 """What all settings share: checks with one readable message, YAML, and which of them may change in mid-run."""
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, get_origin
 
@@ -33,13 +34,18 @@ class Settings(BaseModel):
             super().__init__(**values)
         except ValidationError as error:
             names = list(type(self).model_fields)
-            lines = dict.fromkeys(_explain(fault, names) for fault in error.errors(include_url=False))
+            faults: dict[object, list[ErrorDetails]] = {}
+            for fault in error.errors(include_url=False):
+                faults.setdefault(fault["loc"][:1], []).append(fault)
+            lines = dict.fromkeys(_explain(of_setting, names) for of_setting in faults.values())
             raise KsegError("\n".join(lines)) from None
 
     @model_validator(mode="before")
     @classmethod
     def _true_is_no_number(cls, values: dict[str, Any]) -> dict[str, Any]:
         for name, value in values.items():
+            if value == "":
+                raise ValueError(f"{name}: '' is not allowed; expected some text.")
             field = cls.model_fields.get(name)
             entries = value if isinstance(value, list | tuple) else [value]
             is_number = field and field.annotation is not bool and get_origin(field.annotation) is not Literal
@@ -153,18 +159,46 @@ _ALLOWED = {
     "foreground": "auto, any, classes, white, or whole numbers from 0 to 65535",
     "colours": "auto, or colours such as '#000000' '#ff0000'",
     "image_size": "a whole number of pixels, or two",
+    "size": "a whole number of pixels, or two",
+    "tile": "a whole number of pixels, or two",
     "threshold": "auto, or a probability above 0 and below 1",
+    "classes": "at least one name or value",
+    "class_names": "at least one name",
+}
+
+# By pydantic's type of a fault, without its last word: int_type, int_parsing, int_from_float, int_parsing_size, …
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "string": "text",
+    "path": "a path",
+    "tuple": "a list",
+    "dict": "names with values",
 }
 
 
-def _explain(fault: ErrorDetails, names: list[str]) -> str:
-    """Return one line about a fault: the name, the value, what is allowed."""
+def _explain(faults: Sequence[ErrorDetails], names: list[str]) -> str:
+    """Return one line about a setting: its name, its value, what is allowed.
+
+    Args:
+        faults: of the setting: one for each kind of value that it may have.
+        names: of all settings.
+    """
+    fault = min(faults, key=lambda fault: len(fault["loc"]))
     key = ".".join(str(part) for part in fault["loc"][:1])
+    if fault["type"] == "missing":
+        return f"{key} is missing; expected a value."
     if fault["type"] == "extra_forbidden":
         near = difflib.get_close_matches(key, names, n=1)
         hint = f"did you mean {near[0]}?" if near else f"the settings are {', '.join(names)}."
         return f"{key}: there is no such setting; {hint}"
     if fault["type"] == "value_error":
         return str(fault["ctx"]["error"])
-    allowed = _ALLOWED.get(key, fault["msg"].removeprefix("Input should be "))
+    allowed = _ALLOWED.get(key, " or ".join(dict.fromkeys(map(_expected, faults))))
     return f"{key}: {fault['input']!r:.200} is not allowed; expected {allowed}."
+
+
+def _expected(fault: ErrorDetails) -> str:
+    kind = fault["type"].partition("_")[0]
+    return _KINDS.get(kind, fault["msg"].removeprefix("Input should be "))

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from kseg.config.train import OptimizerOptions
+from kseg.errors import KsegError
 from kseg.optimizers import LossScaleOptimizer, adjustable, slow_encoder
 
 _OPTIMIZERS: dict[str, Any] = {
@@ -30,7 +31,16 @@ def make_optimizer(
         model: whose layer `encoder` has another learning rate; needed if the settings say so. With it a warning is
             logged if muon is AdamW for all its weights.
         scale_loss: whether small gradients have to be kept from vanishing, as in float16.
+
+    Raises:
+        KsegError: gradients are accumulated over more batches than the run has.
     """
+    batches = options.epochs * steps_per_epoch
+    if options.accumulate > batches:
+        raise KsegError(
+            f"accumulate: {options.accumulate} is not allowed: this run has {batches} batches, {steps_per_epoch} an "
+            f"epoch, so that its weights would never change. Expected at most {steps_per_epoch}."
+        )
     kind: Any = adjustable(_OPTIMIZERS[options.optimizer])
     arguments: dict[str, Any] = {}
     if options.optimizer == "sgd":

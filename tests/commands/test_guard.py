@@ -42,6 +42,12 @@ def test_another_error_keeps_its_traceback():
         guard(lambda: 1 // 0)
 
 
+def test_an_empty_argument_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["kseg", "train", "--run-dir", ""])
+    assert guard(lambda: 0) == 2
+    assert "kseg: The argument after --run-dir is empty; expected some text." in capsys.readouterr().err
+
+
 def run(command, output):
     """Status and messages of a process that guards a command."""
     program = f"import sys; from kseg.commands.guard import guard; sys.exit(guard(lambda: {command}))"

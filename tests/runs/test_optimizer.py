@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from kseg.config.train import OptimizerOptions
+from kseg.errors import KsegError
 from kseg.runs.optimizer import learning_rate, make_optimizer
 
 
@@ -55,3 +56,12 @@ def test_that_muon_is_adamw_for_a_model_of_convolutions_is_said_and_so(caplog):
     dense = [train(optimizer, keras.layers.Dense(2)) for optimizer in ("adamw", "muon")]
     assert np.abs(dense[0] - dense[1]).max() > 1e-3
     assert not caplog.records
+
+
+def test_gradients_cannot_be_accumulated_over_more_batches_than_the_run_has():
+    options = OptimizerOptions(epochs=2, accumulate=9)
+    with pytest.raises(
+        KsegError, match=r"accumulate: 9 is not allowed: this run has 8 batches, 4 an epoch, .* at most 4"
+    ):
+        make_optimizer(options, steps_per_epoch=4)
+    make_optimizer(options.model_copy(update={"accumulate": 8}), steps_per_epoch=4)
