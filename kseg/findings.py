@@ -48,6 +48,7 @@ CAUSES = {
     # The model before the first step
     "sigmoid_twice": "the model ends in an activation that the loss applies again",
     "logits_as_probabilities": "the model gives logits, and the loss expects probabilities",
+    "same_names": "metrics that hide each other in the logs",
     "no_gradient": "parameters that get no gradient",
     "loss_not_finite": "the loss of the first batch is NaN or infinite",
     "gradient_not_finite": "a gradient of the first batch is NaN or infinite",

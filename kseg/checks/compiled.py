@@ -2,10 +2,13 @@
 
 import contextlib
 import inspect
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
 
+from kseg.findings import Finding
 from kseg.losses import BCELoss, bce
 
 _STANDARD_PACKAGES = ("keras", "kseg")
@@ -59,6 +62,17 @@ class Measure(NamedTuple):
     def expects_classes(self) -> bool:
         """Whether it surely expects masks of classes, and nothing else."""
         return self.from_logits is not None and self.is_standard
+
+
+def check_names(metrics: Sequence[Any]) -> Finding | None:
+    """Return a warning if a metric overwrites the results of another one in the logs, as those of two outputs do."""
+    with_results = [metric for metric in metrics if hasattr(metric, "output_name")]
+    counts = Counter((type(metric).__name__, metric.output_name) for metric in with_results)
+    (kind, _), number = max(counts.items(), key=lambda item: item[1], default=(("", None), 0))
+    if number < 2:
+        return None
+    evidence = f"{number} metrics {kind} have the same names in the logs, so that one hides the others"
+    return Finding("same_names", "warning", evidence, f"Pass {kind}(output_name=…) for each output, or keep one.")
 
 
 def _activation(given: Any) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from kseg.backend import check_backend
 from kseg.checks.batches import Batch, batches_of, has_foreground, masks_of
-from kseg.checks.compiled import Measure
+from kseg.checks.compiled import Measure, check_names
 from kseg.checks.gradient import check_gradient
 from kseg.checks.images import check_images
 from kseg.checks.logits import check_activation
@@ -52,15 +52,16 @@ def preflight(
     mask_shape *              size or channels of the masks are not those of the model's output
     sigmoid_twice *           the model ends in a sigmoid or softmax and the loss takes logits; a metric: warned about
     logits_as_probabilities * the reverse
+    same_names                two metrics of one kind, of which one hides the other in the logs
     no_gradient *             parameters get no gradient; refused if none gets any
     loss_not_finite *         the loss of the first batch is NaN or infinite
     gradient_not_finite *     a gradient of the first batch is NaN or infinite
     ========================= =================================================================================
 
     The model is unchanged afterwards, to the bit, except that it is built. The gradient is taken only if there is no
-    error before it. If the model has several outputs, only images, loss and gradient are checked. A loss of your own
-    may read masks in another way, so masks are never an error with it. Preflight cannot see whether images and masks
-    belong together.
+    error before it. If the model has several outputs, only images, names, loss and gradient are checked. A loss of your
+    own may read masks in another way, so masks are never an error with it. Preflight cannot see whether images and
+    masks belong together.
 
     Args:
         model: compiled.
@@ -145,7 +146,7 @@ def examine(model: keras.Model, values: Values | None, batches: Sequence[Batch],
         values = values or Values.of(model)
         outputs = output_shapes(model, values, batches[0].x)
         losses = [Measure.of(loss) for loss in keras.tree.flatten(model.loss) if loss is not None]
-        findings = check_images([batch.images for batch in batches], model)
+        findings = [*check_images([batch.images for batch in batches], model), check_names(compiled_metrics(model))]
         if isinstance(masks[0], np.ndarray) and len(outputs) == len(losses) == 1:
             metrics = [Measure.of(metric) for metric in compiled_metrics(model) if metric is not None]
             findings += check_masks(masks, batches[0], outputs[0], losses[0], metrics)

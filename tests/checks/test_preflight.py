@@ -146,3 +146,21 @@ def test_it_takes_the_arguments_of_fit(weighted):
         kseg.preflight(model, images, masks, **arguments)
     with pytest.raises(KsegError, match="mask_values: all 8 masks hold nothing but 255"):
         kseg.preflight(model, x=images, y=masks, batches=2)
+
+
+def test_metrics_of_two_outputs_that_hide_each_other_in_the_logs(caplog):
+    images_, masks_ = images(), masks()
+    inputs = keras.Input((*SIZE, 3))
+    heads = [layers.Conv2D(1, 3, padding="same", name=name)(inputs) for name in ("left", "right")]
+    model = keras.Model(inputs, heads)
+
+    def found(*names):
+        metrics = [[SegmentationMetrics(output_name=name)] for name in names]
+        model.compile("sgd", [DiceLoss(), DiceLoss()], metrics=metrics)
+        return kseg.preflight(model, [(images_, (masks_, masks_))])
+
+    assert found("left", "right") == []
+    (finding,) = found(None, None)
+    assert str(finding).startswith("same_names: 2 metrics SegmentationMetrics have the same names in the logs")
+    history = model.fit(images_, (masks_, masks_), verbose=0).history
+    assert sum(name.endswith("f1") for name in history) == 1  # and so one was hidden
