@@ -149,7 +149,7 @@ def test_it_takes_the_arguments_of_fit(weighted):
 
 
 def test_metrics_of_two_outputs_that_hide_each_other_in_the_logs(caplog):
-    images_, masks_ = images(), masks()
+    images_, masks_ = images() / 255, masks()
     inputs = keras.Input((*SIZE, 3))
     heads = [layers.Conv2D(1, 3, padding="same", name=name)(inputs) for name in ("left", "right")]
     model = keras.Model(inputs, heads)
