@@ -130,27 +130,37 @@ def start_model(data: RunData, options: ModelOptions, batches: Batches) -> keras
     """
     model = make_model(data.training.channels, data.task, options)
     if options.start_from:
-        start_from(model, options.start_from)
+        start_from(model, options.start_from, data.task)
     start_at_prior(model, data.task, options, batches)
     return model
 
 
-def start_from(model: keras.Model, path: Path) -> None:
-    """Give a model the weights of a file where they fit, and log what did not.
+def start_from(model: keras.Model, path: Path, task: Task) -> None:
+    """Give a model for a task the weights of a file where they fit, those of classes by name; log what did not.
 
     Raises:
         KsegError: the file is no model, or nothing in it fits.
     """
-    other, _ = open_model(path)
-    transfer = transfer_weights(other, model)
+    other, metadata = open_model(path)
+    classes = metadata.task.classes, task.classes
+    named = metadata.version and "binary" not in (metadata.task.kind, task.kind) and not any(map(_are_numbers, classes))
+    transfer = transfer_weights(other, model, classes if named else None)
     if not transfer.taken:
         raise KsegError(
             f"start_from: no layer of {path} fits this model; its first ones differ as {'; '.join(transfer.left[:3])}. "
             "Give the --model, --encoder and --filters of that file."
         )
-    _log.info(f"Started from {path}: {len(transfer.taken)} of {len(transfer.taken) + len(transfer.left)} layers")
+    others = "; the others:" if transfer.left else ""
+    _log.info(
+        f"Started from {path}: {len(transfer.taken)} of {len(transfer.taken) + len(transfer.left)} layers{others}"
+    )
     for line in transfer.left:
-        _log.info(f"  not taken: {line}")
+        _log.info(f"  {line}")
+
+
+def _are_numbers(classes: Sequence[str]) -> bool:
+    """Return whether classes are mask values, without a name."""
+    return all(name.isdecimal() for name in classes if name != "background")
 
 
 def make_metadata(data: RunData, config: TrainConfig) -> Metadata:

@@ -42,3 +42,30 @@ def test_nothing_in_common():
     transfer = transfer_weights(source, unet(filters=8, levels=2))
     assert not transfer.taken
     assert "logits: there is no such layer" in transfer.left
+
+
+def test_classes_are_taken_by_their_names_whatever_their_order():
+    source, target = (unet(channels=3, filters=8, levels=2, outputs=outputs) for outputs in (3, 4))
+    before = target.get_layer("logits").get_weights()
+    given = source.get_layer("logits").get_weights()
+    old, new = ("background", "cat", "dog"), ("background", "dog", "bird", "cat")
+    transfer = transfer_weights(source, target, (old, new))
+    assert transfer.left == ["logits: background, dog, cat are taken; there is no bird"]
+    for taken, own, other in zip(target.get_layer("logits").get_weights(), before, given, strict=True):
+        np.testing.assert_array_equal(taken[..., [0, 1, 3]], other[..., [0, 2, 1]])
+        np.testing.assert_array_equal(taken[..., 2], own[..., 2])
+
+
+def test_an_output_of_other_classes_is_not_taken():
+    source, target = (unet(channels=3, filters=8, levels=2, outputs=2) for _ in range(2))
+    before = target.get_layer("logits").get_weights()
+    transfer = transfer_weights(source, target, (("background", "cat"), ("background", "car")))
+    assert transfer.left == ["logits: nothing is taken; there is no background, car"]
+    for taken, own in zip(target.get_layer("logits").get_weights(), before, strict=True):
+        np.testing.assert_array_equal(taken, own)
+
+
+def test_where_more_than_the_classes_differs_both_shapes_are_listed():
+    source, target = (unet(channels=3, filters=filters, levels=2, outputs=2) for filters in (8, 16))
+    transfer = transfer_weights(source, target, (("background", "cat"), ("background", "car")))
+    assert "logits: (1, 1, 8, 2) and (2,), expected (1, 1, 16, 2) and (2,)" in transfer.left
