@@ -150,10 +150,8 @@ def start_from(model: keras.Model, path: Path, task: Task) -> None:
             f"start_from: no layer of {path} fits this model; its first ones differ as {'; '.join(transfer.left[:3])}. "
             "Give the --model, --encoder and --filters of that file."
         )
-    others = "; the others:" if transfer.left else ""
-    _log.info(
-        f"Started from {path}: {len(transfer.taken)} of {len(transfer.taken) + len(transfer.left)} layers{others}"
-    )
+    number, others = len(transfer.taken) + len(transfer.left), "; the others:" if transfer.left else ""
+    _log.info(f"Started from {path}: {len(transfer.taken)} of {number} layers{others}")
     for line in transfer.left:
         _log.info(f"  {line}")
 
