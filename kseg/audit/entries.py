@@ -1,17 +1,16 @@
 """The entries of a folder, faulty or not: an image and its mask, or one of them alone."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from kseg.data.files.formats import EXTENSIONS
 from kseg.data.files.masks import MaskAnnotation
-from kseg.data.layouts.find import find_layout
+from kseg.data.layouts.find import IMAGE_FOLDERS, MASK_FOLDERS, find_layout
 from kseg.data.layouts.label_layers import with_labels
-from kseg.data.layouts.pairing import Layout
+from kseg.data.layouts.pairing import TRAINING_NAMES, VALIDATION_NAMES, Layout
+from kseg.data.layouts.paths import folders_called
 from kseg.errors import KsegError
-
-_SPLITS = ("train", "val", "valid", "validation")
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Entry:
 
 
 def find_entries(folder: Path, *, multilabel: bool = False) -> tuple[list[Entry], Layout | None]:
-    """Return the entries of a folder and its layout; if none matches, the files of `images/` and `masks/` by stem.
+    """Return the entries of a folder and its layout; if none matches, the files of its image and mask folders by stem.
 
     Args:
         folder: the data set.
@@ -49,7 +48,7 @@ def find_entries(folder: Path, *, multilabel: bool = False) -> tuple[list[Entry]
     try:
         layout = find_layout(folder)
     except KsegError as error:
-        splits = [name for name in _SPLITS if (folder / name).is_dir()]
+        splits = [path.name for path in folders_called(folder, {*TRAINING_NAMES, *VALIDATION_NAMES})]
         entries = [entry for split in splits or [""] for entry in _entries_by_stem(folder, split)]
         if not any(entry.mask for entry in entries):
             raise error
@@ -61,16 +60,17 @@ def find_entries(folder: Path, *, multilabel: bool = False) -> tuple[list[Entry]
 
 
 def _entries_by_stem(folder: Path, split: str) -> Iterator[Entry]:
-    images, masks = _files_by_stem(folder / split / "images"), _files_by_stem(folder / split / "masks")
+    images, masks = (_files_by_stem(folder / split, names) for names in (IMAGE_FOLDERS, MASK_FOLDERS))
     for stem in sorted(images.keys() | masks.keys()):
         image, mask = images.get(stem, []), masks.get(stem, [])
         rivals = (*image[1:], *mask[1:])
         yield Entry(folder, split, image[0] if image else None, mask[0] if mask else None, rivals)
 
 
-def _files_by_stem(folder: Path) -> dict[str, list[Path]]:
+def _files_by_stem(folder: Path, names: Collection[str]) -> dict[str, list[Path]]:
+    """Return the files in the first folder with one of these names, by stem."""
     files: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+    for path in (path for place in folders_called(folder, names)[:1] for path in sorted(place.iterdir())):
         if path.suffix.lower() in EXTENSIONS and not path.name.startswith("."):
             files.setdefault(path.stem, []).append(path)
     return files

@@ -7,7 +7,7 @@ a file that pairs with none or with two.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from kseg.data.layouts.label_layers import describe_labels, label_folders, pair_
 from kseg.data.layouts.lists import find_lists
 from kseg.data.layouts.pairing import (
     MASK_SUFFIX,
+    TRAINING_NAMES,
+    VALIDATION_NAMES,
     FilePair,
     Layout,
     SplitPairs,
@@ -35,13 +37,20 @@ from kseg.data.layouts.pairing import (
     match_stems,
     refuse_two,
     stem,
+    without_words,
 )
-from kseg.data.layouts.paths import files_in
+from kseg.data.layouts.paths import files_in, folders_called
 from kseg.data.layouts.unread import describe_unread
 from kseg.errors import KsegError
 
-_IMAGE_FOLDERS = ("images", "JPEGImages")
-_MASK_FOLDERS = ("masks", "labels", "annotations", "segmentations", "SegmentationClass")
+IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "img_dir", "jpegimages"})
+"""The names of folders of images, and below those of masks, in small letters; any case is read."""
+MASK_FOLDERS = frozenset(
+    {"masks", "mask", "labels", "label", "annotations", "annotation", "ann_dir", "segmentationclass"}
+    | {"segmentations", "segmentation", "seg", "gt", "groundtruth", "ground_truth"}
+)
+
+_MARKS = ("_", "-", "")  # between the name of a split and that of a kind of file
 
 _Split = SplitPairs[Path | MaskAnnotation]
 
@@ -95,19 +104,44 @@ def _refuse_yolo_without_outlines(folder: Path) -> None:
 
 def _split_readers(folder: Path) -> dict[Path, Callable[[Path], Layout]]:
     """Return the training folders in a folder, and the reader of each."""
+    train = folders_called(folder, TRAINING_NAMES)
+    if (siblings := _sibling_folders(folder, TRAINING_NAMES)) and not any(_pair_places(path) for path in train):
+        return {siblings[0]: _read_siblings}
     cityscapes = {folder / "leftImg8bit": _read_cityscapes} if (folder / "gtFine").is_dir() else {}
-    outer = {folder / "train": _read_folders}
-    inner = {folder / name / "train": _read_inner_folders for name in _IMAGE_FOLDERS}
+    outer = dict.fromkeys(train, _read_folders)
+    inner = dict.fromkeys(_inner_training_folders(folder), _read_inner_folders)
     return {path: read for path, read in (cityscapes | outer | inner).items() if path.is_dir()}
+
+
+def _sibling_folders(folder: Path, splits: Sequence[str]) -> tuple[Path, Path] | None:
+    """Return folders such as `train/` and `train_masks/`, or `train_images/` and `train_labels/`; None: there are none.
+
+    Raises:
+        KsegError: there are several of either.
+    """
+    images = {split + mark + word for split in splits for mark in _MARKS for word in IMAGE_FOLDERS}
+    masks = {split + mark + word for split in splits for mark in _MARKS for word in (*MASK_FOLDERS, "annot")}
+    with_images, with_masks = folders_called(folder, {*splits} | images), folders_called(folder, masks)
+    if not (with_images and with_masks):
+        return None
+    refuse_two(with_images)
+    refuse_two(with_masks)
+    return with_images[0], with_masks[0]
+
+
+def _inner_training_folders(folder: Path) -> list[Path]:
+    """Return the folders such as `images/train`."""
+    tops = folders_called(folder, IMAGE_FOLDERS)
+    return [path for top in tops for path in folders_called(top, TRAINING_NAMES)]
 
 
 def _pair_places(folder: Path) -> list[Path]:
     """Return each sign of pairs in a folder without splits: image folders, the first mask or JSON beside an image."""
-    folders = [folder / name for name in _IMAGE_FOLDERS if (folder / name).is_dir()]
+    folders = folders_called(folder, IMAGE_FOLDERS)
     masks = (path for path in files_in(folder, recursive=False) if MASK_SUFFIX.search(path.stem))
     first_mask = next(masks, None)
     return [
-        *(path for path in folders if not (path / "train").is_dir() or files_in(path, recursive=False)),
+        *(path for path in folders if not folders_called(path, TRAINING_NAMES) or files_in(path, recursive=False)),
         *([first_mask] if first_mask else []),
         *_labelme_files(folder, folder, recursive=False)[:1],
     ]
@@ -115,9 +149,10 @@ def _pair_places(folder: Path) -> list[Path]:
 
 def _first_masks(folder: Path) -> list[Path]:
     """Return the first picture in a mask folder and the first LabelMe file; COCO's panoptic pictures do not count."""
-    places = [top / name for top in (folder, folder / "train") for name in _MASK_FOLDERS]
+    tops = [folder, *folders_called(folder, TRAINING_NAMES)]
+    places = [place for top in tops for place in folders_called(top, MASK_FOLDERS)]
     masks = (path for place in places for path in files_in(place) if not path.parent.name.startswith("panoptic"))
-    images = [folder, folder / "train", *(folder / name for name in _IMAGE_FOLDERS)]
+    images = [*tops, *folders_called(folder, IMAGE_FOLDERS)]
     json_files = (path for place in images for path in _labelme_files(place, place, recursive=False))
     return [path for path in (next(masks, None), next(json_files, None)) if path]
 
@@ -127,16 +162,23 @@ def _first_masks(folder: Path) -> list[Path]:
 
 def _read_folders(folder: Path) -> Layout:
     """Read `images/` and `masks/`, or masks beside images, in the folder or in its `train/`, and in `val/` if any."""
-    training = _unsplit_pairs(folder / "train" if (folder / "train").is_dir() else folder)
+    training = _unsplit_pairs(next(iter(folders_called(folder, TRAINING_NAMES)), folder))
     val = find_validation(folder)
     return _folder_layout(folder, training, _unsplit_pairs(val) if val else None)
 
 
+def _read_siblings(folder: Path) -> Layout:
+    """Read `train/` and `train_masks/`, and `val/` and `val_masks/` if there are."""
+    training, validation = (_sibling_folders(folder, names) for names in (TRAINING_NAMES, VALIDATION_NAMES))
+    assert training
+    return _folder_layout(folder, _pair_folders(*training), _pair_folders(*validation) if validation else None)
+
+
 def _read_inner_folders(folder: Path) -> Layout:
     """Read `images/train` and `masks/train`, and the same for `val` if there is one."""
-    images = next(folder / name for name in _IMAGE_FOLDERS if (folder / name / "train").is_dir())
-    training = _pair_folders(images / "train", _mask_folder(folder, images / "train", "train"))
-    val = find_validation(images)
+    train = _inner_training_folders(folder)[0]
+    training = _pair_folders(train, _mask_folder(folder, train, train.name))
+    val = find_validation(train.parent)
     validation = _pair_folders(val, _mask_folder(folder, val, val.name)) if val else None
     return _folder_layout(folder, training, validation)
 
@@ -177,8 +219,10 @@ def _files_of(split: _Split) -> SplitPairs[Path]:
 def _plain_layout(folder: Path, training: SplitPairs[Path], validation: SplitPairs[Path] | None) -> Layout:
     """Return the layout of pairs of files; its rule names the folders and the suffixes of masks."""
     pairs = (tuple(stem(path, path.parent) for path in pair) for pair in training.pairs)
-    suffixes = sorted({mask.removeprefix(image) for image, mask in pairs} - {""})
+    suffixes = sorted({mask.removeprefix(image) for image, mask in pairs if mask.startswith(image)} - {""})
     ending = f", masks ending in {', '.join(suffixes)}" if suffixes else ""
+    image, mask = (stem(path, path.parent) for path in training.pairs[0])
+    ending = ending if mask.startswith(image) else f", as {image} and {mask}"
     images_and_masks = zip(*training.pairs, strict=True)
     tops = [Path(os.path.commonpath([path.parent for path in paths])) for paths in images_and_masks]
     where = " and ".join(dict.fromkeys(f"{top.relative_to(folder)}/" for top in tops))
@@ -221,15 +265,18 @@ def _pair_files(
     image_files: Sequence[Path], mask_files: Sequence[Path], images: Path, masks: Path
 ) -> Sequence[FilePair]:
     """Return the pairs of image files in the folder `images` and mask files in the folder `masks`."""
-    image_of = files_by_stem(image_files, images)
+    image_of: Mapping[str, Path] = files_by_stem(image_files, images)
+    mask_of: Mapping[str, Path]
     has_json = any(path.suffix == ".json" for path in mask_files)
     mask_of = files_by_stem(mask_files, masks) if has_json else masks_by_stem(mask_files, masks, image_of)
+    image_of, mask_of = without_words(image_of, mask_of)
     return match_stems(image_of, mask_of, images, masks, "LabelMe JSON" if has_json else "mask")
 
 
 def _mask_folder(folder: Path, images: Path, split: str = "") -> Path:
     """Return the folder with the masks of a folder of images: one beside it, or itself if it has LabelMe files."""
-    existing = [path for name in _MASK_FOLDERS if (path := folder / name / split).is_dir()]
+    tops = folders_called(folder, MASK_FOLDERS)
+    existing = [path for top in tops for path in (folders_called(top, {split.lower()}) if split else [top])]
     with_masks = [path for path in (*existing, images) if _mask_files(path, images)]
     if not existing and not with_masks:
         raise KsegError(f"There is no folder {folder / 'masks' / split}. Expected {_EXPECTED}.")
@@ -254,8 +301,8 @@ def _labelme_files(masks: Path, images: Path, *, recursive: bool = True) -> list
 
 def _folder_pairs(folder: Path) -> list[FilePair]:
     """Return the images of a folder that have a mask, with their masks, for lists to choose from."""
-    images = next((folder / name for name in _IMAGE_FOLDERS if files_in(folder / name)), None)
-    if not images or not any((folder / name).is_dir() for name in _MASK_FOLDERS):
+    images = next(filter(files_in, folders_called(folder, IMAGE_FOLDERS)), None)
+    if not images or not folders_called(folder, MASK_FOLDERS):
         return []
     masks = _mask_folder(folder, images)
     image_of = files_by_stem(files_in(images), images)

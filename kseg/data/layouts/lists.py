@@ -114,7 +114,7 @@ def _csv_reader(path: Path) -> Callable[[Path], Layout]:
             name = "val" if split in VALIDATION_NAMES else split
             if name not in splits:
                 raise KsegError(f"{where}: split is {split!r}; expected train, val or test.")
-            image, mask = (image_in_folder(folder, row[column] or "", where) for column in ("image", "mask"))
+            image, mask = (image_in_folder(folder, (row[key] or "").strip(), where) for key in ("image", "mask"))
             splits[name].append((image, mask))
         training = _refuse_empty(SplitPairs(f"{path} (train)", splits["train"]))
         validation = SplitPairs(f"{path} (val)", splits["val"]) if splits["val"] else None
@@ -142,7 +142,7 @@ def table_columns(folder: Path) -> dict[str, dict[Path, str]]:
     """
     columns: dict[str, dict[Path, str]] = {}
     for where, row in (row for path in _tables(folder)[:1] for row in _rows(path)):
-        image = image_in_folder(folder, row["image"] or "", where).resolve()
+        image = image_in_folder(folder, (row["image"] or "").strip(), where).resolve()
         for name in filter(None, row.keys() - {"image", "mask"}):  # None: more cells than columns
             columns.setdefault(name, {})[image] = (row[name] or "").strip()
     return dict(sorted(columns.items()))

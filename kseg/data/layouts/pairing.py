@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from kseg.data.files.masks import MaskAnnotation
+from kseg.data.layouts.paths import folders_called
 from kseg.errors import KsegError
 
 FilePair = tuple[Path, Path]
@@ -18,8 +19,13 @@ FilePair = tuple[Path, Path]
 ImageMaskPair = tuple[Path, Path | MaskAnnotation]
 """An image file and its mask: a file, or annotations to draw it from."""
 
+TRAINING_NAMES = ("train", "training")
 VALIDATION_NAMES = ("val", "valid", "validation")
-MASK_SUFFIX = re.compile(r"[-_.](masks?|labels?|seg|segmentation|gt|groundtruth|annotations?)$", re.IGNORECASE)
+MASK_SUFFIX = re.compile(r"[-_.](masks?|labels?|seg|segmentation|gt|groundtruth|anno|annotations?)$", re.IGNORECASE)
+
+_LETTERS = r"[^\W\d_]+"
+_FIRST_WORD = re.compile(rf"(?:^|(?<=/)){_LETTERS}(?:(?=\d)|[-_.])(?=[^/]*$)")  # of the file name of a stem
+_LAST_WORD = re.compile(rf"[-_.]{_LETTERS}\d*$")
 
 _Mask = TypeVar("_Mask", bound=Path | MaskAnnotation, covariant=True)
 
@@ -74,7 +80,8 @@ def find_validation(folder: Path, suffix: str = "") -> Path | None:
     Raises:
         KsegError: there are two.
     """
-    matches = [path for name in VALIDATION_NAMES if (path := folder / f"{name}{suffix}").exists()]
+    names = [f"{name}{suffix}" for name in VALIDATION_NAMES]
+    matches = [path for name in names if (path := folder / name).exists()] if suffix else folders_called(folder, names)
     refuse_two(matches)
     return matches[0] if matches else None
 
@@ -118,6 +125,29 @@ def masks_by_stem(masks: Iterable[Path], folder: Path, image_of: Mapping[str, Pa
             )
         mask_of[name] = path
     return mask_of
+
+
+def without_words(
+    image_of: Mapping[str, Path], mask_of: Mapping[str, Path]
+) -> tuple[Mapping[str, Path], Mapping[str, Path]]:
+    """Return files by their stem without a word that all images, or all masks, have: `image_1` and `mask_1` by `1`.
+
+    Only where no stem fits, and all stems fit without these words; else the files as they are.
+    """
+    if image_of.keys() & mask_of.keys():
+        return image_of, mask_of
+    images, masks = _without_shared_word(image_of), _without_shared_word(mask_of)
+    return (images, masks) if images.keys() == masks.keys() else (image_of, mask_of)
+
+
+def _without_shared_word(files: Mapping[str, Path]) -> dict[str, Path]:
+    """Return files by their stem without the first and the last word, as far as all of them have the same."""
+    named = {name: name for name in files}
+    for word in (_FIRST_WORD, _LAST_WORD):
+        found = {match[0] if (match := word.search(short)) else "" for short in named.values()}
+        if len(found) == 1:
+            named = {name: word.sub("", short) for name, short in named.items()}
+    return {short: files[name] for name, short in named.items()}
 
 
 def match_stems(

@@ -1,8 +1,9 @@
 """Files of a folder, and paths that must not lead out of it."""
 
 import functools
+import os
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from kseg.data.files.formats import EXTENSIONS
@@ -28,6 +29,14 @@ def files_in(folder: Path, extensions: Iterable[str] = EXTENSIONS, *, recursive:
                 )
             files += files_in(entry, extensions)
     return sorted(files)
+
+
+def folders_called(folder: Path, names: Collection[str]) -> list[Path]:
+    """Return the folders in a folder that have one of these names, given in small letters, in any case; sorted."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(folder / entry.name for entry in entries if entry.name.lower() in names and entry.is_dir())
 
 
 def is_hidden(name: str) -> bool:

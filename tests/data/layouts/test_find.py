@@ -23,6 +23,51 @@ def test_images_and_masks_pair_by_stem(make_files, masks):
     )
 
 
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        ("Images", "Masks"),
+        ("image", "mask"),
+        ("imgs", "masks"),
+        ("img", "seg"),
+        ("images", "GT"),
+        ("images", "ground_truth"),
+    ],
+)
+def test_folders_may_have_other_usual_names_in_any_case(make_files, images, masks):
+    folder = make_files(f"{images}/a.png", f"{masks}/a.png")
+    check_layout(folder, [f"{images}/a.png {masks}/a.png"], None, f"{images}/ and {masks}/ by stem")
+
+
+@pytest.mark.parametrize(
+    ("training", "validation"),
+    [
+        (("Train/images", "Train/masks"), ("Val/images", "Val/masks")),
+        (("images/training", "annotations/training"), ("images/validation", "annotations/validation")),  # ADE20K
+        (("img_dir/train", "ann_dir/train"), ("img_dir/val", "ann_dir/val")),  # MMSegmentation
+        (("train", "trainannot"), ("val", "valannot")),  # CamVid
+        (("train", "train_labels"), ("val", "val_labels")),
+        (("train_images", "train_masks"), ("valid_images", "valid_masks")),
+    ],
+)
+def test_splits_of_usual_data_sets(make_files, training, validation):
+    pairs = [
+        f"{images}/{stem}.png {masks}/{stem}.png" for (images, masks), stem in ((training, "a"), (validation, "b"))
+    ]
+    folder = make_files(*" ".join(pairs).split())
+    check_layout(folder, pairs[:1], pairs[1:], f"{training[0]}/ and {training[1]}/ by stem")
+
+
+def test_masks_beside_the_images_of_a_split_come_before_a_folder_of_masks(make_files):
+    folder = make_files("train/a.png", "train/a_mask.png", "train_masks/a.png")
+    check_layout(
+        folder,
+        ["train/a.png train/a_mask.png"],
+        None,
+        "train/ by stem, masks ending in _mask; images not read: 1 in train_masks/",
+    )
+
+
 @pytest.mark.parametrize("val", ["val", "valid", "validation"])
 def test_splits_may_be_the_outer_or_the_inner_folders(make_files, tmp_path, val):
     names = ("outer/train/images/a.png", "outer/train/masks/a.png", f"outer/{val}/images/b.png")
@@ -112,7 +157,7 @@ def test_a_folder_without_read_permission_is_named(make_files, monkeypatch):
             r"Two layouts match: .*/train and .*/images. Expected one. Pass one folder, or remove the other.$",
         ),
         (["images/a.png", "masks/a.png", "a.png", "a_mask.png"], {}, r"Two layouts match: .*/images and .*/a_mask.png"),
-        (["images/a.png", "masks/a.png", "labels/a.png"], {}, r"Two layouts match: .*/masks and .*/labels"),
+        (["images/a.png", "masks/a.png", "labels/a.png"], {}, r"Two layouts match: .*/labels and .*/masks"),
         (
             ["images/train/a.png", "masks/train/a.png", "train/a.png"],
             {},

@@ -18,6 +18,44 @@ def test_masks_may_have_a_suffix(make_files, suffix):
     check_layout(folder, [f"images/a.png masks/a{suffix}.png", "images/b.png masks/b.png"], None, rule)
 
 
+@pytest.mark.parametrize(
+    ("image", "mask"),
+    [
+        ("image_{}", "mask_{}"),
+        ("img{}", "gt{}"),
+        ("{}_training", "{}_manual1"),  # DRIVE
+        ("a/image_{}", "a/mask_{}"),
+    ],
+)
+def test_a_word_that_all_images_or_all_masks_have_is_not_compared(make_files, image, mask):
+    pairs = [f"images/{image.format(number)}.png masks/{mask.format(number)}.png" for number in (1, 2, 10)]
+    folder = make_files(*" ".join(pairs).split())
+    pairs = [pairs[0], pairs[2], pairs[1]]  # in the order of their stems
+    where = "images/a/ and masks/a/" if image.startswith("a/") else "images/ and masks/"
+    names = " and ".join(name.format(1).rpartition("/")[2] for name in (image, mask))
+    check_layout(folder, pairs, None, f"{where} by stem, as {names}")
+
+
+def test_words_of_masks_beside_their_images_are_not_compared(make_files):
+    folder = make_files("1_sat.jpg", "1_mask.png", "2_sat.jpg", "2_mask.png")  # DeepGlobe
+    check_layout(folder, ["1_sat.jpg 1_mask.png", "2_sat.jpg 2_mask.png"], None, "./ by stem, as 1_sat and 1_mask")
+
+
+@pytest.mark.parametrize(
+    ("images", "masks"),
+    [
+        (["cat", "car"], ["bat", "bar"]),  # letters alone are no number
+        (["image_10", "image_11"], ["mask_20", "mask_21"]),
+        (["image_1", "image_2"], ["mask_1"]),
+        (["image_1", "picture_2"], ["mask_1", "mask_2"]),
+    ],
+)
+def test_other_names_are_not_guessed(make_files, images, masks):
+    folder = make_files(*(f"images/{name}.png" for name in images), *(f"masks/{name}.png" for name in masks))
+    with pytest.raises(KsegError, match=rf"{len(images)} files have no mask: "):
+        find_layout(folder)
+
+
 def test_an_image_may_have_the_suffix_of_a_mask(make_files):
     folder = make_files("images/my_mask.png", "images/my.png", "masks/my_mask.png", "masks/my_seg.png")
     pairs = ["images/my.png masks/my_seg.png", "images/my_mask.png masks/my_mask.png"]
