@@ -6,9 +6,9 @@ from pathlib import Path
 
 from kseg.data.files.formats import EXTENSIONS
 from kseg.data.files.masks import MaskAnnotation
-from kseg.data.layouts.find import IMAGE_FOLDERS, MASK_FOLDERS, find_layout
+from kseg.data.layouts.find import find_layout
 from kseg.data.layouts.label_layers import with_labels
-from kseg.data.layouts.pairing import TRAINING_NAMES, VALIDATION_NAMES, Layout
+from kseg.data.layouts.pairing import IMAGE_FOLDERS, MASK_FOLDERS, TRAINING_NAMES, VALIDATION_NAMES, Layout
 from kseg.data.layouts.paths import folders_called
 from kseg.errors import KsegError
 

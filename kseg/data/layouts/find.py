@@ -25,6 +25,8 @@ from kseg.data.layouts.annotations import (
 from kseg.data.layouts.label_layers import describe_labels, label_folders, pair_labels, refuse_other_labels
 from kseg.data.layouts.lists import find_lists
 from kseg.data.layouts.pairing import (
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
     MASK_SUFFIX,
     TRAINING_NAMES,
     VALIDATION_NAMES,
@@ -42,13 +44,6 @@ from kseg.data.layouts.pairing import (
 from kseg.data.layouts.paths import files_in, folders_called
 from kseg.data.layouts.unread import describe_unread
 from kseg.errors import KsegError
-
-IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "img_dir", "jpegimages"})
-"""The names of folders of images, and below those of masks, in small letters; any case is read."""
-MASK_FOLDERS = frozenset(
-    {"masks", "mask", "labels", "label", "annotations", "annotation", "ann_dir", "segmentationclass"}
-    | {"segmentations", "segmentation", "seg", "gt", "groundtruth", "ground_truth"}
-)
 
 _MARKS = ("_", "-", "")  # between the name of a split and that of a kind of file
 

@@ -5,22 +5,28 @@ import functools
 import io
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from kseg.data.layouts.pairing import (
+    IMAGE_FOLDERS,
+    MASK_FOLDERS,
     VALIDATION_NAMES,
     FilePair,
     Layout,
     SplitPairs,
     find_validation,
     refuse_repeats,
+    refuse_two,
     stem,
 )
-from kseg.data.layouts.paths import find_file, image_in_folder
+from kseg.data.layouts.paths import find_file, folders_called, image_in_folder, name_alone
 from kseg.data.layouts.text_files import read_text
 from kseg.errors import KsegError
+
+_PLACES = {"image": IMAGE_FOLDERS, "mask": MASK_FOLDERS}
+"""The columns of a CSV, and the folders where files are that it names without a folder."""
 
 _LISTS = ("train.txt", "ImageSets/Segmentation/train.txt")
 _MAX_LINE = 8192  # characters; enough for two paths
@@ -114,7 +120,7 @@ def _csv_reader(path: Path) -> Callable[[Path], Layout]:
             name = "val" if split in VALIDATION_NAMES else split
             if name not in splits:
                 raise KsegError(f"{where}: split is {split!r}; expected train, val or test.")
-            image, mask = (image_in_folder(folder, (row[key] or "").strip(), where) for key in ("image", "mask"))
+            image, mask = (_file_of(folder, row[key], places, where) for key, places in _PLACES.items())
             splits[name].append((image, mask))
         training = _refuse_empty(SplitPairs(f"{path} (train)", splits["train"]))
         validation = SplitPairs(f"{path} (val)", splits["val"]) if splits["val"] else None
@@ -123,6 +129,19 @@ def _csv_reader(path: Path) -> Callable[[Path], Layout]:
         return Layout(f"listed in {path.relative_to(folder)}{unused}", training, validation)
 
     return read
+
+
+def _file_of(folder: Path, cell: str | None, places: Collection[str], where: str) -> Path:
+    """Return the file that a cell names: a path in the folder, or a file name alone in one of the places in it.
+
+    Of a path on another machine, or a URL, only the file name counts.
+    """
+    name = (cell or "").strip()
+    if find_file(folder, name):
+        return image_in_folder(folder, name, where)
+    found = [file for place in folders_called(folder, places) if (file := find_file(place, name_alone(name)))]
+    refuse_two(found)
+    return image_in_folder(folder, str(found[0].relative_to(folder)) if found else name, where)
 
 
 def _columns(path: Path) -> list[str]:
@@ -142,7 +161,7 @@ def table_columns(folder: Path) -> dict[str, dict[Path, str]]:
     """
     columns: dict[str, dict[Path, str]] = {}
     for where, row in (row for path in _tables(folder)[:1] for row in _rows(path)):
-        image = image_in_folder(folder, (row["image"] or "").strip(), where).resolve()
+        image = _file_of(folder, row["image"], IMAGE_FOLDERS, where).resolve()
         for name in filter(None, row.keys() - {"image", "mask"}):  # None: more cells than columns
             columns.setdefault(name, {})[image] = (row[name] or "").strip()
     return dict(sorted(columns.items()))

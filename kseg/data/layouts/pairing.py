@@ -19,6 +19,13 @@ FilePair = tuple[Path, Path]
 ImageMaskPair = tuple[Path, Path | MaskAnnotation]
 """An image file and its mask: a file, or annotations to draw it from."""
 
+IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "img_dir", "jpegimages"})
+"""The names of folders of images, and below those of masks, in small letters; any case is read."""
+MASK_FOLDERS = frozenset(
+    {"masks", "mask", "labels", "label", "annotations", "annotation", "ann_dir", "segmentationclass"}
+    | {"segmentations", "segmentation", "seg", "gt", "groundtruth", "ground_truth"}
+)
+
 TRAINING_NAMES = ("train", "training")
 VALIDATION_NAMES = ("val", "valid", "validation")
 MASK_SUFFIX = re.compile(r"[-_.](masks?|labels?|seg|segmentation|gt|groundtruth|anno|annotations?)$", re.IGNORECASE)

@@ -165,3 +165,19 @@ def test_paths_of_windows_and_semicolons_are_read(make_files):
         table = folder / f"{separator == ','}/pairs.csv"
         table.write_text("\n".join(separator.join(row) for row in rows))
         check_layout(table.parent, pairs, None, "listed in pairs.csv")
+
+
+@pytest.mark.parametrize(
+    "cell", ["{kind}/{name}", " {kind}/{name} ", "{name}", "/home/me/{kind}/{name}", r"C:\set\{name}"]
+)
+def test_a_csv_may_name_files_alone_or_as_another_machine_has_them(make_files, cell):
+    rows = [[cell.format(kind=kind, name=f"{stem}.png") for kind in ("imgs", "masks")] for stem in "ab"]
+    table = "\n".join(map(",".join, [["image", "mask"], *rows]))
+    folder = make_files(*(f"{kind}/{stem}.png" for kind in ("imgs", "masks") for stem in "ab"), x_csv=table)
+    check_layout(folder, ["imgs/a.png masks/a.png", "imgs/b.png masks/b.png"], None, "listed in x.csv")
+
+
+def test_a_csv_names_no_file_outside_of_its_folder(make_files, tmp_path):
+    make_files("a.png", "set/images/a.png", "set/masks/a.png", set__x_csv="image,mask\n../a.png,a.png\n")
+    with pytest.raises(KsegError, match=r"x.csv, line 2: '../a.png' leads out of"):
+        find_layout(tmp_path / "set")
