@@ -8,7 +8,7 @@ import numpy as np
 
 from kseg import IGNORE
 from kseg.data.labels import Foreground, decide_foreground, foreground_as_set
-from kseg.data.survey import MaskValues, list_values, values_in
+from kseg.data.survey import MaskValues, describe_soft_edges, list_values, values_in
 from kseg.errors import KsegError
 from kseg.task import Task
 
@@ -104,10 +104,14 @@ def read_label_values(survey: Sequence[MaskValues], name: str, setting: Any, *, 
         named: whether the masks are drawn from annotations, as 0, 1 and 255 for ignored pixels.
 
     Raises:
-        KsegError: with `auto`, a channel holds more than 0 and 1, or 0 and 255, and pixels to ignore.
+        KsegError: with `auto`, a channel has soft edges, or holds more than 0 and 1, or 0 and 255, and pixels to
+            ignore.
     """
     if setting != "auto":
         return foreground_as_set(setting)
+    soft = describe_soft_edges(name, survey)
+    if soft and not named:
+        raise KsegError(f"{soft} --foreground white takes 128 and above as foreground.")
     found = values_in(survey)
     if not set(found) <= {0, 1, IGNORE}:
         raise KsegError(

@@ -265,6 +265,7 @@ def folder_with(path, array):
 
 
 SMALL, GREY = np.zeros((5, 7), np.uint8), np.full((SIDE, SIDE), 7, np.uint8)
+SOFT = np.uint8(np.clip(np.mgrid[:SIDE, :SIDE][0] * 40.0 - 440, 0, 255))  # from black to white in seven rows
 
 
 @pytest.mark.parametrize(
@@ -276,6 +277,10 @@ SMALL, GREY = np.zeros((5, 7), np.uint8), np.full((SIDE, SIDE), 7, np.uint8)
         (folder_with("masks/cat/000_cat.png", SMALL), r"cat.png is 7 x 5 and .*bird.png 24 x 24 .* all labels"),
         (folder_with("masks/cat/000_cat.png", GREY), r"hold 0, 7, 255; expected 0 and 1, or 0 and 255, in the mask of"),
         (folder_with("masks/cat/000_cat.png", GREY // 7), r"written in two ways"),
+        (
+            folder_with("masks/cat/000_cat.png", SOFT),
+            r"1 of \d+ masks .* have soft edges, .* --foreground white",
+        ),
     ],
 )
 def test_folders_of_labels_that_do_not_fit(change, message, pictures, tmp_path):
