@@ -42,7 +42,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _true_is_no_number(cls, values: dict[str, Any]) -> dict[str, Any]:
+    def _refuse_empty_text_and_true_as_a_number(cls, values: dict[str, Any]) -> dict[str, Any]:
         for name, value in values.items():
             if value == "":
                 raise ValueError(f"{name}: '' is not allowed; expected some text.")

@@ -35,7 +35,7 @@ def transfer_weights(
     found, layers = dict(_weighted_layers(source)), _weighted_layers(target)
     taken, left = [], []
     for name, layer in layers:
-        is_last = (name, layer) == layers[-1] and name == [*found][-1]
+        is_last = (name, layer) == layers[-1] and [name] == [*found][-1:]
         if classes and classes[0] != classes[1] and is_last and _fit_but_for_classes(found[name], layer, *classes):
             shared = _take_classes(found[name], layer, *classes)
             new = [one for one in classes[1] if one not in shared]

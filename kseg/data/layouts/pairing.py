@@ -148,12 +148,14 @@ def without_words(
 
 
 def _without_shared_word(files: Mapping[str, Path]) -> dict[str, Path]:
-    """Return files by their stem without the first and the last word, as far as all of them have the same."""
+    """Return files by their stem without the first and the last words, as far as all of them have the same."""
     named = {name: name for name in files}
     for word in (_FIRST_WORD, _LAST_WORD):
-        found = {match[0] if (match := word.search(short)) else "" for short in named.values()}
-        if len(found) == 1:
-            named = {name: word.sub("", short) for name, short in named.items()}
+        while len({match[0] if (match := word.search(short)) else short for short in named.values()}) == 1:
+            shorter = {name: word.sub("", short) for name, short in named.items()}
+            if shorter == named:
+                break
+            named = shorter
     return {short: files[name] for name, short in named.items()}
 
 

@@ -25,6 +25,7 @@ def test_masks_may_have_a_suffix(make_files, suffix):
         ("img{}", "gt{}"),
         ("{}_training", "{}_manual1"),  # DRIVE
         ("a/image_{}", "a/mask_{}"),
+        ("my_image_{}_left", "my_mask_{}_left_v2"),
     ],
 )
 def test_a_word_that_all_images_or_all_masks_have_is_not_compared(make_files, image, mask):
