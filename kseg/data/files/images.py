@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from PIL.ImageFile import ImageFile as PillowFile
 
 from kseg.data.files.bands import ORIENTATION, BandImage
@@ -141,9 +141,8 @@ def picture_values(picture: Image.Image) -> np.ndarray:
         is_inverted = is_white_zero(picture)  # Pillow inverts such files of 8 bits itself
         values = upright_pixels(picture).astype(np.uint16)[..., None]
         return ~values if is_inverted else values
-    ImageOps.exif_transpose(picture, in_place=True)
     mode = "L" if picture.mode in _GREY_MODES else "RGB"
-    values = np.asarray(picture if picture.mode == mode else picture.convert(mode))
+    values = upright_pixels(picture, mode)
     return values if mode == "RGB" else values[..., None]
 
 

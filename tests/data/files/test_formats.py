@@ -1,5 +1,8 @@
 """Opening a file: errors that name it, frames, size limits, orientation, and damaged content."""
 
+import struct
+import zlib
+
 import imagecodecs
 import numpy as np
 import pytest
@@ -117,3 +120,57 @@ def test_a_damaged_file_is_read_or_refused_by_name(tmp_path_factory, damaged, co
         assert values.ndim == 3
         assert values.min() >= 0  # fails for an empty array
     find_bit_depth([str(path)])
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The number of PNG files that libpng decoded."""
+    calls = []
+    monkeypatch.setattr(
+        imagecodecs, "png_decode", lambda data, decode=imagecodecs.png_decode: calls.append(1) or decode(data)
+    )
+    return calls
+
+
+def with_chunk(png, name, data, before):
+    """Return a PNG with one more chunk before another one."""
+    chunk = struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    place = png.index(before) - 4
+    return png[:place] + chunk + png[place:]
+
+
+@pytest.mark.parametrize("level", [0, 1, 9])
+@pytest.mark.parametrize("shape", [(1, 1), (5, 7), (64, 33), (64, 33, 3)])
+def test_a_plain_png_is_decoded_by_libpng_to_the_same_pixels(write_file, decoded, rng, shape, level):
+    pixels = rng.integers(0, 256, shape).astype(np.uint8)
+    path = write_file("a.png", pixels, compress_level=level)
+    np.testing.assert_array_equal(read_image(path), pixels if pixels.ndim == 3 else np.dstack([pixels] * 3))
+    if pixels.ndim == 2:
+        np.testing.assert_array_equal(read_mask(path)[..., 0], pixels)
+    assert decoded
+
+
+@pytest.mark.parametrize("before", [b"IDAT", b"IEND"])
+def test_a_png_that_a_tag_turns_is_left_to_pillow(write_file, decoded, rng, before, tmp_path):
+    pixels = rng.integers(0, 256, (5, 7, 3)).astype(np.uint8)
+    path = write_file("a.png", pixels)
+    exif = Image.Exif()
+    exif[274] = 6
+    (tmp_path / "a.png").write_bytes(with_chunk((tmp_path / "a.png").read_bytes(), b"eXIf", exif.tobytes()[6:], before))
+    np.testing.assert_array_equal(read_image(path), np.rot90(pixels, -1))
+    assert not decoded
+
+
+def test_of_a_png_with_a_transparent_colour_the_colours_are_read(write_file, decoded, rng):
+    pixels = rng.integers(0, 256, (5, 7, 3)).astype(np.uint8)
+    path = write_file("a.png", pixels, transparency=tuple(pixels[0, 0].tolist()))
+    np.testing.assert_array_equal(read_image(path), pixels)
+    assert not decoded
+
+
+def test_what_libpng_refuses_pillow_judges(write_file, tmp_path):
+    pixels = np.arange(35, dtype=np.uint8).reshape(5, 7)
+    path = write_file("a.png", pixels)
+    content = (tmp_path / "a.png").read_bytes()
+    (tmp_path / "a.png").write_bytes(content[: content.index(b"IEND") - 4])
+    np.testing.assert_array_equal(read_mask(path)[..., 0], pixels)  # nothing but its end is missing
