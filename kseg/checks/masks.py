@@ -7,7 +7,14 @@ import numpy as np
 from kseg import IGNORE
 from kseg.checks.batches import ENOUGH, Batch
 from kseg.checks.compiled import Measure
-from kseg.data.quality import border_share, find_inverted, foreground_share, has_soft_edges, is_black_and_white
+from kseg.data.quality import (
+    border_share,
+    find_inverted,
+    find_inverted_half,
+    foreground_share,
+    has_soft_edges,
+    is_black_and_white,
+)
 from kseg.findings import Finding, Severity
 
 
@@ -152,7 +159,8 @@ def inverted_masks(shares: np.ndarray, borders: np.ndarray) -> Finding | None:
         remedy = "If background and foreground are swapped, use 1 - mask."
         return Finding("inverted_masks", "warning", evidence, remedy)
     inverted = find_inverted(shares, borders)
-    if 0 < len(inverted) <= len(shares) / 4 and len(shares) >= 2 * ENOUGH:
+    are_few = 0 < len(inverted) <= len(shares) / 4 and len(shares) >= 2 * ENOUGH
+    if are_few or len(find_inverted_half(shares, borders)):
         evidence = (
             f"{len(inverted)} of {len(shares)} masks are foreground on at least {shares[inverted].min():.0%}, and on "
             "their border too, and the others are not"

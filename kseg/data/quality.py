@@ -7,6 +7,8 @@ import numpy as np
 from kseg import IGNORE
 
 _INVERTED = 0.6  # share of foreground, and of foreground on the border, from which a mask may be inverted
+_ALL_AROUND = 0.9  # share of foreground on the border of a mask that has it all around
+_MANY = 4  # masks of either kind
 _UPRIGHT = 0.3  # what half of the masks of the same set stay below, in both
 
 
@@ -88,13 +90,30 @@ def border_share(foreground: np.ndarray) -> float:
 def find_inverted(shares: np.ndarray, borders: np.ndarray) -> np.ndarray:
     """Return the indices of masks that look inverted: foreground all around, in a set whose other masks are not so.
 
-    A mask that is all foreground is no sign either way: there are tiles in the middle of a lake.
+    They are few, or as many as half of a set in which each mask has either next to nothing or next to everything of its
+    border. A mask that is all foreground is no sign either way: there are tiles in the middle of a lake.
 
     Args:
         shares: the share of foreground in each mask.
         borders: the share of foreground on the border of each.
     """
+    half = find_inverted_half(shares, borders)
+    if len(half):
+        return half
     some = shares > 0
     if not some.any() or np.median(shares[some]) > _UPRIGHT or np.median(borders[some]) > _UPRIGHT:
         return np.array([], int)
     return np.flatnonzero((shares > _INVERTED) & (borders > _INVERTED) & (shares < 1))
+
+
+def find_inverted_half(shares: np.ndarray, borders: np.ndarray) -> np.ndarray:
+    """Return the indices of masks with foreground all around, where all others have next to none on their border.
+
+    Nothing if there are few of either, or others in between. Arguments as in `find_inverted`.
+    """
+    judged = (shares > 0) & (shares < 1)
+    around, clear = judged & (borders > _ALL_AROUND), judged & (borders < 1 - _ALL_AROUND)
+    told_apart = (around | clear)[judged]
+    if min(around.sum(), clear.sum()) < _MANY or told_apart.mean() < _ALL_AROUND:
+        return np.array([], int)
+    return np.flatnonzero(around)

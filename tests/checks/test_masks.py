@@ -120,6 +120,15 @@ def test_soft_masks(model):
     )
 
 
+def test_masks_of_which_half_are_inverted_are_found(model):
+    mask = np.zeros((8, *SIZE, 1), np.uint8)
+    mask[:, 4:8, 4:8] = 1
+    mask[::2] = 1 - mask[::2]
+    (finding,) = kseg.preflight(model, images(), mask)
+    assert finding.cause == "inverted_masks"
+    assert "4 of 8 masks are foreground on at least 94%, and on their border too" in finding.evidence
+
+
 def test_inverted_masks_are_found(model):
     mask = masks(share=0.1)
     mask[3] = 1 - mask[3]

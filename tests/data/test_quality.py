@@ -52,6 +52,13 @@ def test_inverted_are_those_that_are_foreground_all_around_unlike_the_others():
     assert find_inverted(np.zeros(8), np.zeros(8)).tolist() == []
 
 
+def test_half_of_a_set_may_be_inverted():
+    shares, borders = np.array([0.1, 0.9] * 6 + [0.0, 1.0]), np.array([0.02, 0.97] * 6 + [0.0, 1.0])
+    assert find_inverted(shares, borders).tolist() == [1, 3, 5, 7, 9, 11]
+    mixed = np.linspace(0, 1, 14)  # as tiles of a map have
+    assert find_inverted(shares, mixed).tolist() == []
+
+
 @pytest.mark.parametrize(
     "pixels",
     [
