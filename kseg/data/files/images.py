@@ -86,7 +86,7 @@ def find_bit_depth(paths: Sequence[ImageFile]) -> int:
 
     Files that cannot be read are skipped here; reading them later raises.
     """
-    return _bits_for(max(map(_largest_value, _sample(paths)), default=0))
+    return _bits_for(max(map(_largest_value, evenly_spaced(paths)), default=0))
 
 
 def find_channels(paths: Sequence[ImageFile]) -> int:
@@ -98,7 +98,7 @@ def find_channels(paths: Sequence[ImageFile]) -> int:
         KsegError: the images have different numbers of channels.
     """
     example_of: dict[int, ImageFile] = {}
-    for path in _sample(paths):
+    for path in evenly_spaced(paths):
         with contextlib.suppress(KsegError), file_errors(path):
             channels = _count_channels(path)
             example_of.setdefault(3 if channels == 1 else channels, path)
@@ -176,8 +176,8 @@ def _refuse_mode(name: object, picture: Image.Image) -> None:
         )
 
 
-def _sample(paths: Sequence[ImageFile]) -> Sequence[ImageFile]:
-    """Return up to 64 of the paths, evenly spaced."""
+def evenly_spaced(paths: Sequence[ImageFile]) -> Sequence[ImageFile]:
+    """Return up to 64 of the files, evenly spaced."""
     return paths[:: -(-len(paths) // _MAX_SAMPLES) or 1]
 
 

@@ -9,9 +9,9 @@ from PIL.ImageFile import ImageFile as PillowFile
 
 from kseg.data.files.bands import BandImage
 from kseg.data.files.formats import ImageFile, file_errors, is_npy, open_image
+from kseg.data.files.images import evenly_spaced
 from kseg.errors import KsegError
 
-_MAX_SAMPLES = 64
 _DARK = 8  # the largest channel of what is meant as black
 
 
@@ -40,7 +40,7 @@ def refuse_unclear_palettes(name: str, paths: Sequence[ImageFile]) -> None:
             1 is black, and black is the background nearly everywhere.
     """
     palettes: dict[ImageFile, dict[int, str]] = {}
-    for path in paths[:: -(-len(paths) // _MAX_SAMPLES) or 1]:
+    for path in evenly_spaced(paths):
         with contextlib.suppress(KsegError):  # a file that cannot be read raises later, when it is needed
             palettes[path] = _colours_in_use(path)
     colours: dict[int, tuple[ImageFile, str]] = {}

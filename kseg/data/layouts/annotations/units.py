@@ -38,9 +38,13 @@ def stated_size(height: Any, width: Any) -> tuple[float, float]:
     >>> stated_size("480", None)
     (0, 480)
     """
-    sides = [as_number(side) for side in (width, height)]
-    known = [isinstance(side, int | float) and side is not True and 0 < side < _TOO_LARGE for side in sides]
-    return (sides[0] if known[0] else 0, sides[1] if known[1] else 0)
+    return _side(width), _side(height)
+
+
+def _side(value: Any) -> float:
+    side = as_number(value)
+    is_size = isinstance(side, int | float) and not isinstance(side, bool) and 0 < side < _TOO_LARGE
+    return side if is_size else 0
 
 
 def are_shares(path: Path, objects: Sequence[Reach]) -> bool:
