@@ -79,12 +79,17 @@ def _find_reader(folder: Path) -> Callable[[Path], Layout]:
     # Annotated data sets have folders of images, too; they are a second layout only if they have masks.
     folders = _first_masks(folder) if annotations else [*splits, *([] if lists else _pair_places(folder))]
     matches = [*lists, *annotations, *folders]
-    if not lists and not annotations and not _first_masks(folder):
+    if not lists and not annotations and (not matches or _has_texts_alone(folder)):
         _refuse_yolo_without_outlines(folder)
     if not matches:
         raise KsegError(f"There is no folder {folder / 'images'}. Expected {folder} to hold {_EXPECTED}.")
     refuse_two(matches)
     return (lists | splits | annotations).get(matches[0], _read_folders)
+
+
+def _has_texts_alone(folder: Path) -> bool:
+    """Return whether a mask folder has text files, as YOLO's `labels/`, and none has masks."""
+    return any(files_in(place, {".txt"}) for place in _mask_places(folder)) and not _first_masks(folder)
 
 
 def _refuse_yolo_without_outlines(folder: Path) -> None:
@@ -142,12 +147,21 @@ def _pair_places(folder: Path) -> list[Path]:
     ]
 
 
+def _mask_places(folder: Path) -> list[Path]:
+    """Return the mask folders in a folder and in its training folder."""
+    tops = [folder, *folders_called(folder, TRAINING_NAMES)]
+    return [place for top in tops for place in folders_called(top, MASK_FOLDERS)]
+
+
 def _first_masks(folder: Path) -> list[Path]:
     """Return the first picture in a mask folder and the first LabelMe file; COCO's panoptic pictures do not count."""
-    tops = [folder, *folders_called(folder, TRAINING_NAMES)]
-    places = [place for top in tops for place in folders_called(top, MASK_FOLDERS)]
-    masks = (path for place in places for path in files_in(place) if not path.parent.name.startswith("panoptic"))
-    images = [*tops, *folders_called(folder, IMAGE_FOLDERS)]
+    masks = (
+        path
+        for place in _mask_places(folder)
+        for path in files_in(place)
+        if not path.parent.name.startswith("panoptic")
+    )
+    images = [folder, *folders_called(folder, TRAINING_NAMES), *folders_called(folder, IMAGE_FOLDERS)]
     json_files = (path for place in images for path in _labelme_files(place, place, recursive=False))
     return [path for path in (next(masks, None), next(json_files, None)) if path]
 

@@ -110,6 +110,13 @@ def test_masks_may_be_beside_their_images(make_files, tmp_path):
     check_layout(tmp_path / "split", ["train/a.jpg train/a-gt.png"], ["val/b.png val/b_gt.png"], rule)
 
 
+@pytest.mark.parametrize("names", [("a.png", "a_mask.png"), ("train/a.png", "train_masks/a.png")])
+def test_a_yaml_file_of_something_else_changes_nothing(make_files, names):
+    pair = " ".join(names)
+    before = find_layout(make_files(*names)).rule
+    check_layout(make_files(*names, data_yaml="train: elsewhere\nnames: [a]\n"), [pair], None, before)
+
+
 def test_voc_is_read_from_its_list(make_files):
     folder = make_files(
         *("JPEGImages/1.jpg", "JPEGImages/2.jpg", "JPEGImages/3.jpg"),

@@ -203,8 +203,12 @@ def _folders_in(folder: Path) -> list[Path]:
 
 def _image_names(folder: Path, content: Content) -> dict[Id, str]:
     """Return the file name of each image; without its folders if these are of another machine, as from Label Studio."""
-    names = {number: entry.name for number, entry in content.images.items()}
-    return {number: name if find_file(folder, name) else name_alone(name) for number, name in names.items()}
+
+    def known(name: str) -> str:
+        short = name_alone(name)
+        return name if short == name or find_file(folder, name) else short
+
+    return {number: known(entry.name) for number, entry in content.images.items()}
 
 
 def _image_files(folder: Path, file: _CocoFile, names: Mapping[Id, str]) -> dict[Id, Path]:

@@ -15,8 +15,6 @@ from kseg.errors import KsegError
 _MOST_LEAVING = 0.2  # share of objects that a person drew beyond the rim, or a crop cut
 _MANY = 8  # polygons that prove that something is not by chance
 _LARGE = 200  # pixels: sides of images whose objects do not all lie within the first 100 pixels by chance
-
-
 _TOO_LARGE = 1e6  # pixels of a side that is no size
 
 
