@@ -45,6 +45,7 @@ SCRIPTS = {
     "pipeline": Script(("--dataset", _NUCLEI), ("jax",)),
     "records": Script(("--dataset", _NUCLEI), ("jax",)),
     "audit": Script((_NUCLEI,), ("jax",)),
+    "answer": Script(("--nuclei", _NUCLEI)),
     "start": Script(("--nuclei", _NUCLEI)),
     "pretraining": Script(("--nuclei", _NUCLEI), ("jax",)),
     "quality": Script(("--nuclei", _NUCLEI), ("jax",)),

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import tyro
+from subsets import link, names_of
 
 from kseg.runs import TrainingResult
 
@@ -44,12 +45,12 @@ def main(
         encoder: The encoder.
     """
     network = {"model": model, "encoder": encoder, "image_size": 128, "batch_size": 5}
-    names = sorted(path.name for path in (nuclei / "train/images").iterdir())
+    names = names_of(nuclei, "train")
     order = np.random.default_rng(0).permutation(names)
     half = len(order) // 2
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        sets = {"shapes/classes": "shapes/classes", "half of nuclei": _link(nuclei, order[:half], place / "half")}
+        sets = {"shapes/classes": "shapes/classes", "half of nuclei": _few(nuclei, order[:half], place / "half")}
         starts: dict[str, Path | None] = {"random weights": None}
         for start, dataset in sets.items():
             run_dir = place / f"on-{start.replace('/', '-')}"
@@ -60,7 +61,7 @@ def main(
             scores: dict[str, list[float]] = {start: [] for start in starts}
             for seed in range(seeds):
                 few = np.random.default_rng(seed).choice(order[half:], number, replace=False)
-                dataset = _link(nuclei, few, place / f"{number}-{seed}")
+                dataset = _few(nuclei, few, place / f"{number}-{seed}")
                 for start, weights in starts.items():
                     with tempfile.TemporaryDirectory() as run:
                         own = {"dataset": dataset, "seed": seed, "start_from": weights, "run_dir": Path(run) / "run"}
@@ -76,15 +77,9 @@ def _train(settings: dict[str, Any]) -> TrainingResult:
         return kseg.train(kseg.TrainConfig(**settings), detail="quiet")
 
 
-def _link(nuclei: Path, names: Sequence[str], folder: Path) -> str:
-    """Make a data set of these training images and every second one for validation, by links."""
-    halved = sorted(path.name for path in (nuclei / "val/images").iterdir())[::2]
-    for split, chosen in (("train", names), ("val", halved)):
-        for kind in ("images", "masks"):
-            (folder / split / kind).mkdir(parents=True)
-            for name in chosen:
-                (folder / split / kind / name).symlink_to(nuclei / split / kind / name)
-    return str(folder)
+def _few(nuclei: Path, names: Sequence[str], folder: Path) -> str:
+    """Return a data set of these training images, and every second one for validation."""
+    return link(nuclei, {"train": names, "val": names_of(nuclei, "val")[::2]}, folder)
 
 
 if __name__ == "__main__":

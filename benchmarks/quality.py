@@ -26,6 +26,7 @@ import numpy as np
 import tyro
 from peers import Peer
 from scoring import score
+from subsets import link, names_of
 
 from kseg.backend import keep_compiled_programs
 from kseg.config.train import DataOptions
@@ -99,7 +100,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder, keep_compiled_programs():
         sets = {
             number: kseg.TrainConfig(
-                dataset=_link(nuclei, number, Path(folder) / str(number)), image_size=256, epochs=1
+                dataset=_some(nuclei, number, Path(folder) / str(number)), image_size=256, epochs=1
             )
             for number in images
         }
@@ -150,17 +151,10 @@ def _train(name: str, settings: kseg.TrainConfig, steps: int) -> list[float]:
     return found
 
 
-def _link(nuclei: Path, number: int, folder: Path) -> str:
-    """Make a data set of so many training images, and all for validation, by links."""
-    for split in ("train", "val"):
-        names = np.random.default_rng(0).permutation(
-            sorted(path.name for path in (nuclei / split / "images").iterdir())
-        )
-        for kind in ("images", "masks"):
-            (folder / split / kind).mkdir(parents=True)
-            for name in names[: number if split == "train" else None]:
-                (folder / split / kind / name).symlink_to((nuclei / split / kind / name).resolve())
-    return str(folder)
+def _some(nuclei: Path, number: int, folder: Path) -> str:
+    """Return a data set of so many training images, and all for validation."""
+    order = np.random.default_rng(0).permutation(names_of(nuclei, "train"))
+    return link(nuclei, {"train": order[:number], "val": names_of(nuclei, "val")}, folder)
 
 
 if __name__ == "__main__":
