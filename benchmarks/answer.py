@@ -84,16 +84,16 @@ def _seconds(command: Sequence[str]) -> list[float]:
 
 def _keep(found: dict[str, list[list[float]]], name: str, seconds: list[float]) -> None:
     found.setdefault(name, []).append(seconds)
-    told = ", ".join(f"F1 {mark:.2f} {_after(one)}" for mark, one in zip(MARKS, seconds, strict=True))
+    told = ", ".join(f"F1 {mark:.2f}: {_told(one)}" for mark, one in zip(MARKS, seconds, strict=True))
     print(f"{name:16} {told}", flush=True)
 
 
 def _spread(mark: float, seconds: Sequence[float]) -> str:
-    return f"F1 {mark:.2f} {_after(statistics.median(seconds))} ({_after(min(seconds))} to {_after(max(seconds))})"
+    return f"F1 {mark:.2f}: {_told(statistics.median(seconds))} ({_told(min(seconds))} to {_told(max(seconds))})"
 
 
-def _after(seconds: float) -> str:
-    return f"after {seconds:.1f} s" if math.isfinite(seconds) else "never"
+def _told(seconds: float) -> str:
+    return f"{seconds:.1f} s" if math.isfinite(seconds) else "never"
 
 
 if __name__ == "__main__":
