@@ -1,9 +1,9 @@
 """Find the layout of a folder: where its images are, and which mask belongs to which image.
 
 Lists (`lists.py`) and annotations of COCO and YOLO (`annotations/`) name the pairs. Otherwise the folders do:
-Cityscapes, split folders (`train/images` or `images/train`), `images/` and `masks/`, or images and masks in one folder;
-a mask is a picture, or the JSON of LabelMe. Nothing is guessed: a folder that matches two layouts is refused, and so is
-a file that pairs with none or with two.
+Cityscapes, nnU-Net, split folders (`train/images` or `images/train`), `images/` and `masks/`, or images and masks in
+one folder; a mask is a picture, or the JSON of LabelMe. Nothing is guessed: a folder that matches two layouts is
+refused, and so is a file that pairs with none or with two.
 """
 
 import os
@@ -24,6 +24,7 @@ from kseg.data.layouts.annotations import (
 )
 from kseg.data.layouts.label_layers import describe_labels, label_folders, pair_labels, refuse_other_labels
 from kseg.data.layouts.lists import find_lists
+from kseg.data.layouts.nnunet import is_nnunet, read_nnunet
 from kseg.data.layouts.pairing import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
@@ -108,9 +109,10 @@ def _split_readers(folder: Path) -> dict[Path, Callable[[Path], Layout]]:
     if (siblings := _sibling_folders(folder, TRAINING_NAMES)) and not any(_pair_places(path) for path in train):
         return {siblings[0]: _read_siblings}
     cityscapes = {folder / "leftImg8bit": _read_cityscapes} if (folder / "gtFine").is_dir() else {}
+    nnunet = {folder / "imagesTr": read_nnunet} if is_nnunet(folder) else {}
     outer = dict.fromkeys(train, _read_folders)
     inner = dict.fromkeys(_inner_training_folders(folder), _read_inner_folders)
-    return {path: read for path, read in (cityscapes | outer | inner).items() if path.is_dir()}
+    return {path: read for path, read in (cityscapes | nnunet | outer | inner).items() if path.is_dir()}
 
 
 def _sibling_folders(folder: Path, splits: Sequence[str]) -> tuple[Path, Path] | None:

@@ -168,7 +168,7 @@ def _no_such_data_set(dataset: str) -> KsegError:
     if os.sep in dataset or dataset.startswith((".", "~")):
         return KsegError(
             f"There is no folder {dataset}. Expected one with images/ and masks/ in it, or another layout "
-            "that kseg reads: split folders, lists, VOC, Cityscapes, COCO, LabelMe, YOLO."
+            "that kseg reads: split folders, lists, VOC, Cityscapes, nnU-Net, COCO, LabelMe, YOLO."
         )
     slices = " Slices are given as --train-split and --val-split." if "[" in dataset else ""
     tfds = "TFDS has none" if has_tfds() else "TFDS, which knows others by name, is not installed (kseg[tfds])"
