@@ -9,6 +9,7 @@ import numpy as np
 from kseg.data.files.formats import EmbeddedFile, ImageFile, file_errors, is_npy, open_npy
 from kseg.data.files.images import image_values
 from kseg.data.files.masks import MaskAnnotation, read_mask
+from kseg.data.files.object_files import ObjectFiles
 from kseg.errors import KsegError
 
 
@@ -110,7 +111,9 @@ def mask_files(mask: Path | MaskAnnotation) -> list[Path]:
     """Return the files that a mask is read from; an annotation has one, which YOLO leaves out for an empty mask."""
     if isinstance(mask, Path):
         return [mask]
-    return [file for file in mask.files if isinstance(file, Path)] if isinstance(mask, LabelFiles) else [mask.path]
+    if isinstance(mask, LabelFiles | ObjectFiles):
+        return [file for file in mask.files if isinstance(file, Path)]
+    return [mask.path]
 
 
 def count_channels(file: ImageFile) -> int:

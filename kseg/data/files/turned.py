@@ -13,6 +13,7 @@ from kseg.data.files.formats import ImageFile
 from kseg.data.files.images import read_size
 from kseg.data.files.label_masks import LabelChannels, LabelFiles
 from kseg.data.files.masks import MaskAnnotation
+from kseg.data.files.object_files import ObjectFiles
 
 _SIDE = 64
 
@@ -31,13 +32,13 @@ _BACK: dict[int, Callable[[np.ndarray], np.ndarray]] = {
 def find_turn(image: ImageFile, mask: ImageFile | MaskAnnotation) -> int:
     """Return the EXIF orientation of an image, 2 to 8, if its mask has another one; else 1.
 
-    Of several files, one for each label, the first decides.
+    Of several files, one for each label or object, the first decides.
 
     Raises:
         KsegError: a file cannot be read.
     """
     turn = read_size(image)[2]
-    if isinstance(mask, LabelFiles):
+    if isinstance(mask, LabelFiles | ObjectFiles):
         mask = str(mask.path)
     elif isinstance(mask, LabelChannels):
         mask = mask.file

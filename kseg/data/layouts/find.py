@@ -14,6 +14,7 @@ from pathlib import Path
 from kseg.data.files.formats import EXTENSIONS
 from kseg.data.files.label_masks import LabelFiles
 from kseg.data.files.masks import MaskAnnotation
+from kseg.data.files.object_files import ObjectFiles
 from kseg.data.layouts.annotations import (
     describes_data_set,
     find_coco,
@@ -25,6 +26,7 @@ from kseg.data.layouts.annotations import (
 from kseg.data.layouts.label_layers import describe_labels, label_folders, pair_labels, refuse_other_labels
 from kseg.data.layouts.lists import find_lists
 from kseg.data.layouts.nnunet import is_nnunet, read_nnunet
+from kseg.data.layouts.object_folders import CLASSES, object_folders, read_object_folders, refuse_other_masks
 from kseg.data.layouts.pairing import (
     IMAGE_FOLDERS,
     MASK_FOLDERS,
@@ -138,7 +140,10 @@ def _inner_training_folders(folder: Path) -> list[Path]:
 
 
 def _pair_places(folder: Path) -> list[Path]:
-    """Return each sign of pairs in a folder without splits: image folders, the first mask or JSON beside an image."""
+    """Return each sign of pairs in a folder without splits.
+
+    Image folders, the first mask or JSON beside an image, the first folder of an image and its objects.
+    """
     folders = folders_called(folder, IMAGE_FOLDERS)
     masks = (path for path in files_in(folder, recursive=False) if MASK_SUFFIX.search(path.stem))
     first_mask = next(masks, None)
@@ -146,6 +151,7 @@ def _pair_places(folder: Path) -> list[Path]:
         *(path for path in folders if not folders_called(path, TRAINING_NAMES) or files_in(path, recursive=False)),
         *([first_mask] if first_mask else []),
         *_labelme_files(folder, folder, recursive=False)[:1],
+        *object_folders(folder)[:1],
     ]
 
 
@@ -216,6 +222,9 @@ def _city_stem(path: Path, ending: str) -> str:
 def _folder_layout(folder: Path, training: _Split, validation: _Split | None) -> Layout:
     """Return the layout of pairs that were found by folder."""
     pairs = [(image, mask) for split in (training, validation) if split for image, mask in split.pairs]
+    if any(isinstance(mask, ObjectFiles) for _, mask in pairs):
+        refuse_other_masks(training, validation)
+        return Layout("a folder for each image, its objects in masks/", training, validation, CLASSES)
     of_labels = [(image, mask) for image, mask in pairs if isinstance(mask, LabelFiles)]
     if of_labels:
         refuse_other_labels(training, validation)
@@ -249,6 +258,8 @@ def _unsplit_pairs(folder: Path) -> _Split:
     refuse_two(places)
     if not places:
         raise KsegError(f"There is no folder {folder / 'images'}. Expected {folder} to hold {_EXPECTED}.")
+    if object_folders(folder):
+        return read_object_folders(folder)
     if places[0].is_dir():
         return SplitPairs(str(folder), _pair_folders(places[0], _mask_folder(folder, places[0])).pairs)
     pictures, json_files = files_in(folder, recursive=False), _labelme_files(folder, folder, recursive=False)

@@ -180,18 +180,17 @@ def check_colours(
         name: the name of the data set, for messages.
         colours: as in `kseg.data.open_sources`.
         masks: the mask files.
-        classes: the class names of a data set whose masks are drawn from annotations; else empty.
+        classes: the class names of a data set that has them, as annotations have; else empty.
 
     Raises:
         KsegError: `colours` is `auto` and a mask is in colours, or palettes contradict each other; or it is not, and
-            masks are drawn from annotations.
+            the data set names its classes.
     """
     if colours != "auto" and classes:
         raise KsegError(
-            f"colours: {', '.join(colours)} is not allowed for {name}, where masks are drawn from annotations; "
-            "expected auto."
+            f"colours: {', '.join(colours)} is not allowed for {name}, which names its classes; expected auto."
         )
-    if colours == "auto" and not classes:
+    if colours == "auto":
         files = [mask for mask in masks if not isinstance(mask, MaskAnnotation)]
         refuse_colours(name, files)
         refuse_unclear_palettes(name, files)

@@ -97,7 +97,7 @@ def test_opening_sources_draws_no_mask(tmp_path, monkeypatch):
 
 def test_colours_are_refused_for_annotations(tmp_path):
     folder = str(write_files(tmp_path, LAYOUTS["COCO"]))
-    message = r"colours: #000000, #ff0000 is not allowed for .*, where masks are drawn from annotations; expected auto"
+    message = r"colours: #000000, #ff0000 is not allowed for .*, which names its classes; expected auto"
     with pytest.raises(KsegError, match=message):
         open_sources(folder, colours=("#000000", "#ff0000"))
     with pytest.raises(KsegError, match=message):
