@@ -1,9 +1,9 @@
 """Find the layout of a folder: where its images are, and which mask belongs to which image.
 
 Lists (`lists.py`) and annotations of COCO and YOLO (`annotations/`) name the pairs. Otherwise the folders do:
-Cityscapes, nnU-Net, split folders (`train/images` or `images/train`), `images/` and `masks/`, or images and masks in
-one folder; a mask is a picture, or the JSON of LabelMe. Nothing is guessed: a folder that matches two layouts is
-refused, and so is a file that pairs with none or with two.
+Cityscapes, nnU-Net, split folders (`train/images` or `images/train`), `images/` and `masks/`, a folder for each image,
+or images and masks in one folder; a mask is a picture, or the JSON of LabelMe. Nothing is guessed: a folder that
+matches two layouts is refused, and so is a file that pairs with none or with two.
 """
 
 import os
