@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from PIL import Image
 
+from kseg.data import open_sources
 from kseg.data.layouts.find import find_layout
 from kseg.errors import KsegError
 from tests.data.layouts.expect import check_layout
@@ -73,3 +75,11 @@ def test_a_case_without_labels_is_refused(make_files):
     folder = make_files("imagesTr/a_0000.png", "imagesTr/b_0000.png", "labelsTr/a.png")
     with pytest.raises(KsegError, match=r"1 files have no label file: .*b_0000\.png"):
         find_layout(folder)
+
+
+def test_labels_in_colours_are_refused_before_training(with_labels):
+    folder = with_labels({"background": 0, "cell": 1})
+    for path in sorted(folder.glob("*/*.png")):
+        Image.new("RGB", (16, 16), "red").save(path)
+    with pytest.raises(KsegError, match=r"masks in colours, #ff0000 \(100.0%\); expected one channel"):
+        open_sources(str(folder))

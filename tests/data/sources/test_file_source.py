@@ -45,8 +45,8 @@ def test_one_example_cannot_be_split(source):
         split_by_seed(source.take(1), 0.5, seed=0)
 
 
-def test_colours_of_masks_drawn_from_annotations_are_refused():
-    with pytest.raises(KsegError, match="colours: #000000 is not allowed for set, where masks are drawn from"):
+def test_colours_are_refused_where_the_classes_have_names():
+    with pytest.raises(KsegError, match="colours: #000000 is not allowed for set, which names its classes"):
         check_colours("set", ["#000000"], [], {1: "cat"})
     assert check_colours("set", "auto", [], {1: "cat"}) == ()
     assert check_colours("set", ["#000000", "#ff0000"], [], {}) == ("#000000", "#ff0000")
