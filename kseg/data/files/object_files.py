@@ -16,7 +16,7 @@ class ObjectFiles:
 
     image: Path
     files: tuple[Path, ...]
-    """Each is 0 but in its object. None: an image without objects."""
+    """Each is 0 outside of its object. Empty: an image without objects."""
 
     @property
     def path(self) -> Path:

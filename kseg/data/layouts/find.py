@@ -258,8 +258,8 @@ def _unsplit_pairs(folder: Path) -> _Split:
     refuse_two(places)
     if not places:
         raise KsegError(f"There is no folder {folder / 'images'}. Expected {folder} to hold {_EXPECTED}.")
-    if object_folders(folder):
-        return read_object_folders(folder)
+    if folders := object_folders(folder):
+        return read_object_folders(folders)
     if places[0].is_dir():
         return SplitPairs(str(folder), _pair_folders(places[0], _mask_folder(folder, places[0])).pairs)
     pictures, json_files = files_in(folder, recursive=False), _labelme_files(folder, folder, recursive=False)

@@ -1,8 +1,8 @@
 """nnU-Net's layout: `imagesTr/<case>_0000.png`, `labelsTr/<case>.png`, and `dataset.json` with the names of the labels.
 
 Source: "Dataset format" in nnU-Net's documentation. The four digits number the files of a case, one for each channel;
-a case of one file may hold several channels, as an RGB picture does. Its test images have no split of their own here:
-they are not for validation.
+one file may also hold several channels, as an RGB picture does. The test images, `imagesTs`, are not read: they are not
+for validation.
 """
 
 import re

@@ -4,6 +4,7 @@ So the nuclei of the 2018 Data Science Bowl were handed out, in `stage1_train`.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,22 +33,22 @@ def object_folders(folder: Path) -> list[Path]:
     return folders if are_images else []
 
 
-def read_object_folders(folder: Path) -> SplitPairs[ObjectFiles]:
-    """Return each image of `object_folders` with the files of its objects.
+def read_object_folders(folders: Sequence[Path]) -> SplitPairs[ObjectFiles]:
+    """Return the image in each of `object_folders`, with the files of its objects.
 
     Raises:
         KsegError: a folder has no image, or several.
     """
     pairs = []
-    for path in object_folders(folder):
+    for path in folders:
         images = files_in(path / "images")
         if len(images) != 1:
             raise KsegError(
-                f"{path / 'images'} has {len(images)} images; expected one, as in the other folders of {folder}: "
+                f"{path / 'images'} has {len(images)} images; expected one, as in the other folders of {path.parent}: "
                 "each belongs to one image, with its objects in masks/."
             )
         pairs.append((images[0], ObjectFiles(images[0], tuple(files_in(path / "masks")))))
-    return SplitPairs(str(folder), pairs)
+    return SplitPairs(str(folders[0].parent), pairs)
 
 
 def refuse_other_masks(training: SplitPairs[Any], validation: SplitPairs[Any] | None) -> None:
