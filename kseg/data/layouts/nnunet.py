@@ -53,7 +53,7 @@ def _names(folder: Path) -> Mapping[int, str]:
         raise KsegError(f'{path} has no labels; expected such as {{"background": 0, "cell": 1}} under \'labels\'.')
     number_of = {name: as_number(number) for name, number in labels.items()}
     if labels and all(name.isdecimal() for name in labels):  # the first version of nnU-Net: {"0": "background"}
-        number_of = {str(name): int(number) for number, name in labels.items()}
+        number_of = {str(name): as_number(number) for number, name in labels.items()}
     ignored = number_of.pop("ignore", 255)
     if ignored != 255:
         raise KsegError(

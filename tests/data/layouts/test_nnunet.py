@@ -57,6 +57,7 @@ def test_names_come_from_its_json(with_labels, labels, names):
         ({"cell": 1}, "expected a number for each"),
         ({"background": 0, "cell": True}, "expected a number for each"),
         ({"background": 0}, "expected a number for each"),
+        ({"0": "background", "9" * 5000: "cell"}, "expected a number for each"),
         ({}, "expected a number for each"),
     ],
 )
