@@ -30,22 +30,29 @@ class ObjectFiles:
         """Return 1 in all objects and 0 elsewhere, uint16 `(H, W, 1)`.
 
         Raises:
-            KsegError: a file cannot be read, has more than one value beside 0, or has another size than the image.
+            KsegError: a file cannot be read, has more than one value beside 0, or two have different sizes.
         """
-        height, width, _ = image_shape(str(self.image))
-        union = np.zeros((height, width, 1), np.uint16)
-        for file in self.files:
-            mask = read_mask(str(file))
+        if not self.files:
+            height, width, _ = image_shape(str(self.image))
+            return np.zeros((height, width, 1), np.uint16)
+        union = _read_object(self.files[0])
+        for file in self.files[1:]:
+            mask = _read_object(file)
             if mask.shape != union.shape:
                 raise KsegError(
-                    f"{file} is {mask.shape[1]} x {mask.shape[0]} and {self.image} {width} x {height} (width x "
-                    "height); expected one size. Make a new mask."
+                    f"{file} is {mask.shape[1]} x {mask.shape[0]} and {self.path} {union.shape[1]} x {union.shape[0]} "
+                    "(width x height); expected one size for all objects of an image. Make a new mask."
                 )
-            values = np.unique(mask)
-            if len(values) > 2 or (len(values) == 2 and values[0]):
-                raise KsegError(
-                    f"{file} has the values {', '.join(map(str, values[:5]))}; expected 0 and one other, since there "
-                    "is a file for each object. Repair it."
-                )
-            union |= mask > 0
+            union |= mask
         return union
+
+
+def _read_object(file: Path) -> np.ndarray:
+    mask = read_mask(str(file))
+    values = np.unique(mask)
+    if len(values) > 2 or (len(values) == 2 and values[0]):
+        raise KsegError(
+            f"{file} has the values {', '.join(map(str, values[:5]))}; expected 0 and one other, since there is a "
+            "file for each object. Repair it."
+        )
+    return (mask > 0).astype(np.uint16)

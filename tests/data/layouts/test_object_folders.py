@@ -6,6 +6,7 @@ from PIL import Image
 
 from kseg.data import open_sources
 from kseg.data.files.object_files import ObjectFiles
+from kseg.data.files.pair import read_pair
 from kseg.data.layouts.find import find_layout
 from kseg.errors import KsegError
 
@@ -84,11 +85,45 @@ def test_folders_of_data_sets_are_no_folders_of_images(folder):
     [
         (np.uint8(DISC) + np.uint8(1), r"0\.png has the values 1, 2; expected 0 and one other"),
         (np.uint8(DISC) * np.arange(16, dtype=np.uint8), r"has the values 0, .*; expected 0 and one other"),
-        (np.zeros((16, 8), np.uint8), r"0\.png is 8 x 16 and .*b\.png 16 x 16 \(width x height\); expected one size"),
+        (
+            np.zeros((16, 8), np.uint8),
+            r"1\.png is 16 x 16 and .*0\.png 8 x 16 \(width x height\); expected one size for",
+        ),
     ],
 )
 def test_files_that_are_no_objects_are_refused(folder, values, message):
     write(folder / "b/masks/0.png", values)
-    mask = ObjectFiles(folder / "b/images/b.png", (folder / "b/masks/0.png",))
+    write(folder / "b/masks/1.png", DISC)
+    mask = ObjectFiles(folder / "b/images/b.png", (folder / "b/masks/0.png", folder / "b/masks/1.png"))
     with pytest.raises(KsegError, match=message):
         mask.draw()
+
+
+def test_objects_of_another_size_than_their_image_are_refused(folder):
+    write(folder / "b/masks/0.png", np.zeros((16, 8), np.uint8))
+    mask = ObjectFiles(folder / "b/images/b.png", (folder / "b/masks/0.png",))
+    with pytest.raises(
+        KsegError, match=r"b\.png is 16 x 16 and its mask 8 x 16 \(width x height\), .*0\.png; expected"
+    ):
+        read_pair(mask.image, mask)
+
+
+@pytest.mark.parametrize("objects", [0, 2])
+def test_objects_drawn_on_the_stored_pixels_turn_with_their_photograph(objects, tmp_path):
+    """Wider than high as stored, and shown upright: the sizes differ until the mask is turned too."""
+    stored = np.zeros((16, 24), np.uint8)
+    stored[2:6, 3:15], stored[10:14, 1:4] = 255, 255
+    files = []
+    for number, rows in enumerate((slice(0, 8), slice(8, 16))):
+        files.append(tmp_path / f"{number}.png")
+        one = np.zeros_like(stored)
+        one[rows] = stored[rows]
+        write(files[-1], one)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown a quarter turn clockwise
+    image = tmp_path / "image.jpg"
+    Image.fromarray(stored).save(image, exif=exif)
+    mask = ObjectFiles(image, tuple(files[:objects]))
+    picture, drawn = read_pair(image, mask, mask_exif="image")
+    assert picture.shape == (24, 16, 3)
+    np.testing.assert_array_equal(drawn[..., 0], np.rot90(stored > 0, -1) if objects else 0)
