@@ -23,7 +23,7 @@ CAUSES = {
     "near_duplicate": "nearly the same image more than once",
     # Masks
     "mask_values": "mask values that are no class indices",
-    "mixed_values": "masks that write foreground as 255 beside masks that write it as 1",
+    "mixed_values": "masks that write foreground as white beside masks that write it as 1",
     "unexpected_values": "mask values that nearly no other mask has",
     "soft_masks": "masks with interpolated edges",
     "missing_classes": "classes that one split has and another has not",

@@ -57,20 +57,22 @@ def soft_masks(masks: Masks, rule: Foreground) -> list[Finding]:
 
 
 def mixed_values(masks: Masks, rule: Foreground) -> list[Finding]:
-    """Find masks that write foreground as 255 although most write 1, or the reverse."""
+    """Find masks that write foreground as white, 255 or 65535, although most write 1, or the reverse."""
     hard = _without_soft(masks)
     if _reads_white(rule):
         files = [(name, "holds 0 and 1, most 0 and 255") for name, mask in hard if mask.values[-1] == 1]
     else:
         white, _ = find_two_ways_of_writing([mask.values for _, mask in hard])
-        files = [(hard[i][0], "holds 255, the others classes") for i in white if IGNORE in rule.ignored]
+        lost = [hard[index] for index in white if IGNORE in rule.ignored]
+        files = [(name, f"holds {mask.values[-1]}, the others classes") for name, mask in lost]
     return findings_of(
         "mixed_values",
         "error",
         "masks that write foreground in another way than most",
         files,
-        "255 beside class indices means ignored: the foreground of these masks, or of all the others, is lost.",
-        "Write all masks in one way: divide those of 0 and 255 by 255.",
+        "Beside class indices 255 means ignored, and 65535 a class of its own: the foreground of these masks, or of "
+        "all the others, is lost.",
+        "Write all masks in one way: 0 and 1.",
     )
 
 

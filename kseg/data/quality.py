@@ -9,6 +9,7 @@ from kseg import IGNORE
 _INVERTED = 0.6  # share of foreground, and of foreground on the border, from which a mask may be inverted
 _ALL_AROUND = 0.9  # share of foreground on the border of a mask that has it all around
 _MANY = 4  # masks of either kind
+_FULL_SCALE = (IGNORE, 65535)  # white of 8 and of 16 bits
 _UPRIGHT = 0.3  # what half of the masks of the same set stay below, in both
 
 
@@ -28,9 +29,10 @@ def is_black_and_white(values: np.ndarray) -> bool:
 
 
 def find_two_ways_of_writing(masks: Sequence[np.ndarray]) -> tuple[list[int], list[int]]:
-    """Return which masks write foreground as 255 and which as class indices, where a data set has both; else nothing.
+    """Return which masks write foreground as white, and which as class indices, where both occur; else nothing.
 
-    Where at least as many masks have 255 beside class indices, 255 means ignored, and a mask may have no other value.
+    White is 255, or 65535 of 16 bits. Where at least as many masks have it beside class indices, it has a meaning of
+    its own, such as ignored, and a mask may have no other value.
 
     Args:
         masks: the values in each mask, ascending.
@@ -40,10 +42,13 @@ def find_two_ways_of_writing(masks: Sequence[np.ndarray]) -> tuple[list[int], li
     >>> find_two_ways_of_writing([np.array([0, 255]), np.array([0, 1, 255])])
     ([], [])
     """
-    white = [index for index, values in enumerate(masks) if is_black_and_white(values) and values[0] == 0]
-    classes = [index for index, values in enumerate(masks) if np.setdiff1d(values, (0, IGNORE)).size]
-    with_both = sum(IGNORE in masks[index] for index in classes)
-    return (white, classes) if classes and len(white) > with_both else ([], [])
+    for white in _FULL_SCALE:
+        alone = [index for index, values in enumerate(masks) if values.tolist() == [0, white]]
+        classes = [index for index, values in enumerate(masks) if np.setdiff1d(values, (0, white)).size]
+        with_both = sum(white in masks[index] for index in classes)
+        if classes and len(alone) > with_both:
+            return alone, classes
+    return [], []
 
 
 def has_soft_edges(values: np.ndarray, counts: np.ndarray) -> bool:

@@ -109,15 +109,19 @@ def refuse_unclear_masks(name: str, survey: Sequence[MaskValues]) -> None:
             f"{soft} --foreground white takes 128 and above as foreground. If each value is a class: --task multiclass."
             " kseg audit names the files."
         )
-    white, with_classes = find_two_ways_of_writing([mask.values for mask in survey])
-    if not white:
+    alone, with_classes = find_two_ways_of_writing([mask.values for mask in survey])
+    if not alone:
         return
-    classes = [value for value in values_in([survey[index] for index in with_classes]) if value not in (0, IGNORE)]
+    white = int(survey[alone[0]].values[-1])
+    classes = [value for value in values_in([survey[index] for index in with_classes]) if value not in (0, white)]
     example = ", ".join(map(str, classes[:4])) + (" …" if len(classes) > 4 else "")
+    other_reading = (
+        "255 is ignored: --foreground classes" if white == IGNORE else f"{white} is a class: --task multiclass"
+    )
     raise KsegError(
-        f"The masks of {name} are written in two ways: of {len(survey)}, {len(white)} hold nothing but 0 and 255, and "
-        f"{len(with_classes)} hold {example}. Either 255 is foreground as well: --foreground any. Or 255 is ignored: "
-        "--foreground classes. kseg audit names the files."
+        f"The masks of {name} are written in two ways: of {len(survey)}, {len(alone)} hold nothing but 0 and {white}, "
+        f"and {len(with_classes)} hold {example}. Either {white} is foreground as well: --foreground any. Or "
+        f"{other_reading}. kseg audit names the files."
     )
 
 

@@ -79,3 +79,11 @@ def test_a_few_masks_with_255_beside_a_class_do_not_decide_for_all():
     assert find_two_ways_of_writing([white, white, both]) == ([0, 1], [2])
     assert find_two_ways_of_writing([white, both, both, ones]) == ([], [])
     assert find_two_ways_of_writing([white, white, both, ones]) == ([0, 1], [2, 3])
+
+
+def test_white_of_16_bits_is_white_too():
+    deep, white, ones, ids = np.array([0, 65535]), np.array([0, 255]), np.array([0, 1]), np.array([0, 700, 65535])
+    assert find_two_ways_of_writing([deep, ones, deep]) == ([0, 2], [1])
+    assert find_two_ways_of_writing([deep, white]) == ([1], [0])
+    assert find_two_ways_of_writing([deep, deep]) == ([], [])
+    assert find_two_ways_of_writing([ids, ids, deep]) == ([], [])  # a class, or the number of an instance

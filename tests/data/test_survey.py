@@ -26,6 +26,21 @@ def sources(make_folder):
     return make
 
 
+def test_white_of_16_bits_beside_classes_is_refused(make_folder):
+    """As when some masks were scaled to the whole range of 16 bits, and others not."""
+    masks = [np.resize(np.uint16(values), (4, 4)) for values in [(0, 65535), (0, 1), (0, 65535)]]
+    folder = make_folder({f"{i:03}": (BLANK, mask) for i, mask in enumerate(masks)})
+    message = (
+        r"two ways: of \d, \d hold nothing but 0 and 65535, and 1 hold 1\. Either 65535 is foreground as well: "
+        r"--foreground any\. Or 65535 is a class: --task multiclass\."
+    )
+    sources = open_sources(str(folder), val_fraction=0.4)
+    with pytest.raises(KsegError, match=message):
+        read_masks_of_splits(*sources)
+    assert read_masks_of_splits(*sources, foreground="any").rule.table()[[1, 65535]].tolist() == [1, 1]
+    assert read_masks_of_splits(*sources, task="multiclass").rule.names == ("1", "65535")
+
+
 @pytest.mark.parametrize(
     ("training", "validation"),
     [
