@@ -1,11 +1,14 @@
 """The values of an opened mask picture, by its palette, its alpha channel and its photometric tag."""
 
+from typing import Any
+
 import numpy as np
 from PIL.ImageFile import ImageFile as PillowFile
 
 from kseg.data.files.formats import is_white_zero, pixel_layout, upright_pixels
 from kseg.data.files.palettes import is_grey, read_palette
 
+_SAMPLE_FORMAT, _SIGNED = 339, 2  # a TIFF tag, and what it says of signed integers
 _SOFTWARE = 305  # the TIFF tag with the name of the program that wrote the file
 
 # Pillow scales grey of 2 and 4 bits to 0 … 255; in a mask the stored values are class indices.
@@ -18,6 +21,7 @@ def mask_pixels(picture: PillowFile) -> np.ndarray:
     - A palette with colours: the indices, as in Pascal VOC. A palette with nothing but greys: the greys, because
       Pillow and others sort a palette by frequency or put white first, so that its indices mean nothing.
     - An object that only the alpha channel shows: alpha.
+    - A TIFF of signed integers: int8, which Pillow reads as unsigned.
     - A TIFF in which 0 is white: the values as shown if it holds black, else the stored ones, which are class indices.
       Of one bit from tifffile, and so from scikit-image, the stored ones: it writes all Boolean arrays in this way.
     """
@@ -33,6 +37,8 @@ def mask_pixels(picture: PillowFile) -> np.ndarray:
         pixels = ~pixels if _is_boolean_of_tifffile(picture) else _as_shown_if_black(pixels, picture.mode)
     if pixels.shape[-1] in (2, 4):
         pixels = _alpha_if_alone(pixels)
+    if picture.mode == "L" and _SIGNED in _tag(picture, _SAMPLE_FORMAT):
+        return pixels.view(np.int8)
     return pixels // scale if scale > 1 else pixels
 
 
@@ -60,7 +66,12 @@ def _alpha_if_alone(pixels: np.ndarray) -> np.ndarray:
 
 
 def _is_boolean_of_tifffile(picture: PillowFile) -> bool:
-    return picture.mode == "1" and getattr(picture, "tag_v2", {}).get(_SOFTWARE) == "tifffile.py"
+    return picture.mode == "1" and _tag(picture, _SOFTWARE) == "tifffile.py"
+
+
+def _tag(picture: PillowFile, number: int) -> Any:
+    """Return what a TIFF says by a tag; empty if it is no TIFF, or has no such tag."""
+    return getattr(picture, "tag_v2", {}).get(number, ())
 
 
 def _as_shown_if_black(pixels: np.ndarray, mode: str) -> np.ndarray:

@@ -115,3 +115,12 @@ def test_an_image_in_which_0_is_white_is_read_as_it_is_shown(tmp_path, rng, chan
     tifffile.imwrite(path, stored, photometric="miniswhite", metadata={"axes": "CYX"[-stored.ndim :]})
     image = read_image(path, bits, 3 if channels == 1 else channels)
     assert (image[..., : shown.shape[-1]] == shown // (257 if bits == 16 else 1)).all()
+
+
+def test_signed_integers_of_a_tiff_are_class_indices(tmp_path):
+    stored = np.int8([[0, 1], [2, 127]])
+    tifffile.imwrite(tmp_path / "mask.tif", stored)
+    np.testing.assert_array_equal(read_mask(str(tmp_path / "mask.tif"))[..., 0], stored)
+    tifffile.imwrite(tmp_path / "mask.tif", -stored)
+    with pytest.raises(KsegError, match=r"mask\.tif has int8 values, the smallest -127; expected integers, 0 or more"):
+        read_mask(str(tmp_path / "mask.tif"))
