@@ -151,10 +151,10 @@ def _open_npy_mask(path: str) -> np.ndarray:
     values = open_npy(path)
     has_colours = values.dtype == np.uint8 and values.shape[2] in (3, 4)
     if values.dtype.kind not in "bui" or (values.shape[2] != 1 and not has_colours):
+        labels = " If each channel is a label that may overlap with others: --task multilabel."
         raise KsegError(
             f"{path} has {values.dtype.name} values of shape {values.shape}; expected integers (H, W) or (H, W, 1), or "
-            "colours, uint8 (H, W, 3). Convert it first. If each channel is a label that may overlap with others: "
-            "--task multilabel."
+            f"colours, uint8 (H, W, 3). Convert it first.{labels if values.shape[2] > 1 else ''}"
         )
     return np.array(values)
 
