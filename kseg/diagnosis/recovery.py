@@ -11,8 +11,9 @@ from kseg.optimizers import adjustable_schedule, stored_variables
 
 LOWER = 0.1
 """A recovery multiplies the learning rate by this, or by less."""
-# Relative to the weights, the size of the updates of a model that starts to learn, and the smallest factor.
-_USUAL_UPDATE, _LOWEST = 3e-3, 1e-4
+_USUAL_UPDATE = 3e-3  # the size of the updates of a model that starts to learn, relative to the weights
+# Beyond this the weights grow without bound, and their updates no longer tell how much too large the rate is.
+_UNBOUNDED_UPDATE, _OF_UNBOUNDED = 10.0, 0.01
 _CLIP_NORM = 1.0
 
 # The names of the rates in the configurations of Keras's schedules.
@@ -63,10 +64,12 @@ def reset_optimizer(model: keras.Model) -> None:
 def factor_for(update: float) -> float:
     """Return by what to multiply the learning rate after updates of this size, relative to the weights.
 
-    >>> factor_for(1e-3), factor_for(0.3)
-    (0.1, 0.01)
+    >>> factor_for(1e-3), factor_for(0.3), factor_for(1e6)
+    (0.1, 0.01, 0.01)
     """
-    return max(min(LOWER, _USUAL_UPDATE / max(update, _USUAL_UPDATE)), _LOWEST)
+    if update > _UNBOUNDED_UPDATE:
+        return _OF_UNBOUNDED
+    return min(LOWER, _USUAL_UPDATE / max(update, _USUAL_UPDATE))
 
 
 def clip_gradient(model: keras.Model) -> bool:
