@@ -13,7 +13,7 @@ import kseg
 from kseg.commands import export
 from tests.inference.models import CLASSES, bright, save
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.backend_free]  # export is tested on both
 
 SERVICE = Path(__file__).parents[2] / "examples/serve/service.py"
 

@@ -13,7 +13,7 @@ from kseg.models import unet
 from kseg.task import Task
 from tests.inference.models import save
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.backend_free]  # it runs both itself
 
 TASKS = {
     "binary": Task(),
