@@ -41,9 +41,14 @@ class HuggingFaceSource(FileSource):
     """The column of masks, or of the masks of each label."""
 
     def files(self, index: int, *content: bytes) -> tuple[EmbeddedFile, EmbeddedFile | LabelFiles]:
-        """See `PairReader`."""
-        image, *masks = (self._file(index, column) for column in (self.image, *self.masks))
-        return image, LabelFiles(self.labels, tuple(masks)) if self.labels else masks[0]
+        """See `PairReader`; a label whose column holds nothing is not in the image."""
+        split, number = self.pairs[index]
+        row = self.tables[split][int(number)]
+        image, *masks = (self._file(index, column, row[column]) for column in (self.image, *self.masks))
+        present = tuple(mask if row[column] else None for mask, column in zip(masks, self.masks, strict=True))
+        if self.labels and any(present):
+            return image, LabelFiles(self.labels, present)
+        return image, masks[0]  # where no label has a mask, the first says so when it is read
 
     def summary(self) -> str:
         """See `kseg.data.Source`; the digest is of rows, file names and sizes."""
@@ -53,16 +58,16 @@ class HuggingFaceSource(FileSource):
         """See `kseg.data.Source`."""
         return [Path(file["filename"]) for table in self.tables.values() for file in table.cache_files]
 
-    def _file(self, index: int, column: str) -> EmbeddedFile:
-        split, row = self.pairs[index]
-        name = f"{self.origin}, {split}, row {row}, {column}"
+    def _file(self, index: int, column: str, cell: dict[str, Any] | None) -> EmbeddedFile:
+        split, number = self.pairs[index]
+        name = f"{self.origin}, {split}, row {number}, {column}"
 
         def read() -> bytes:
-            cell = self.tables[split][int(row)][column]
             if cell is None or cell["bytes"] is None:
                 content = f"the path {cell['path']} only" if cell else "nothing"
+                of_labels = " An image without any label needs an empty mask of one of them." if self.labels else ""
                 raise KsegError(
-                    f"{name} holds {content}; expected the bytes of an image file. Save the data set again."
+                    f"{name} holds {content}; expected the bytes of an image file. Save the data set again.{of_labels}"
                 )
             return cell["bytes"]
 

@@ -208,6 +208,21 @@ def test_a_column_of_masks_for_each_label_gives_labels_that_may_overlap(make_fol
         np.testing.assert_array_equal(masks, np.stack(rows[row][1:], axis=-1))
 
 
+def test_a_label_without_a_mask_is_not_in_the_image(rng, tmp_path):
+    image, cell = rng.integers(0, 255, (16, 12, 3), np.uint8), rng.integers(0, 2, (16, 12), np.uint8)
+    rows = [(image, cell, cell), (image, None, cell), (image, cell, None), (image, None, None)]
+    table = [tuple(None if values is None else file_of(values) for values in row) for row in rows]
+    table_of(table, ("image", "mask_cell", "mask_rim")).save_to_disk(tmp_path / "set")
+    for source in open_sources(str(tmp_path / "set"), val_fraction=0.5):
+        for index, (_, row) in enumerate(source.pairs):
+            if row < 3:
+                expected = [0 * cell if mask is None else mask for mask in rows[row][1:]]
+                np.testing.assert_array_equal(source.read(index)[1], np.stack(expected, axis=-1))
+                continue
+            with pytest.raises(KsegError, match=r"row 3, mask_cell holds nothing; .* without any label needs an empty"):
+                source.read(index)
+
+
 def test_one_column_of_masks_holds_no_labels(files, tmp_path):
     table_of(files).save_to_disk(tmp_path / "set")
     with pytest.raises(
