@@ -110,15 +110,22 @@ def describe_missing(
         return [f"{subject} {said}"] if len(found) else []
 
     both, rare = (training == 0) & (validation == 0), (training > 0) & (training < _RARE)
-    folded = [name.casefold() for name in class_names]
-    alike = np.array([folded.count(name) > 1 for name in folded])
+    twice = _repeated(class_names)
+    alike = _repeated([name.casefold() for name in class_names]) & ~twice
     return [
         *line(both, "in no mask that was read: nothing can be learned there, and no score shows that."),
         *line((training == 0) & ~both, "in no training mask that was read, and in validation masks: F1 will be 0."),
         *line((validation == 0) & ~both, "in no validation mask that was read: there will be no score."),
         *line(rare, f"on less than {_RARE:.1%} of the training pixels: look at that score, not at the mean."),
+        *line(
+            twice, "of the same name: if they are one class, write one number for both; else rename one: --class-names."
+        ),
         *line(alike, "told apart by the case of letters alone: if they are one class, write them in one way."),
     ]
+
+
+def _repeated(names: Sequence[str]) -> np.ndarray:
+    return np.array([names.count(name) > 1 for name in names])
 
 
 def known_classes(source: Source, found: Sequence[int], class_names: Sequence[str] | None) -> dict[int, str]:

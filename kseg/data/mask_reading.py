@@ -171,6 +171,11 @@ def _read_classes(
     rule = Classes(tuple(known[value] for value in values), tuple(values), known, rest)
     table = rule.table()
     rule = replace(rule, shares=tuple(class_shares(surveys[0], table, rule.task.outputs).tolist()))
+    if not any(rule.foreground_shares):
+        raise KsegError(
+            f"No training mask of {name} has any of the classes {list_values(rule.names)}: all that was read is "
+            "background or ignored. There is nothing to learn. Are annotations missing, or of other classes?"
+        )
     of_validation = class_shares(surveys[1], table, rule.task.outputs)[1:]
     warnings = tuple(describe_missing(rule.names, rule.foreground_shares, of_validation.tolist()))
     return MaskReading(rule, _describe(surveys, table), warnings, _median_size(surveys[0]))

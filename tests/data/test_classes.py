@@ -200,3 +200,17 @@ def test_names_that_differ_in_case_alone_are_said():
     assert describe_missing(["Cell", "cell", "gland"], [0.1] * 3, [0.1] * 3) == [
         "Classes Cell, cell are told apart by the case of letters alone: if they are one class, write them in one way."
     ]
+    assert describe_missing(["cell", "cell", "gland"], [0.1] * 3, [0.1] * 3) == [
+        "Classes cell, cell are of the same name: if they are one class, write one number for both; else rename one: "
+        "--class-names."
+    ]
+
+
+def test_a_training_split_without_any_of_the_classes_is_refused(sources):
+    training, validation = sources([(0,), (0, 255)], [(0, 1), (0, 2)])
+    message = r"No training mask of .* has any of the classes 1, 2: all that was read is background or ignored\."
+    with pytest.raises(KsegError, match=message):
+        read_masks_of_splits(training, validation, task="multiclass")
+    training, validation = sources([(0, 1), (0, 2)], [(0, 3)])
+    with pytest.raises(KsegError, match=r"No training mask of .* has any of the classes 3: .* nothing to learn"):
+        read_masks_of_splits(training, validation, task="multiclass", classes=["3"])

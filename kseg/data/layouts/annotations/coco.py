@@ -4,9 +4,11 @@ The rules, from https://cocodataset.org/#format-data and https://github.com/coco
 
 - An object is polygons, `[[x1, y1, x2, y2, …], …]` in pixels, or runs of pixels, `{"size": [height, width], "counts":
   …}`, as numbers or compressed. A region with `iscrowd: 1`, many objects in one outline, is ignored: 255. But if all
-  runs have it, no polygon, and more than a fifth of the annotations, they are objects that CVAT's brush drew.
+  annotations have it, or all runs, no polygon, and more than a fifth of the annotations, as those that CVAT's brush
+  drew, they are objects.
 - Coordinates of which none is above 1 are shares of width and height. The log tells of both.
-- Class indices are the categories in the order of their ids, from 1 on, without gaps.
+- Class indices are the categories in the order of their ids, from 1 on, without gaps. A category of which no object is,
+  and which is the supercategory of another, is none: Roboflow writes one for the whole data set.
 - An image without objects has an empty mask. Where objects overlap, the smaller one is on top.
 - Panoptic: each image has a picture whose colours are segment ids, `R + 256 G + 65536 B`. Pixels of id 0 are void:
   ignored if the file has stuff; background if all its categories are things (`isthing`), and nothing else is labelled.
@@ -97,7 +99,7 @@ def _reader(training: _CocoFile, files: Sequence[_CocoFile]) -> Callable[[Path],
         index_of = class_indices(list(names), training.path)
         instances = [instance for content in contents.values() for instance in content.instances]
         reaches = [reach for content in contents.values() for reach in _reaches(content)]
-        reading = Reading(_are_brush_strokes(instances), are_shares(training.path, reaches))
+        reading = Reading(_are_objects(instances), are_shares(training.path, reaches))
         splits = [
             SplitPairs(str(file.path), _pairs(folder, file, content, index_of, reading))
             for file, content in contents.items()
@@ -111,11 +113,14 @@ def _reader(training: _CocoFile, files: Sequence[_CocoFile]) -> Callable[[Path],
     return read
 
 
-def _are_brush_strokes(instances: Sequence[Instance]) -> bool:
-    """Return whether `iscrowd` 1 marks objects that CVAT's brush drew: all runs have it, no polygon, and many do."""
+def _are_objects(instances: Sequence[Instance]) -> bool:
+    """Return whether `iscrowd` 1 marks objects: all have it, or CVAT's brush drew them.
+
+    Of CVAT's brush all runs have it, no polygon, and many annotations do.
+    """
     crowds = [instance for instance in instances if is_crowd(instance.iscrowd)]
     runs = [instance for instance in instances if isinstance(instance.outline, Runs)]
-    return crowds == runs and len(crowds) > _MOST_CROWDS * len(instances)
+    return len(crowds) == len(instances) or (crowds == runs and len(crowds) > _MOST_CROWDS * len(instances))
 
 
 def _reaches(content: Content) -> Iterator[Reach]:
@@ -132,13 +137,14 @@ def _reaches(content: Content) -> Iterator[Reach]:
 def _describe_reading(instances: Sequence[Instance], reading: Reading) -> str:
     """Return how crowds and coordinates are read, for the log; empty if there is nothing special."""
     crowds = sum(is_crowd(instance.iscrowd) for instance in instances)
-    meaning = "objects, as CVAT exports what its brush drew" if reading.crowds_are_objects else "ignored pixels"
+    because = "since all have it" if crowds == len(instances) else "as CVAT exports what its brush drew"
+    meaning = f"objects, {because}" if reading.crowds_are_objects else "ignored pixels"
     text = f"; {crowds} of {len(instances)} annotations have iscrowd 1: {meaning}" if crowds else ""
     return text + ("; coordinates are shares of width and height" if reading.are_shares else "")
 
 
 def _category_names(contents: Sequence[Content]) -> dict[Id, str]:
-    """Return the names of all categories, in the order of their ids."""
+    """Return the names of all categories, in the order of their ids, without those that only group others."""
     names: dict[Id, str] = {}
     for content in contents:
         for number, name in content.categories.items():
@@ -147,7 +153,18 @@ def _category_names(contents: Sequence[Content]) -> dict[Id, str]:
                     f"{content.path}: category {number!r} is {name!r}, and {names[number]!r} in {contents[0].path}; "
                     "expected one name in both. Export both again."
                 )
-    return {number: names[number] for number in sorted(names, key=lambda number: (isinstance(number, str), number))}
+    groups = set().union(*(content.groups for content in contents)) - _annotated(contents)
+    return {
+        number: names[number]
+        for number in sorted(names, key=lambda number: (isinstance(number, str), number))
+        if number not in groups
+    }
+
+
+def _annotated(contents: Sequence[Content]) -> set[Id]:
+    """Return the categories that any object or segment has."""
+    objects = {instance.category_id for content in contents for instance in content.instances}
+    return objects | {part.category_id for content in contents for entry in content.panoptic for part in entry.segments}
 
 
 def _pairs(

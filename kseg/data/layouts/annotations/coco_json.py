@@ -1,7 +1,8 @@
 """Read and check COCO's JSON, and keep little of it in memory; `coco.py` states the rules."""
 
 from array import array
-from collections.abc import Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -86,6 +87,8 @@ class Content(NamedTuple):
     panoptic: Sequence[Panoptic]
     categories: Mapping[Id, str]
     """The name of each category."""
+    groups: Set[Id]
+    """Categories of which the name is the supercategory of another."""
     has_stuff: bool
     """Whether some categories are stuff, not things: then the background is labelled, too."""
 
@@ -108,7 +111,7 @@ def read_content(path: Path) -> Content:
     _check(path, "annotations", annotations, lambda entry: isinstance(entry, kind) and _is_annotation(entry))
     _check(path, "categories", categories, lambda entry: isinstance(entry, dict) and _is_id(_id(entry.get("id"))))
     image_of = {entry.id: entry for entry in images}
-    names = {_id(entry["id"]): str(entry.get("name", entry["id"])) for entry in categories}
+    names = {_id(entry["id"]): _name(entry) for entry in categories}
     if not images or len(image_of) < len(images) or len(names) < len(categories):
         raise KsegError(f"{path} has no images, or the same id for two images or two categories. Export it again.")
     for entry in annotations:
@@ -117,7 +120,20 @@ def read_content(path: Path) -> Content:
             raise KsegError(f"{path}: {name} is for image {entry.image_id!r}, which is not in images. Export it again.")
     instances, panoptic = (annotations, []) if kind is Instance else ([], annotations)
     has_stuff = any(not entry.get("isthing", 1) for entry in categories)
-    return Content(path, image_of, instances, panoptic, names, has_stuff)
+    return Content(path, image_of, instances, panoptic, names, _groups(names, categories), has_stuff)
+
+
+def _name(category: Mapping[str, Any]) -> str:
+    name = category.get("name")
+    return str(category["id"] if name in (None, "") else name)
+
+
+def _groups(names: Mapping[Id, str], categories: Sequence[Mapping[str, Any]]) -> Set[Id]:
+    """Return the ids of the categories of which the name is the supercategory of another."""
+    members = defaultdict(set)
+    for entry in categories:
+        members[str(entry.get("supercategory"))].add(_id(entry["id"]))
+    return {number for number, name in names.items() if members[name] - {number}}
 
 
 def _compact(entry: dict[str, Any]) -> Any:

@@ -12,6 +12,7 @@ from tests.data.layouts.annotations.samples import (
     ONE,
     SQUARE,
     coco_json,
+    instance_entry,
     labelme_json,
     polygon_shape,
     read_masks,
@@ -38,6 +39,27 @@ def test_both_splits_share_the_class_indices(tmp_path):
     files |= {"annotations/instances_val2017.json": coco_json(["ä.png"], [], [{"id": 3, "name": "ape"}])}
     with pytest.raises(KsegError, match=r"val2017.json: category 3 is 'ape', and 'cat' in .*instances_train2017.json"):
         find_layout(write_files(tmp_path, files))
+
+
+def test_a_category_that_only_groups_others_is_no_class(tmp_path):
+    """Roboflow writes one for the whole data set, sometimes of the name of its only class."""
+    group, cell = {"id": 0, "name": "cell", "supercategory": "none"}, {"id": 3, "name": "cell", "supercategory": "cell"}
+    files = {"annotations.json": coco_json(["a.png"], ONE, [group, cell]), "images/a.png": None}
+    layout = find_layout(write_files(tmp_path, files))
+    assert layout.classes == {1: "cell"}
+    assert read_masks(layout.training) == [square_mask().tolist()]
+    used = [instance_entry(1, 0, [SQUARE], category=0)]
+    write_files(tmp_path, {"annotations.json": coco_json(["a.png"], used, [group, cell])})
+    assert find_layout(tmp_path).classes == {1: "cell", 2: "cell"}
+    person = {"id": 3, "name": "person", "supercategory": "person"}  # as in COCO, its own group
+    write_files(tmp_path, {"annotations.json": coco_json(["a.png"], [], [group, person])})
+    assert find_layout(tmp_path).classes == {1: "cell", 2: "person"}
+
+
+def test_a_category_without_a_name_is_called_by_its_id(tmp_path):
+    categories = [{"id": 3, "name": None}, {"id": 4, "name": ""}, {"id": 5}]
+    files = {"annotations.json": coco_json(["a.png"], ONE, categories), "images/a.png": None}
+    assert find_layout(write_files(tmp_path, files)).classes == {1: "3", 2: "4", 3: "5"}
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,18 @@ def test_what_is_no_crowd(tmp_path, value):
 
 @pytest.mark.parametrize("value", [1, "1", "true", True])
 def test_a_crowd_of_polygons_is_ignored_and_the_log_says_so(tmp_path, value):
-    rule, (mask,) = masks_of(tmp_path, [instance_entry(1, 0, [SQUARE], iscrowd=value)])
+    others = [instance_entry(n, 1, [SQUARE]) for n in range(2, 4)]
+    rule, (mask, _) = masks_of(tmp_path, [instance_entry(1, 0, [SQUARE], iscrowd=value), *others], 2)
     np.testing.assert_array_equal(mask, square_mask(255))
-    assert rule.endswith("; 1 of 1 annotations have iscrowd 1: ignored pixels")
+    assert rule.endswith("; 1 of 3 annotations have iscrowd 1: ignored pixels")
+
+
+@pytest.mark.parametrize("outline", [[SQUARE], encode_runs(square_mask() > 0)], ids=["polygons", "runs"])
+def test_crowds_alone_are_objects(tmp_path, outline):
+    rule, masks = masks_of(tmp_path, [instance_entry(n, n, outline, iscrowd=1) for n in range(3)], 3)
+    for mask in masks:
+        np.testing.assert_array_equal(mask, square_mask())
+    assert rule.endswith("; 3 of 3 annotations have iscrowd 1: objects, since all have it")
 
 
 def test_another_iscrowd_is_refused(tmp_path):
