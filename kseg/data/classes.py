@@ -1,5 +1,6 @@
 """Which classes the masks of a data set hold, and which of them a model tells apart."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -94,12 +95,12 @@ def class_shares(survey: Sequence[MaskValues], table: np.ndarray, number: int) -
     return counts[:number] / max(counts[:IGNORE].sum(), 1)
 
 
-def describe_missing(
+def class_warnings(
     class_names: Sequence[str], training_shares: Sequence[float], validation_shares: Sequence[float]
 ) -> list[str]:
-    """Return a line for the classes that a split, or both, do not have, for rare ones, and for names nearly the same.
+    """Return a line each for the classes that a split does not have, for rare ones, and for misleading names.
 
-    >>> describe_missing(["cat", "dog"], [0.1, 0.2], [0.1, 0.0])
+    >>> class_warnings(["cat", "dog"], [0.1, 0.2], [0.1, 0.0])
     ['Class dog is in no validation mask that was read: there will be no score.']
     """
     names, training, validation = np.array(class_names), np.array(training_shares), np.array(validation_shares)
@@ -110,6 +111,8 @@ def describe_missing(
         return [f"{subject} {said}"] if len(found) else []
 
     both, rare = (training == 0) & (validation == 0), (training > 0) & (training < _RARE)
+    background = np.array([name.strip("_ ").casefold() == "background" for name in class_names])
+    others = " ".join(map(shlex.quote, names[~background]))
     twice = _repeated(class_names)
     alike = _repeated([name.casefold() for name in class_names]) & ~twice
     return [
@@ -117,9 +120,8 @@ def describe_missing(
         *line((training == 0) & ~both, "in no training mask that was read, and in validation masks: F1 will be 0."),
         *line((validation == 0) & ~both, "in no validation mask that was read: there will be no score."),
         *line(rare, f"on less than {_RARE:.1%} of the training pixels: look at that score, not at the mean."),
-        *line(
-            twice, "of the same name: if they are one class, write one number for both; else rename one: --class-names."
-        ),
+        *line(background, f"foreground here, and in the mean: --classes {others} leaves it out."),
+        *line(twice, "of one name: if they are one class, write one number for both; else rename one, --class-names."),
         *line(alike, "told apart by the case of letters alone: if they are one class, write them in one way."),
     ]
 

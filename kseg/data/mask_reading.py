@@ -12,7 +12,7 @@ from kseg.data.classes import (
     Classes,
     Rest,
     class_shares,
-    describe_missing,
+    class_warnings,
     known_classes,
     refuse_instances,
     selected_values,
@@ -177,7 +177,7 @@ def _read_classes(
             "background or ignored. There is nothing to learn. Are annotations missing, or of other classes?"
         )
     of_validation = class_shares(surveys[1], table, rule.task.outputs)[1:]
-    warnings = tuple(describe_missing(rule.names, rule.foreground_shares, of_validation.tolist()))
+    warnings = tuple(class_warnings(rule.names, rule.foreground_shares, of_validation.tolist()))
     return MaskReading(rule, _describe(surveys, table), warnings, _median_size(surveys[0]))
 
 
@@ -218,7 +218,7 @@ def _read_labels(
         f"{split}: " + list_values([f"{name} {share:.1%}" for name, share in zip(names, of_split, strict=True)])
         for split, of_split in zip(("training", "validation"), shares, strict=True)
     )
-    warnings = tuple(describe_missing(names, *shares))
+    warnings = tuple(class_warnings(names, *shares))
     return MaskReading(rule, "; ".join(described), warnings, _median_size(pooled[0]))
 
 

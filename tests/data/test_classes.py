@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kseg.data import open_sources, training_batches
-from kseg.data.classes import Classes, describe_missing
+from kseg.data.classes import Classes, class_warnings
 from kseg.data.mask_reading import read_masks_of_splits
 from kseg.errors import KsegError
 from kseg.task import Task
@@ -197,12 +197,18 @@ def test_batches_hold_the_indices(sources):
 
 
 def test_names_that_differ_in_case_alone_are_said():
-    assert describe_missing(["Cell", "cell", "gland"], [0.1] * 3, [0.1] * 3) == [
+    assert class_warnings(["Cell", "cell", "gland"], [0.1] * 3, [0.1] * 3) == [
         "Classes Cell, cell are told apart by the case of letters alone: if they are one class, write them in one way."
     ]
-    assert describe_missing(["cell", "cell", "gland"], [0.1] * 3, [0.1] * 3) == [
-        "Classes cell, cell are of the same name: if they are one class, write one number for both; else rename one: "
+    assert class_warnings(["cell", "cell", "gland"], [0.1] * 3, [0.1] * 3) == [
+        "Classes cell, cell are of one name: if they are one class, write one number for both; else rename one, "
         "--class-names."
+    ]
+
+
+def test_a_foreground_class_called_background_is_said():
+    assert class_warnings(["Background", "cell", "red cell"], [0.1] * 3, [0.1] * 3) == [
+        "Class Background is foreground here, and in the mean: --classes cell 'red cell' leaves it out."
     ]
 
 
