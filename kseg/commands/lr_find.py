@@ -11,6 +11,7 @@ from pydantic import Field
 from kseg.commands.guard import guard
 from kseg.commands.prepare import prepare_for_keras
 from kseg.config.train import FitOptions
+from kseg.errors import KsegError
 
 SUMMARY = "Suggest a learning rate: train some steps with a growing one, and draw the loss."
 
@@ -25,7 +26,7 @@ class Arguments(FitOptions):
     lowest: float = Field(1e-6, gt=0, description="Learning rate of the first step.")
     highest: float = Field(1.0, gt=0, description="Learning rate of the last step, unless the loss diverges before.")
     steps: int = Field(100, ge=20, description="Number of steps.")
-    out: Path = Field(Path("lr-find.png"), description="The picture: loss against learning rate.")
+    out: Path = Field(Path("lr-find.png"), description="The picture, a PNG: loss against learning rate.")
 
 
 def main(arguments: Sequence[str] | None = None, prog: str = "kseg lr-find") -> int:
@@ -42,6 +43,8 @@ def main(arguments: Sequence[str] | None = None, prog: str = "kseg lr-find") -> 
 def _find(given: Arguments) -> int:
     from kseg.backend import keep_compiled_programs
 
+    if given.out.suffix.lower() != ".png" or given.out.is_dir():
+        raise KsegError(f"out: {given.out} is not allowed; expected the name of a picture, which ends in .png.")
     prepare_for_keras()
     from kseg.keras_private import leave_tensorflow_to_others
     from kseg.runs.learning_rate_test import find_learning_rate
@@ -49,6 +52,7 @@ def _find(given: Arguments) -> int:
     leave_tensorflow_to_others()
     with keep_compiled_programs():
         found = find_learning_rate(given, lowest=given.lowest, highest=given.highest, steps=given.steps)
+    given.out.parent.mkdir(parents=True, exist_ok=True)
     found.save(given.out)
     print(
         f"The loss fell most steeply at a learning rate of {found.suggestion:.2g}, and was lowest at "

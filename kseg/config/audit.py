@@ -1,17 +1,17 @@
 """The settings of an audit."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from kseg.config.base import OutputFolder
 from kseg.config.data import ForegroundOptions, LabelOptions
 
 
 class AuditConfig(LabelOptions, ForegroundOptions):
     """The settings of an audit."""
 
-    output: Path | None = Field(
+    output: OutputFolder | None = Field(
         None, description="Folder for audit.json and audit.html; None: ./audit-<name of the data set>."
     )
     workers: int | None = Field(

@@ -1,12 +1,13 @@
 """What all settings share: checks with one readable message, YAML, and which of them may change in mid-run."""
 
 import difflib
+import mimetypes
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, get_origin
+from typing import Annotated, Any, Literal, Self, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -100,6 +101,21 @@ def refuse_long_names(place: Any) -> Any:
         raise ValueError(f"{str(place)[:40]!r} … of {len(str(place))} characters is too long for a path.")
     return place
 
+
+def refuse_file(place: Path) -> Path:
+    """Return the path of a folder to write to, unless it is a file, or is named like one.
+
+    Raises:
+        ValueError: it is.
+    """
+    kind = mimetypes.guess_type(place.name)[0] or ""
+    if place.is_file() or (not place.exists() and kind.startswith(("image/", "text/", "application/json"))):
+        raise ValueError(f"{place} is a file, or is named like one; expected a folder.")
+    return place
+
+
+OutputFolder = Annotated[Path, AfterValidator(refuse_file)]
+"""A folder to write to, made if needed."""
 
 _RECIPES = Path(__file__).parents[1] / "configs"
 

@@ -1,10 +1,10 @@
 """The settings of an evaluation."""
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
 
+from kseg.config.base import OutputFolder
 from kseg.config.data import TaskOptions
 from kseg.config.predict import UseOptions
 
@@ -21,6 +21,6 @@ class EvaluateConfig(UseOptions, TaskOptions):
         "the CSV that lists the images; or a regular expression with one group in brackets, such as '(site[0-9]+)', "
         "searched for in its path.",
     )
-    out: Path | None = Field(
+    out: OutputFolder | None = Field(
         None, description="Folder for evaluation.json, images.csv and pictures; None: evaluation, beside the model."
     )

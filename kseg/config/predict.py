@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from kseg.config.base import Settings
+from kseg.config.base import OutputFolder, Settings
 
 _Threshold = Annotated[float, Field(gt=0, lt=1)]
 
@@ -53,7 +53,9 @@ class UseOptions(Settings):
 class PredictConfig(UseOptions):
     """The settings of a prediction."""
 
-    out: Path = Field(description="Folder to write to; a new one, or that of the same command before, which goes on.")
+    out: OutputFolder = Field(
+        description="Folder to write to; a new one, or that of the same command before, which goes on."
+    )
     probabilities: Literal["none", "png", "npy"] = Field(
         "none",
         description="Probabilities besides the masks. png: of 16 bits, 65535 is 1, one file a class; npy: float32, "

@@ -39,7 +39,7 @@ class Results:
         overwrite: whether results may be replaced.
 
     Raises:
-        KsegError: the folder holds results of other settings, or something else.
+        KsegError: the folder holds results of other settings, or something else; or its settings cannot be read.
     """
 
     def __init__(self, folder: Path, metadata: Metadata, settings: dict[str, Any], *, overwrite: bool = False) -> None:
@@ -49,7 +49,10 @@ class Results:
         """The colour of each class index, uint8 `(N, 3)`."""
         file = folder / _SETTINGS
         if file.exists() and not overwrite:
-            before = json.loads(file.read_text())
+            try:
+                before = dict(json.loads(file.read_text()))
+            except (ValueError, TypeError) as error:
+                raise KsegError(f"{file} cannot be read: {error}. Give another --out, or --overwrite.") from error
             changed = [name for name in settings if before.get(name) != settings[name]]
             if changed:
                 name = changed[0]

@@ -132,6 +132,24 @@ def test_results_of_other_settings_are_not_mixed(folder, tmp_path, capsys):
     assert "full is not empty, and holds no results of kseg predict" in capsys.readouterr().err
 
 
+def test_settings_that_cannot_be_read_are_said(folder, tmp_path, capsys):
+    model = save(tmp_path / "model.keras")
+    (tmp_path / "out").mkdir()
+    for content in ("{bad", "7"):
+        (tmp_path / "out/predict.json").write_text(content)
+        assert run(model, folder, "--out", "out") == 2
+        assert "predict.json cannot be read: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("out", ["file", "masks/mask.png", "results.csv"])
+def test_a_file_to_write_to_is_refused(folder, tmp_path, out, capsys):
+    model = save(tmp_path / "model.keras")
+    (tmp_path / "file").write_text("mine")
+    assert run(model, folder, "--out", out) == 2
+    assert f"{out} is a file, or is named like one; expected a folder" in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
 def test_tiles_and_other_views_from_the_command(folder, tmp_path):
     model = save(tmp_path / "model.keras", image_size=(16, 16), size_multiple=8)
     assert run(model, folder, "--out", "out", "--tile", "16", "--tta", "mirrors", "--ensemble", model) == 0

@@ -77,8 +77,15 @@ def test_too_few_batches_and_a_loss_that_is_nan_are_refused():
 def test_the_command_draws_and_suggests(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = ["--model", "tests.runs.test_optimizers:own_model", "--image-size", "32", "--dev-mode", "--steps", "40"]
-    assert lr_find.main([*flags, "--out", "rate.png"]) == 0
+    assert lr_find.main([*flags, "--out", "new/rate.png"]) == 0
     assert "The loss fell most steeply at a learning rate of" in capsys.readouterr().out
-    with Image.open("rate.png") as picture:
+    with Image.open("new/rate.png") as picture:
         assert picture.size == (700, 450)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["rate.png"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["new", "rate.png"]
+
+
+@pytest.mark.parametrize("out", ["rate", "rate.svg", "folder.png"])
+def test_a_picture_needs_the_name_of_one(tmp_path, out, capsys):
+    (tmp_path / "folder.png").mkdir()
+    assert lr_find.main(["--dataset", "shapes", "--out", str(tmp_path / out)]) == 2
+    assert f"out: {tmp_path / out} is not allowed; expected the name of a picture" in capsys.readouterr().err
