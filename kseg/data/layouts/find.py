@@ -6,6 +6,7 @@ or images and masks in one folder; a mask is a picture, or the JSON of LabelMe. 
 matches two layouts is refused, and so is a file that pairs with none or with two.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -24,7 +25,7 @@ from kseg.data.layouts.annotations import (
     yolo_lists,
 )
 from kseg.data.layouts.label_layers import describe_labels, label_folders, pair_labels, refuse_other_labels
-from kseg.data.layouts.lists import find_lists
+from kseg.data.layouts.lists import describe_other_tables, find_lists
 from kseg.data.layouts.nnunet import is_nnunet, read_nnunet
 from kseg.data.layouts.object_folders import CLASSES, object_folders, read_object_folders, refuse_other_masks
 from kseg.data.layouts.pairing import (
@@ -44,7 +45,7 @@ from kseg.data.layouts.pairing import (
     stem,
     without_words,
 )
-from kseg.data.layouts.paths import files_in, folders_called
+from kseg.data.layouts.paths import files_in, folders_called, visible_folders
 from kseg.data.layouts.unread import describe_unread
 from kseg.errors import KsegError
 
@@ -85,9 +86,22 @@ def _find_reader(folder: Path) -> Callable[[Path], Layout]:
     if not lists and not annotations and (not matches or _has_texts_alone(folder)):
         _refuse_yolo_without_outlines(folder)
     if not matches:
-        raise KsegError(f"There is no folder {folder / 'images'}. Expected {folder} to hold {_EXPECTED}.")
+        raise KsegError(
+            f"There is no folder {folder / 'images'}. Expected {folder} to hold {_EXPECTED}.{_describe_near(folder)}"
+        )
     refuse_two(matches)
     return (lists | splits | annotations).get(matches[0], _read_folders)
+
+
+def _describe_near(folder: Path) -> str:
+    """Return which folder or table may be meant, as sentences; empty if there is none that is nearly right."""
+    inner = [path for path in visible_folders(folder) if not path.is_symlink()]  # a link may lead back
+    sentences = describe_other_tables(folder)
+    if len(inner) == 1:
+        with contextlib.suppress(KsegError):
+            _find_reader(inner[0])
+            sentences += f" {inner[0]} does: give that folder."
+    return sentences
 
 
 def _has_texts_alone(folder: Path) -> bool:

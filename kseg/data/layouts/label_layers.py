@@ -6,7 +6,7 @@ from pathlib import Path
 from kseg.data.files.label_masks import LabelChannels, LabelFiles, LabelLayers, Layered, count_channels
 from kseg.data.files.masks import MaskAnnotation
 from kseg.data.layouts.pairing import MASK_SUFFIX, Layout, SplitPairs, files_by_stem, stem
-from kseg.data.layouts.paths import files_in, is_hidden
+from kseg.data.layouts.paths import files_in, visible_folders
 from kseg.errors import KsegError
 
 
@@ -51,7 +51,7 @@ def label_folders(masks: Path, images: Path, image_files: Sequence[Path]) -> lis
     # The masks first: a folder of many files is listed, and not looked at file by file.
     if masks == images or files_in(masks, recursive=False):
         return []
-    folders = sorted(path for path in masks.iterdir() if path.is_dir() and not is_hidden(path.name))
+    folders = visible_folders(masks)
     stems = {stem(path, images) for path in image_files} if len(folders) > 1 else set()
     are_labels = len(folders) > 1 and stems.isdisjoint(stem(path, masks) for path in files_in(masks))
     return folders if are_labels else []

@@ -29,6 +29,7 @@ _PLACES = {"image": IMAGE_FOLDERS, "mask": MASK_FOLDERS}
 """The columns of a CSV, and the folders where files are that it names without a folder."""
 
 _LISTS = ("train.txt", "ImageSets/Segmentation/train.txt")
+_MAX_SAID = 200  # characters of column names
 _MAX_LINE = 8192  # characters; enough for two paths
 
 FolderPairs = Callable[[Path], Sequence[FilePair]]
@@ -49,6 +50,15 @@ def find_lists(folder: Path, folder_pairs: FolderPairs) -> dict[Path, Callable[[
 def _tables(folder: Path) -> list[Path]:
     """Return the CSV files in a folder that have the columns image and mask."""
     return [path for path in sorted(folder.glob("*.csv")) if {"image", "mask"} <= {*_columns(path)}]
+
+
+def describe_other_tables(folder: Path) -> str:
+    """Return the columns of the first CSV in a folder, as a sentence; empty if there is none that can be parsed."""
+    tables = ((path, _columns(path)) for path in sorted(folder.glob("*.csv")))
+    for path, columns in tables:
+        if columns:
+            return f" {path} has the columns {', '.join(columns)[:_MAX_SAID]}, not image and mask."
+    return ""
 
 
 def _text_reader(path: Path, folder_pairs: FolderPairs) -> Callable[[Path], Layout]:

@@ -3,14 +3,13 @@
 So the nuclei of the 2018 Data Science Bowl were handed out, in `stage1_train`.
 """
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from kseg.data.files.object_files import ObjectFiles
 from kseg.data.layouts.pairing import TRAINING_NAMES, VALIDATION_NAMES, SplitPairs
-from kseg.data.layouts.paths import files_in, is_hidden
+from kseg.data.layouts.paths import files_in, visible_folders
 from kseg.errors import KsegError
 
 CLASSES = {1: "object"}
@@ -22,10 +21,7 @@ def object_folders(folder: Path) -> list[Path]:
 
     There are two or more, and nothing else; each has `images/`, the first of them with one image, and `masks/`.
     """
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        folders = sorted(folder / entry.name for entry in entries if not is_hidden(entry.name) and entry.is_dir())
+    folders = visible_folders(folder)
     splits = {*TRAINING_NAMES, *VALIDATION_NAMES, "test"}
     if len(folders) < 2 or any(path.name.lower() in splits for path in folders):
         return []

@@ -31,6 +31,14 @@ def files_in(folder: Path, extensions: Iterable[str] = EXTENSIONS, *, recursive:
     return sorted(files)
 
 
+def visible_folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder, sorted; `is_hidden` ones are skipped."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(folder / entry.name for entry in entries if not is_hidden(entry.name) and entry.is_dir())
+
+
 def folders_called(folder: Path, names: Collection[str]) -> list[Path]:
     """Return the folders in a folder that have one of these names, given in small letters, in any case; sorted."""
     if not folder.is_dir():

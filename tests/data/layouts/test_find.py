@@ -174,6 +174,14 @@ def test_a_folder_without_read_permission_is_named(make_files, monkeypatch):
         (["a.png"], {"x_csv": "image,mask\n", "y_csv": "mask,image\n"}, r"Two layouts match: .*/x.csv and .*/y.csv"),
         (["train/a.png", "train/a_mask.png", "val/a.png", "valid/a.png"], {}, r"layouts match: .*/val and .*/valid"),
         (["a.png"], {}, r"There is no folder .*images. Expected .* to hold images/ and masks/ .* or a list: train.txt"),
+        (["set/images/a.png", "set/masks/a.png"], {}, r"YOLO's outlines\. .*/set does: give that folder\.$"),
+        (["x/set/images/a.png", "x/set/masks/a.png"], {}, r"YOLO's outlines\.$"),
+        (["one/images/a.png", "one/masks/a.png", "two/b.png"], {}, r"YOLO's outlines\.$"),
+        (
+            ["a.png"],
+            {"x_csv": "file;label\n"},
+            r"outlines\. .*x.csv has the columns file, label, not image and mask\.$",
+        ),
         (["train/a.png", "train/b.png"], {}, r"There is no folder .*train/images. Expected .*/train to hold images/"),
         (
             ["images/a.png"],
@@ -186,4 +194,11 @@ def test_a_folder_without_read_permission_is_named(make_files, monkeypatch):
 def test_a_folder_with_no_layout_or_two_is_refused(make_files, names, texts, message):
     folder = make_files(*names, **texts)
     with pytest.raises(KsegError, match=message):
+        find_layout(folder)
+
+
+def test_a_link_that_leads_back_is_not_followed(make_files, tmp_path):
+    folder = make_files("a.png")
+    (folder / "self").symlink_to(folder)
+    with pytest.raises(KsegError, match=r"YOLO's outlines\.$"):
         find_layout(folder)
