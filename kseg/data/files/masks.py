@@ -32,6 +32,8 @@ _MAX_SAMPLES = 20
 _NEARLY = 8  # steps of each channel from one colour to another that was meant
 _MAX_COLOURS = 64  # a mask with more was interpolated, or saved as JPEG
 
+_IF_LABELS = " If each channel is a label that may overlap with others: --task multilabel."
+
 _MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "I"}) | MODES_OF_16_BITS
 
 
@@ -136,8 +138,7 @@ def _open_supported(path: ImageFile) -> Iterator[PillowFile]:
         if isinstance(picture, BandImage):
             raise KsegError(
                 f"{path} has {picture.channels} channels of {8 * picture.dtype.itemsize} bits; expected a mask of one "
-                "channel, or of flat colours of 8 bits. Convert it first. If each channel is a label that may overlap "
-                "with others: --task multilabel."
+                f"channel, or of flat colours of 8 bits. Convert it first.{_IF_LABELS}"
             )
         if picture.mode not in _MODES:
             raise KsegError(
@@ -151,10 +152,9 @@ def _open_npy_mask(path: str) -> np.ndarray:
     values = open_npy(path)
     has_colours = values.dtype == np.uint8 and values.shape[2] in (3, 4)
     if values.dtype.kind not in "bui" or (values.shape[2] != 1 and not has_colours):
-        labels = " If each channel is a label that may overlap with others: --task multilabel."
         raise KsegError(
             f"{path} has {values.dtype.name} values of shape {values.shape}; expected integers (H, W) or (H, W, 1), or "
-            f"colours, uint8 (H, W, 3). Convert it first.{labels if values.shape[2] > 1 else ''}"
+            f"colours, uint8 (H, W, 3). Convert it first.{_IF_LABELS if values.shape[2] > 1 else ''}"
         )
     return np.array(values)
 

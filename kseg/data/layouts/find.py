@@ -98,7 +98,7 @@ def _describe_near(folder: Path) -> str:
     inner = [path for path in visible_folders(folder) if not path.is_symlink()]  # a link may lead back
     sentences = describe_other_tables(folder)
     if len(inner) == 1:
-        with contextlib.suppress(KsegError):
+        with contextlib.suppress(KsegError, OSError):
             _find_reader(inner[0])
             sentences += f" {inner[0]} does: give that folder."
     return sentences

@@ -54,9 +54,8 @@ def _tables(folder: Path) -> list[Path]:
 
 def describe_other_tables(folder: Path) -> str:
     """Return the columns of the first CSV in a folder, as a sentence; empty if there is none that can be parsed."""
-    tables = ((path, _columns(path)) for path in sorted(folder.glob("*.csv")))
-    for path, columns in tables:
-        if columns:
+    for path in sorted(folder.glob("*.csv")):
+        if columns := _columns(path):
             return f" {path} has the columns {', '.join(columns)[:_MAX_SAID]}, not image and mask."
     return ""
 

@@ -65,9 +65,10 @@ class HuggingFaceSource(FileSource):
         def read() -> bytes:
             if cell is None or cell["bytes"] is None:
                 content = f"the path {cell['path']} only" if cell else "nothing"
-                of_labels = " An image without any label needs an empty mask of one of them." if self.labels else ""
+                is_of_label = cell is None and self.labels and column != self.image
+                remedy = " An image without any label needs an empty mask of one of them." if is_of_label else ""
                 raise KsegError(
-                    f"{name} holds {content}; expected the bytes of an image file. Save the data set again.{of_labels}"
+                    f"{name} holds {content}; expected the bytes of an image file. Save the data set again.{remedy}"
                 )
             return cell["bytes"]
 

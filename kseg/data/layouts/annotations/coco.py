@@ -3,12 +3,12 @@
 The rules, from https://cocodataset.org/#format-data and https://github.com/cocodataset/cocoapi:
 
 - An object is polygons, `[[x1, y1, x2, y2, …], …]` in pixels, or runs of pixels, `{"size": [height, width], "counts":
-  …}`, as numbers or compressed. A region with `iscrowd: 1`, many objects in one outline, is ignored: 255. But if all
-  annotations have it, or all runs, no polygon, and more than a fifth of the annotations, as those that CVAT's brush
-  drew, they are objects.
+  …}`, as numbers or compressed. A region with `iscrowd: 1`, many objects in one outline, is ignored: 255. It is an
+  object in two cases: all annotations have it; or all runs have it, no polygon, and more than a fifth of the
+  annotations, as CVAT exports what its brush drew.
 - Coordinates of which none is above 1 are shares of width and height. The log tells of both.
-- Class indices are the categories in the order of their ids, from 1 on, without gaps. A category of which no object is,
-  and which is the supercategory of another, is none: Roboflow writes one for the whole data set.
+- Class indices are the categories in the order of their ids, from 1 on, without gaps. A category without
+  objects whose name is the supercategory of another is left out: Roboflow writes one for the whole data set.
 - An image without objects has an empty mask. Where objects overlap, the smaller one is on top.
 - Panoptic: each image has a picture whose colours are segment ids, `R + 256 G + 65536 B`. Pixels of id 0 are void:
   ignored if the file has stuff; background if all its categories are things (`isthing`), and nothing else is labelled.
